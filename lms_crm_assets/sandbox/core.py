@@ -15,7 +15,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import orjson
 from starlette.applications import Starlette
@@ -69,7 +69,7 @@ class Stats:
     records: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def count_record(self, kind: str, operation: str, number: int = 1) -> None:
-        """Note that `number` records of `kind` were `created`, `updated`, `archived`, `rejected` …"""
+        """Note that `number` records of `kind` were `created`, `updated`, `archived`, `rejected` and so on."""
         self.records[kind][operation] += number
 
     def as_json(self) -> dict[str, Any]:
@@ -87,6 +87,9 @@ class Stats:
         self.records.clear()
 
 
+FaultKind = Literal["status", "replace", "delay", "cut_before", "cut_after"]
+
+
 @dataclass
 class Fault:
     """A misbehaviour that is switched on for some requests.
@@ -99,7 +102,7 @@ class Fault:
     """
 
     route: str
-    kind: Literal["status", "replace", "delay", "cut_before", "cut_after"]
+    kind: FaultKind
     status: int = 503
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
@@ -107,6 +110,14 @@ class Fault:
     times: int | None = None
     skip: int = 0
     share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(FaultKind):
+            raise SandboxRequestError(f"there is no fault of the kind {self.kind!r}; known are {get_args(FaultKind)}")
+        try:
+            re.compile(self.route)
+        except re.error as exc:
+            raise SandboxRequestError(f"the route {self.route!r} is no regular expression: {exc}") from exc
 
     def strikes(self, line: str, rng: random.Random) -> bool:
         """Whether this request is hit; uses up `skip` and `times`."""
@@ -254,7 +265,10 @@ def build_app(simulator: Simulator) -> Starlette:
         return json_response({"reset": simulator.name})
 
     async def post_mutate(request: Request) -> Response:
-        return json_response(simulator.mutate(orjson.loads(await request.body())))
+        change = orjson.loads(await request.body())
+        if not isinstance(change, dict):
+            raise SandboxRequestError("a change is an object with `object`, `op` and what it needs")
+        return json_response(simulator.mutate(change))
 
     own = simulator.routes()
     app = Starlette(

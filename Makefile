@@ -1,0 +1,49 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.11 and make; each sets itself up first.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test lint format bench lock clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help: ## What each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## Make the virtual environment from the lock, if there is none
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 …" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Reconcile both example tenants against the sandbox, twice, and show what happened
+	$(BIN)/lms-crm demo
+
+dev: $(READY) ## The Dagster UI with the sandbox behind it
+	$(BIN)/lms-crm dev
+
+test: $(READY) ## The whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Let the formatter have its way
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## The measured figures
+	$(BIN)/python -m benchmarks
+
+lock: $(READY) ## Resolve the dependencies anew into requirements.lock (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+
+clean: ## Remove the state of the demo (not the environment)
+	rm -rf .lms-crm

@@ -1,0 +1,1 @@
+"""Software-defined assets that make a CRM agree with an LMS, and prove it."""

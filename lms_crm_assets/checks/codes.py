@@ -1,0 +1,71 @@
+"""The catalogue of error codes: stable, each with its meaning and its remedy.
+
+1xx: one row by itself. 2xx: the row against other rows or against itself as a matter of business.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One way for a row to be invalid."""
+
+    code: str
+    rule: str
+    meaning: str
+    remedy: str
+
+
+REQUIRED = Code("LMS-101", "required_value", "A value that the row needs is missing.", "Fill the value in the LMS.")
+TYPE = Code(
+    "LMS-102",
+    "readable_value",
+    "A value can't be read as a number, date or yes/no.",
+    "Mend the value in the LMS or its export.",
+)
+EMAIL = Code("LMS-104", "email_format", "The e-mail address is malformed.", "Correct the address in the LMS.")
+VOCABULARY = Code(
+    "LMS-105",
+    "known_word",
+    "A status or type is none of the known words.",
+    "Map the word in the adapter, or mend the LMS.",
+)
+DELETED = Code(
+    "LMS-106",
+    "living_account",
+    "The LMS gives a deleted account with a mangled user name.",
+    "Nothing, or purge the account in the LMS; it must not reach the CRM.",
+)
+DUPLICATE = Code("LMS-201", "unique_key", "Two rows have the same key.", "Remove the copy in the LMS.")
+SHARED_EMAIL = Code(
+    "LMS-202",
+    "unique_email",
+    "Several learners share one e-mail address.",
+    "Give each learner an address, or merge them.",
+)
+UNKNOWN_LEARNER = Code(
+    "LMS-203",
+    "known_learner",
+    "The row belongs to a learner that the LMS doesn't give, or that was itself refused.",
+    "Mend the learner; this row follows by itself.",
+)
+UNKNOWN_COURSE = Code(
+    "LMS-204",
+    "known_course",
+    "The row belongs to a course that the LMS doesn't give, or that was itself refused.",
+    "Mend the course; this row follows by itself.",
+)
+RANGE = Code("LMS-205", "score_in_range", "The score lies outside its own range.", "Correct the grade or its range.")
+ORDER = Code(
+    "LMS-206",
+    "completed_after_enrolled",
+    "The completion is older than the enrollment.",
+    "Correct one of the two dates in the LMS.",
+)
+
+CATALOGUE: dict[str, Code] = {
+    code.code: code
+    for code in (
+        REQUIRED, TYPE, EMAIL, VOCABULARY, DELETED, DUPLICATE, SHARED_EMAIL, UNKNOWN_LEARNER, UNKNOWN_COURSE, RANGE, ORDER
+    )
+}  # fmt: skip

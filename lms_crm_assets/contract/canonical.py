@@ -1,0 +1,70 @@
+"""The canonical columns that a contract can map from, per CRM object.
+
+`source_id` is the LMS's own id of the record and the value of every match key. Parents are not columns: a contract
+names them under `parents`, and they are resolved by their match keys.
+"""
+
+from lms_crm_assets.domain import CrmObject, FieldType
+
+MATCH_COLUMN = "source_id"
+
+_TEXT, _NUMBER, _BOOLEAN, _DATETIME = FieldType.TEXT, FieldType.NUMBER, FieldType.BOOLEAN, FieldType.DATETIME
+
+COLUMNS: dict[CrmObject, dict[str, FieldType]] = {
+    CrmObject.CONTACT: {
+        "source_id": _TEXT,
+        "external_id": _TEXT,
+        "username": _TEXT,
+        "email": FieldType.EMAIL,
+        "given_name": _TEXT,
+        "family_name": _TEXT,
+        "organization": _TEXT,
+        "country": _TEXT,
+        "status": _TEXT,
+    },
+    CrmObject.COURSE: {
+        "source_id": _TEXT,
+        "code": _TEXT,
+        "external_id": _TEXT,
+        "title": _TEXT,
+        "visible": _BOOLEAN,
+        "starts_at": _DATETIME,
+        "ends_at": _DATETIME,
+    },
+    CrmObject.ENROLLMENT: {
+        "source_id": _TEXT,
+        "role": _TEXT,
+        "status": _TEXT,
+        "enrolled_at": _DATETIME,
+        "starts_at": _DATETIME,
+        "ends_at": _DATETIME,
+    },
+    CrmObject.COMPLETION: {
+        "source_id": _TEXT,
+        "state": _TEXT,
+        "progress_pct": _NUMBER,
+        "completed_at": _DATETIME,
+        "completed_at_precision": _TEXT,
+        "score": _NUMBER,
+        "score_max": _NUMBER,
+        "score_pct": _NUMBER,
+        "passed": _BOOLEAN,
+    },
+    CrmObject.COMPETENCY: {
+        "source_id": _TEXT,
+        "code": _TEXT,
+        "name": _TEXT,
+        "framework": _TEXT,
+        "rating": _TEXT,
+        "proficient": _BOOLEAN,
+        "rated_at": _DATETIME,
+    },
+}
+
+PARENTS: dict[CrmObject, frozenset[CrmObject]] = {
+    CrmObject.CONTACT: frozenset(),
+    CrmObject.COURSE: frozenset(),
+    CrmObject.ENROLLMENT: frozenset({CrmObject.CONTACT, CrmObject.COURSE}),
+    CrmObject.COMPLETION: frozenset({CrmObject.CONTACT, CrmObject.COURSE}),
+    CrmObject.COMPETENCY: frozenset({CrmObject.CONTACT, CrmObject.COURSE}),
+}

@@ -1,0 +1,270 @@
+"""HubSpot through hubspot-api-client: list snapshots, batch upserts with trace ids, v4 associations.
+
+Holes of hubspot-api-client 12 closed here: a new pool for each access (one client object is kept), no time limits,
+retries of its own (switched off: one layer only), models that drop errors (plain objects are asked for).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import urllib3
+from hubspot.crm.objects import ApiClient, Configuration
+from hubspot.crm.objects.exceptions import ApiException
+
+from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.models import HubSpotDestination
+from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.normal_form import without_trailing_zeros
+from lms_crm_assets.crm.protocol import CrmRecord
+from lms_crm_assets.crm.throttle import Throttle
+from lms_crm_assets.domain import CrmObject, CrmWrite, FieldType, Link, Outcome, OutcomeStatus
+from lms_crm_assets.errors import (
+    BatchRefusedError,
+    CredentialError,
+    FatalError,
+    PermissionMissingError,
+    ProtocolError,
+    RateLimitedError,
+    RetryableError,
+    WrongAddressError,
+)
+
+_TIMEOUT_SECONDS = (10, 120)
+_PAGE = 100
+_TRANSIENT = frozenset({408, 423, 425, 429, 477, 500, 502, 503, 504, 521, 523, 524})
+# HubSpot names the standard objects in the answers by their plural, whatever they were asked by.
+_STANDARD_NAMES = {"0-1": "contacts", "contact": "contacts", "0-410": "courses", "course": "courses"}
+_PLAIN: dict[int, str] = dict.fromkeys((200, 201, 204, 207), "object")
+
+
+class HubSpotAdapter:
+    """One HubSpot portal."""
+
+    links_with_upsert = False
+    link_batch_size = 2000
+
+    def __init__(self, destination: HubSpotDestination) -> None:
+        self.batch_size = destination.batch_size
+        self.concurrency = destination.concurrency
+        self._url = destination.url
+        self._api_version = destination.api_version
+        self._throttle = Throttle(destination.calls_per_10_seconds)
+        configuration = Configuration(host=destination.url)
+        configuration.access_token = resolve(destination.access_token).get_secret_value()
+        configuration.retries = False
+        configuration.connection_pool_maxsize = destination.concurrency
+        self._client = ApiClient(configuration)
+        self._link_types: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+
+    def probe(self) -> None:
+        """List one contact."""
+        try:
+            self._call("GET", f"/crm/{self._api_version}/objects/contacts", query={"limit": 1})
+        except RateLimitedError:
+            raise
+        except RetryableError as exc:
+            raise WrongAddressError(f"{exc}: check destination.url") from exc
+
+    def snapshot(self, spec: ObjectSpec) -> Iterator[list[CrmRecord]]:
+        """List all records; those without the match key are not ours."""
+        query: dict[str, Any] = {"limit": _PAGE, "properties": ",".join([spec.match_key, *spec.fields])}
+        if spec.parents:
+            query["associations"] = ",".join(parent.to for parent in spec.parents.values())
+        while True:
+            answer = self._call("GET", self._path(spec), query=query, spec=spec)
+            rows = answer["results"]
+            yield [_record(spec, row) for row in rows if row["properties"].get(spec.match_key)]
+            after = answer.get("paging", {}).get("next", {}).get("after")
+            if after is None:
+                return
+            query["after"] = after
+
+    def upsert(self, spec: ObjectSpec, writes: Sequence[CrmWrite]) -> list[Outcome]:
+        """One batch upsert; a trace id per input makes a bad record cost only itself (207)."""
+        body = {
+            "inputs": [
+                {
+                    "id": write.external_id,
+                    "idProperty": spec.match_key,
+                    "properties": {spec.match_key: write.external_id, **_wire(spec, write)},
+                    "objectWriteTraceId": write.external_id,
+                }
+                for write in writes
+            ]
+        }
+        answer = self._call("POST", f"{self._path(spec)}/batch/upsert", body=body, spec=spec)
+        return match_results(spec.match_key, writes, answer)
+
+    def link(self, spec: ObjectSpec, parent: CrmObject, links: Sequence[Link]) -> list[Outcome]:
+        """Associate with the type that the contract's label names."""
+        to = spec.parents[parent]
+        if to.relation == "default":
+            return self._associate(spec, to.to, "associate/default", [_pair(link) for link in links], links)
+        types = self._types_of(spec, to.to, to.relation)
+        return self._associate(spec, to.to, "create", [{**_pair(link), "types": types} for link in links], links)
+
+    def unlink(self, spec: ObjectSpec, parent: CrmObject, links: Sequence[Link]) -> list[Outcome]:
+        """Take every association between the pairs away."""
+        inputs = [{"from": {"id": link.from_crm_id}, "to": [{"id": link.to_crm_id}]} for link in links]
+        return self._associate(spec, spec.parents[parent].to, "archive", inputs, links)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.rest_client.pool_manager.clear()
+        self._client.close()
+
+    def _path(self, spec: ObjectSpec) -> str:
+        return f"/crm/{self._api_version}/objects/{quote(spec.to, safe='')}"
+
+    def _associate(
+        self, spec: ObjectSpec, to: str, operation: str, inputs: list[dict[str, Any]], links: Sequence[Link]
+    ) -> list[Outcome]:
+        path = f"/crm/v4/associations/{quote(spec.to, safe='')}/{quote(to, safe='')}/batch/{operation}"
+        answer = self._call("POST", path, body={"inputs": inputs}, spec=spec) or {}
+        refused = {
+            crm_id: error
+            for error in answer.get("errors") or []
+            for ids in (error.get("context") or {}).values()
+            for crm_id in ids
+        }
+        return [_link_outcome(link, refused.get(link.from_crm_id) or refused.get(link.to_crm_id)) for link in links]
+
+    def _types_of(self, spec: ObjectSpec, to: str, label: str) -> list[dict[str, Any]]:
+        key = (spec.to, to, label)
+        if key not in self._link_types:
+            path = f"/crm/v4/associations/{quote(spec.to, safe='')}/{quote(to, safe='')}/labels"
+            found = [t for t in self._call("GET", path, spec=spec)["results"] if t["label"] == label]
+            if not found:
+                raise FatalError(f"HubSpot has no association label {label!r} from {spec.to} to {to}")
+            self._link_types[key] = [
+                {"associationCategory": t["category"], "associationTypeId": t["typeId"]} for t in found
+            ]
+        return self._link_types[key]
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        spec: ObjectSpec | None = None,
+    ) -> Any:
+        self._throttle.wait()
+        try:
+            content, _, _ = self._client.call_api(
+                path,
+                method,
+                query_params=dict(query or {}),
+                header_params={"Accept": "application/json"},
+                body=body,
+                response_types_map=_PLAIN,
+                auth_settings=["oauth2"],
+                _request_timeout=_TIMEOUT_SECONDS,
+            )
+        except ApiException as exc:
+            raise _translated(exc, self._url, spec) from None  # its text holds the request's and answer's content
+        except (urllib3.exceptions.HTTPError, UnicodeDecodeError) as exc:
+            raise RetryableError(
+                f"HubSpot at {self._url} can't be reached or broke off ({type(exc).__name__})"
+            ) from exc
+        if content is not None and not isinstance(content, dict):
+            raise RetryableError(f"HubSpot at {self._url} answered {path} with something that is no JSON object")
+        return content
+
+
+def match_results(match_key: str, writes: Sequence[CrmWrite], answer: Any) -> list[Outcome]:
+    """Outcomes in the batch's order from results in any order; a record that is in neither list is unknown."""
+    if not isinstance(answer, dict) or "results" not in answer:
+        raise RetryableError("HubSpot answered a batch upsert without results: the outcome is unknown")
+    written = {row["properties"].get(match_key): row["id"] for row in answer["results"]}
+    refused = {
+        trace_id: error
+        for error in answer.get("errors") or []
+        for trace_id in (error.get("context") or {}).get("objectWriteTraceId", [])
+    }
+    outcomes = []
+    for write in writes:
+        key = write.external_id
+        if key in written:
+            outcomes.append(Outcome(key, OutcomeStatus.SUCCEEDED, written[key]))
+        elif key in refused:
+            error = refused[key]
+            outcomes.append(Outcome(key, OutcomeStatus.REJECTED, write.crm_id, error.get("category"), error["message"]))
+        else:
+            outcomes.append(Outcome(key, OutcomeStatus.FAILED, write.crm_id, "NO_RESULT", "no result was given"))
+    return outcomes
+
+
+def _record(spec: ObjectSpec, row: dict[str, Any]) -> CrmRecord:
+    associations = row.get("associations") or {}
+    parents = {
+        parent: sorted({ref["id"] for ref in _associated(associations, of.to)}, key=int)
+        for parent, of in spec.parents.items()
+    }
+    properties = row["properties"]
+    return CrmRecord(
+        properties[spec.match_key], row["id"], {name: properties.get(name) for name in spec.fields}, parents
+    )
+
+
+def _associated(associations: Mapping[str, Any], to: str) -> list[dict[str, Any]]:
+    """The references to one object; a custom object's key carries the portal's id in front of its name."""
+    name = _STANDARD_NAMES.get(to, to).removeprefix("p_")
+    for key, value in associations.items():
+        if key == name or key.endswith(f"_{name}"):
+            return list(value["results"])
+    return []
+
+
+def _wire(spec: ObjectSpec, write: CrmWrite) -> dict[str, str]:
+    return {
+        name: without_trailing_zeros(value) if spec.fields[name].type is FieldType.NUMBER else value
+        for name, value in write.values.items()
+    }
+
+
+def _pair(link: Link) -> dict[str, Any]:
+    return {"from": {"id": link.from_crm_id}, "to": {"id": link.to_crm_id}}
+
+
+def _link_outcome(link: Link, error: dict[str, Any] | None) -> Outcome:
+    if error is None:
+        return Outcome(link.external_id, OutcomeStatus.SUCCEEDED, link.from_crm_id)
+    return Outcome(
+        link.external_id, OutcomeStatus.REJECTED, link.from_crm_id, error.get("category"), error.get("message")
+    )
+
+
+def _translated(exc: ApiException, url: str, spec: ObjectSpec | None) -> Exception:
+    """What an error answer means to us."""
+    try:
+        body = orjson.loads(exc.body or "")
+    except orjson.JSONDecodeError:
+        body = {}
+    category, message = body.get("category") or body.get("errorType") or "UNKNOWN", body.get("message", "")
+    said = f"HubSpot at {url} answers {exc.status} {category}: {message}"
+    match exc.status:
+        case 0:
+            return RetryableError(f"HubSpot at {url} can't be reached safely (TLS)")
+        case 401:
+            return CredentialError(f"HubSpot at {url} refuses the credential (401): check destination.access_token")
+        case 403:
+            return PermissionMissingError(f"{said}; check the scopes of the app or service key")
+        case 429 if body.get("policyName") == "DAILY":
+            return FatalError(f"{said}; the day's quota is used up, what is pending is sent by the next run")
+        case 429:
+            return RateLimitedError(said, retry_after_seconds=_retry_after(exc))
+        case status if status in _TRANSIENT:
+            return RetryableError(said, retry_after_seconds=_retry_after(exc))
+        case 400 | 409 if spec is not None:
+            return BatchRefusedError(said, code=category)
+        case _:
+            return ProtocolError(said)
+
+
+def _retry_after(exc: ApiException) -> float | None:
+    value = (exc.headers or {}).get("Retry-After", "")
+    return min(float(value), 3600.0) if value.isascii() and value.isdigit() else None

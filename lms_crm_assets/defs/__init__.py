@@ -1,0 +1,1 @@
+"""The Dagster edge: thin assets, checks, jobs, schedules, sensors and resources over the pure packages."""

@@ -1,0 +1,39 @@
+"""What every asset needs at the edge: the partitions, translated errors, readable metadata."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import dagster as dg
+
+from lms_crm_assets.errors import FatalError, LmsCrmError
+
+# Dynamic, so that a new tenant file needs no restart.
+TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
+
+
+def key(layer: str, name: str) -> dg.AssetKey:
+    """The key of one asset of a layer; Dagster stores plain texts only, no enumeration's members."""
+    return dg.AssetKey([layer, f"{name}"])
+
+
+TABLE_LIMIT = 50
+"""Rows of a sample table in the UI."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the package's errors into Dagster failures with one clear line; a person's errors are not retried."""
+    try:
+        yield
+    except LmsCrmError as exc:
+        raise dg.Failure(str(exc), allow_retries=not isinstance(exc, FatalError)) from exc
+
+
+def table(
+    rows: Iterable[Mapping[str, str | int | float | bool | None]], columns: Mapping[str, str]
+) -> dg.TableMetadataValue:
+    """A table for the UI; `columns` maps each column to what it means."""
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: row[name] for name in columns}) for row in rows],
+        schema=dg.TableSchema([dg.TableColumn(name, description=text) for name, text in columns.items()]),
+    )

@@ -1,0 +1,21 @@
+"""Jobs: the nightly full reconciliation and the incremental pull between."""
+
+import dagster as dg
+
+from lms_crm_assets.defs.raw_lms import PullConfig
+
+_EVERYTHING = dg.AssetSelection.groups("raw_lms", "staging", "crm_snapshot", "delta", "sync")
+
+full_reconcile = dg.define_asset_job(
+    "full_reconcile",
+    selection=_EVERYTHING,
+    description="Read everything from the LMS and the CRM, compare, and write what differs.",
+)
+
+incremental_pull = dg.define_asset_job(
+    "incremental_pull",
+    selection=_EVERYTHING - dg.AssetSelection.groups("crm_snapshot"),
+    config=dg.RunConfig(ops={"raw_lms": PullConfig(mode="incremental")}),
+    description="Read what changed in the LMS since the last pull, compare with the CRM as last seen, and write it.",
+)
+"""It trusts the last snapshot and our own acknowledged writes: drift in the CRM is found by `full_reconcile`."""

@@ -1,0 +1,160 @@
+"""Running a job for one tenant from the command line, in this process, with progress and a summary."""
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from lms_crm_assets.defs.delta import SOURCES
+from lms_crm_assets.defs.edge import TENANTS, key
+from lms_crm_assets.domain import CrmObject
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is under way, the steps done and the steps in all."""
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class ObjectSummary:
+    """One object's figures of one run: records, and the write calls that they took."""
+
+    in_lms: int
+    invalid: int
+    created: int
+    updated: int
+    unchanged: int
+    rejected: int
+    failed: int
+    write_calls: int
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did; `problems` holds one line for each failed step, `refused` one for each failed check."""
+
+    run_id: str
+    succeeded: bool
+    objects: Mapping[str, ObjectSummary]
+    problems: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def undelivered(self) -> int:
+        """Records that the CRM doesn't hold as it should."""
+        return sum(summary.rejected + summary.failed for summary in self.objects.values())
+
+
+def run_job(
+    job: dg.JobDefinition, tenant: str, instance: dg.DagsterInstance, progress: Progress = lambda *_: None
+) -> RunSummary:
+    """Run the job for the tenant to its end; errors are in the summary."""
+    if not instance.has_dynamic_partition(str(TENANTS.name), tenant):
+        instance.add_dynamic_partitions(str(TENANTS.name), [tenant])
+    run_id = str(uuid.uuid4())
+    results: list[dg.ExecuteInProcessResult] = []
+    failures: list[BaseException] = []
+
+    def execute() -> None:
+        try:
+            results.append(
+                job.execute_in_process(
+                    run_id=run_id,
+                    partition_key=tenant,
+                    instance=instance,
+                    raise_on_error=False,
+                    # Steps are reported by the summary; the event log keeps everything.
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                )
+            )
+        except BaseException as exc:  # noqa: BLE001 - carried over to the calling thread
+            failures.append(exc)
+
+    worker = threading.Thread(target=execute, name=f"run-{tenant}")
+    worker.start()
+    _follow(worker, run_id, instance, progress)
+    if failures:
+        raise failures[0]
+    return _summary(run_id, results[0])
+
+
+def _follow(worker: threading.Thread, run_id: str, instance: dg.DagsterInstance, progress: Progress) -> None:
+    """Report steps as the event log tells of them."""
+    cursor, done, total, current = None, 0, 0, "starting"
+    while True:
+        alive = worker.is_alive()
+        page = instance.get_records_for_run(run_id, cursor=cursor)
+        cursor = page.cursor
+        for record in page.records:
+            event = record.event_log_entry.dagster_event
+            if event is None:
+                continue
+            if event.event_type is dg.DagsterEventType.RUN_START:
+                run = instance.get_run_by_id(run_id)
+                plan = run and run.execution_plan_snapshot_id
+                total = len(instance.get_execution_plan_snapshot(plan).step_keys_to_execute) if plan else 0
+            elif event.event_type is dg.DagsterEventType.STEP_START:
+                current = str(event.step_key).replace("__", " / ")
+            elif event.event_type in {
+                dg.DagsterEventType.STEP_SUCCESS,
+                dg.DagsterEventType.STEP_FAILURE,
+                dg.DagsterEventType.STEP_SKIPPED,
+            }:
+                done += 1
+        progress(current, done, total)
+        if not alive:
+            return
+        worker.join(_POLL_SECONDS)
+
+
+def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
+    metadata: dict[dg.AssetKey, dict[str, Any]] = {}
+    problems: list[str] = []
+    refused: list[str] = []
+    for event in result.all_events:
+        if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
+            materialization = event.step_materialization_data.materialization
+            metadata[materialization.asset_key] = {name: value.value for name, value in materialization.metadata.items()}
+        elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            problems.append(_problem(event))
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                refused.append(f"{'/'.join(check.asset_key.path)}: {check.description}")
+    objects = {
+        obj.value: _object_summary(obj, metadata)
+        for obj in CrmObject
+        if "records_created" in metadata.get(key("sync", obj), {})
+    }
+    return RunSummary(run_id, result.success, objects, list(dict.fromkeys(problems)), refused)
+
+
+def _problem(event: dg.DagsterEvent) -> str:
+    """The one line that matters of a failed step: the message of the failure, not of Dagster's wrapping."""
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    text = error.message.strip().splitlines()[0] if error else "no reason given"
+    return f"{event.step_key}: {text}"
+
+
+def _object_summary(obj: CrmObject, metadata: Mapping[dg.AssetKey, Mapping[str, Any]]) -> ObjectSummary:
+    staging = metadata.get(key("staging", SOURCES[obj][0].staging_table), {})
+    delta = metadata.get(key("delta", obj), {})
+    sync = metadata[key("sync", obj)]
+    return ObjectSummary(
+        in_lms=staging.get("in_lms", 0),
+        invalid=staging.get("invalid", 0),
+        created=sync["records_created"],
+        updated=sync["records_updated"],
+        unchanged=delta.get("unchanged", 0),
+        rejected=sync["records_rejected"],
+        failed=sync["records_failed"],
+        write_calls=sync["write_calls"],
+    )

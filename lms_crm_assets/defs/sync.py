@@ -1,0 +1,96 @@
+"""sync: the delta delivered, with the outcome of every record."""
+
+import dagster as dg
+
+from lms_crm_assets.contract.canonical import PARENTS
+from lms_crm_assets.contract.spec import object_spec
+from lms_crm_assets.crm.adapters import crm_adapter
+from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
+from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
+from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.sync.delivery import Delivery
+from lms_crm_assets.sync.outcomes import refused_outcomes
+
+_OUTCOME_COLUMNS = {
+    "external_id": "The LMS's id, the value of the match key",
+    "status": "rejected: the CRM refused the data; failed: the next run sends it again",
+    "code": "The CRM's own code",
+    "batch_id": "The batch it was sent in",
+}
+
+
+def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
+    asset_key = key("sync", obj)
+
+    @dg.asset(
+        key=asset_key,
+        group_name="sync",
+        partitions_def=TENANTS,
+        kinds={"api"},
+        description=f"Each {obj} of the delta upserted by its match key, parents first. Outcomes are in "
+        "`sync.outcomes`, what was last written in `sync.ledger`.",
+        deps=[key("delta", obj), *(key("sync", parent) for parent in sorted(PARENTS[obj]))],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "delivered",
+                asset=asset_key,
+                description="Every record of the delta was taken by the CRM; what it refused is listed with its code.",
+            )
+        ],
+    )
+    def sync(
+        context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
+    ) -> dg.MaterializeResult:
+        tenant = context.partition_key
+        with translated():
+            contract = tenants.contract(tenant)
+            if obj not in contract.objects:
+                return dg.MaterializeResult(
+                    metadata={"skipped": f"{tenant} maps no {obj}"},
+                    check_results=[dg.AssetCheckResult(check_name="delivered", passed=True)],
+                )
+            crm = crm_adapter(contract.destination)
+            try:
+                counts = Delivery(
+                    crm=crm,
+                    spec=object_spec(contract, obj),
+                    open_warehouse=lambda: warehouse.connect(tenant),
+                    folder=tenants.folder(tenant, "sync"),
+                    sync_run_id=context.run_id,
+                    progress=lambda done, total: context.log.info("%s: %s of %s records sent", obj, done, total),
+                ).run()
+            finally:
+                crm.close()
+            with warehouse.connect(tenant) as con:
+                refused = refused_outcomes(con, obj, context.run_id, TABLE_LIMIT)
+        undelivered = counts.rejected + counts.failed
+        return dg.MaterializeResult(
+            metadata={
+                "records_created": counts.created,
+                "records_updated": counts.updated,
+                "records_rejected": counts.rejected,
+                "records_failed": counts.failed,
+                "write_calls": counts.write_calls,
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="delivered",
+                    passed=undelivered == 0,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    description=_summary(counts.created + counts.updated, undelivered, counts.reasons),
+                    metadata={"undelivered": table(refused, _OUTCOME_COLUMNS), **counts.reasons},
+                )
+            ],
+        )
+
+    return sync
+
+
+def _summary(delivered: int, undelivered: int, reasons: dict[str, int]) -> str:
+    if not undelivered:
+        return f"All {delivered} records were taken by the CRM."
+    by_code = ", ".join(f"{number} × {code}" for code, number in reasons.items())
+    return f"{undelivered} of {delivered + undelivered} records were not taken: {by_code}"
+
+
+SYNC = [_sync_asset(obj) for obj in CrmObject]

@@ -1,0 +1,1 @@
+"""What has to change in the CRM: desired against live, classed by what was last applied."""

@@ -1,0 +1,2 @@
+SELECT source_id, code, name, framework, rating, proficient, rated_at, learner_id AS contact, course_id AS course
+FROM staging.learner_competency

@@ -1,0 +1,2 @@
+SELECT source_id, role, status, enrolled_at, starts_at, ends_at, learner_id AS contact, course_id AS course
+FROM staging.enrollment

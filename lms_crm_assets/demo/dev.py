@@ -1,0 +1,57 @@
+"""`lms-crm dev`: the Dagster UI and daemon, with the sandbox behind them."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+from dagster import DagsterInstance
+from rich.console import Console
+
+from lms_crm_assets.contract.loading import tenant_names
+from lms_crm_assets.defs.edge import TENANTS
+from lms_crm_assets.demo.demo import STATE_DIR, demo_settings
+from lms_crm_assets.demo.sandbox_process import running_sandbox
+
+
+def run_dev(console: Console, *, port: int, fresh: bool) -> int:
+    """Run until Ctrl-C; gives Dagster's exit code."""
+    if fresh:
+        shutil.rmtree(STATE_DIR, ignore_errors=True)
+    settings = demo_settings()
+    port = _free(port)
+    with running_sandbox(["--state-dir", str(STATE_DIR / "sandbox")]) as sandbox:
+        os.environ.update(
+            {
+                **sandbox.environ(),
+                "LMS_CRM_STATE_DIR": str(settings.state_dir),
+                "LMS_CRM_TENANTS_DIR": str(settings.tenants_dir),
+            }
+        )
+        with DagsterInstance.get() as instance:
+            instance.add_dynamic_partitions(str(TENANTS.name), tenant_names(settings.tenants_dir))
+        console.print(f"\nThe Dagster UI: [bold]http://127.0.0.1:{port}[/bold]  (Ctrl-C stops everything)")
+        console.print("Assets → Materialize all → choose acme and globex; or Jobs → full_reconcile.")
+        console.print(
+            f"The sandbox: Moodle {sandbox.moodle}, school {sandbox.school}, Salesforce {sandbox.salesforce}, "
+            f"HubSpot {sandbox.hubspot}\n",
+            soft_wrap=True,
+        )
+        command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+        process = subprocess.Popen(command)  # noqa: S603 - our own command
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: process.send_signal(signal.SIGINT))
+        return process.wait()
+
+
+def _free(port: int) -> int:
+    """The port if it is free, another one otherwise."""
+    for candidate in (port, 0):
+        try:
+            with socket.create_server(("127.0.0.1", candidate)) as found:
+                return int(found.getsockname()[1])
+        except OSError:
+            continue
+    raise AssertionError("port 0 always gives a free port")  # pragma: no cover

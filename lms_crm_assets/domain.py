@@ -1,0 +1,116 @@
+"""The words of the project as types: entities, objects, actions, records to send and their outcomes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class LmsEntity(StrEnum):
+    """What an LMS holds; the names of the raw_lms tables."""
+
+    LEARNERS = "learners"
+    COURSES = "courses"
+    ENROLLMENTS = "enrollments"
+    COMPLETIONS = "completions"
+    SCORES = "scores"
+    COMPETENCIES = "competencies"
+
+    @property
+    def staging_table(self) -> str:
+        """The canonical table that this entity becomes, in the schema `staging`."""
+        return _STAGING_TABLES[self]
+
+
+_STAGING_TABLES = {
+    LmsEntity.LEARNERS: "learner",
+    LmsEntity.COURSES: "course",
+    LmsEntity.ENROLLMENTS: "enrollment",
+    LmsEntity.COMPLETIONS: "completion",
+    LmsEntity.SCORES: "score",
+    LmsEntity.COMPETENCIES: "learner_competency",
+}
+
+
+class CrmObject(StrEnum):
+    """What is kept in the CRM, in the order of delivery: parents first."""
+
+    CONTACT = "contact"
+    COURSE = "course"
+    ENROLLMENT = "enrollment"
+    COMPLETION = "completion"
+    COMPETENCY = "competency"
+
+
+class FieldType(StrEnum):
+    """How a field's values are compared and written."""
+
+    TEXT = "text"
+    EMAIL = "email"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATETIME = "datetime"
+
+
+class Action(StrEnum):
+    """What the plan does with one CRM record."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    UNCHANGED = "unchanged"
+
+
+class OutcomeStatus(StrEnum):
+    """What became of one record that was sent.
+
+    `rejected`: the CRM refused the data. `failed`: the tries were used up, the next run sends it again.
+    """
+
+    SUCCEEDED = "succeeded"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CrmWrite:
+    """One record to upsert.
+
+    `values` holds CRM field → value in normal form (text, see `delta.normal_form`), only the fields that are to
+    change. `parents` holds the parent's object → its external id.
+    """
+
+    external_id: str
+    crm_id: str | None
+    action: Action
+    values: Mapping[str, str]
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One association between two CRM records: a child's and a parent's, by their keys and by their CRM ids."""
+
+    external_id: str
+    parent_id: str
+    from_crm_id: str
+    to_crm_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one record or link; `code` and `message` are the CRM's own words when it refused."""
+
+    external_id: str
+    status: OutcomeStatus
+    crm_id: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """One record as the LMS gave it, with the key that the adapter found in it."""
+
+    source_id: str
+    payload: Any
+    is_deleted: bool = False

@@ -1,0 +1,66 @@
+"""Every exception of the package; the class says what to do next.
+
+    LmsCrmError
+    ├── FatalError                a person must act, the same call fails again
+    │   ├── ContractError         the tenant's file is missing or wrong
+    │   ├── WrongAddressError     nothing, or something else, answers at the address
+    │   ├── CredentialError       the credential is missing or refused
+    │   ├── PermissionMissingError  the credential may not see or do what is needed
+    │   └── ProtocolError         the other side answered in a shape that its documentation rules out
+    ├── RetryableError            the same call may succeed later
+    │   └── RateLimitedError      … and the other side said so
+    └── BatchRefusedError         the CRM refused a whole batch for its content: smaller batches tell which record
+
+A record that is refused is data, not an exception: see `domain.Outcome`.
+"""
+
+
+class LmsCrmError(Exception):
+    """The root: its text is one line for a person, naming what happened, where, and what to do."""
+
+
+class FatalError(LmsCrmError):
+    """A person must act; repeating the call changes nothing."""
+
+
+class ContractError(FatalError):
+    """The tenant's contract is missing, malformed or contradicts itself."""
+
+
+class WrongAddressError(FatalError):
+    """Nothing answers at the configured address, or not the system that the contract names."""
+
+
+class CredentialError(FatalError):
+    """The credential is missing or the other side refuses it."""
+
+
+class PermissionMissingError(FatalError):
+    """The credential is valid but not allowed to do what the contract asks for."""
+
+
+class ProtocolError(FatalError):
+    """The other side answered in a shape that its documentation rules out."""
+
+
+class RetryableError(LmsCrmError):
+    """The same call may succeed later.
+
+    `retry_after_seconds` is what the other side asked for, or None.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RateLimitedError(RetryableError):
+    """The other side limits the rate of calls."""
+
+
+class BatchRefusedError(LmsCrmError):
+    """The CRM refused a whole batch for its content, nothing of it was written."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,19 @@
+"""Looking at both sides before anything is written: a wrong address or credential ends here, with one line."""
+
+from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.crm.adapters import crm_adapter
+from lms_crm_assets.lms.adapters import lms_adapter
+
+
+def check_both_sides(contract: Contract) -> None:
+    """One cheap call to the LMS and one to the CRM; raises the `FatalError` that says what to mend."""
+    lms = lms_adapter(contract.source)
+    try:
+        lms.probe()
+    finally:
+        lms.close()
+    crm = crm_adapter(contract.destination)
+    try:
+        crm.probe()
+    finally:
+        crm.close()

@@ -1,0 +1,65 @@
+"""Reconciling one tenant from the command line."""
+
+from dagster import DagsterInstance
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lms_crm_assets.contract.loading import load_contract
+from lms_crm_assets.definitions import build_definitions
+from lms_crm_assets.defs.runs import RunSummary, run_job
+from lms_crm_assets.preflight import check_both_sides
+from lms_crm_assets.settings import Settings
+
+
+def reconcile_tenant(
+    console: Console, settings: Settings, tenant: str, *, incremental: bool = False, title: str | None = None
+) -> RunSummary:
+    """Check both sides, run the job with a progress bar, and print the figures."""
+    check_both_sides(load_contract(settings.tenants_dir, tenant))
+    job = build_definitions(settings).resolve_job_def("incremental_pull" if incremental else "full_reconcile")
+    with DagsterInstance.get() as instance, _bar(console) as bar:
+        task = bar.add_task(title or tenant, total=None, current="starting")
+        summary = run_job(
+            job,
+            tenant,
+            instance,
+            lambda current, done, total: bar.update(task, completed=done, total=total or None, current=current),
+        )
+        bar.update(task, current="done" if summary.succeeded else "failed")
+    if title is None:
+        console.print(figures({tenant: summary}))
+        for line in summary.refused:
+            console.print(f"[yellow]![/yellow] {line}", soft_wrap=True)
+    return summary
+
+
+def figures(summaries: dict[str, RunSummary], seconds: dict[str, float] | None = None) -> Table:
+    """Per tenant and object, what a run found and did."""
+    table = Table(title_justify="left")
+    table.add_column("tenant")
+    table.add_column("object")
+    for name in ("in the LMS", "invalid", "created", "updated", "unchanged", "rejected", "API writes"):
+        table.add_column(name, justify="right")
+    if seconds:
+        table.add_column("seconds", justify="right")
+    for tenant, summary in summaries.items():
+        first = True
+        for obj, o in summary.objects.items():
+            numbers = (o.in_lms, o.invalid, o.created, o.updated, o.unchanged, o.rejected + o.failed, o.write_calls)
+            took = [f"{seconds[tenant]:.1f}" if first else ""] if seconds else []
+            table.add_row(tenant if first else "", obj, *(f"{number:,}" for number in numbers), *took)
+            first = False
+        table.add_section()
+    return table
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[current]}"),
+        console=console,
+    )

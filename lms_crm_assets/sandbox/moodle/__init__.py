@@ -1,0 +1,133 @@
+"""A Moodle 4.5.6 that serves recorded answers: `POST /webservice/rest/server.php`.
+
+Three accounts: `token` sees everything, `poor_token` sees itself alone (and is told so only by some functions), and
+`expired_token` is refused once with `accessexception` and is unknown from then on. Everything is answered with HTTP
+200; a function of the recorded service that is not simulated is answered with 501 and plain text.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from lms_crm_assets.sandbox.core import SandboxRequestError, Stats
+from lms_crm_assets.sandbox.moodle import progress, reports  # noqa: F401 - they register their functions
+from lms_crm_assets.sandbox.moodle.functions import FUNCTIONS, Call
+from lms_crm_assets.sandbox.moodle.recorded import recording
+from lms_crm_assets.sandbox.moodle.rest import (
+    MoodleError,
+    access_exception,
+    decode,
+    error_response,
+    missing_record,
+    moodle_exception,
+    result_response,
+    validate,
+)
+from lms_crm_assets.sandbox.moodle.site import Site
+
+__all__ = ["MoodleSimulator"]
+
+_ACCOUNT, _POOR_ACCOUNT = 3, 4
+# Functions that Moodle has and that the recorded service doesn't include.
+_OUTSIDE_SERVICE = {
+    "core_user_create_users",
+    "core_user_update_users",
+    "core_user_delete_users",
+    "core_course_create_courses",
+    "core_course_update_courses",
+    "core_course_delete_courses",
+    "enrol_manual_enrol_users",
+    "enrol_manual_unenrol_users",
+}
+_SETTINGS = ("wstoken", "wsfunction", "moodlewsrestformat", "moodlewssettingraw", "moodlewssettingfilter")
+
+
+class MoodleSimulator:
+    """The simulated site; `latency_seconds` is waited before every answer."""
+
+    name = "moodle"
+
+    def __init__(
+        self,
+        token: str = "sandbox-moodle-token",  # noqa: S107 - the sandbox's own, public
+        poor_token: str = "poor",  # noqa: S107 - as above
+        latency_seconds: float = 0.0,
+        *,
+        expired_token: str = "expired",  # noqa: S107 - as above
+    ) -> None:
+        """Load the recorded site."""
+        self.stats = Stats()
+        self._accounts = {token: _ACCOUNT, poor_token: _POOR_ACCOUNT}
+        self._expired_token = expired_token
+        self._latency_seconds = latency_seconds
+        self._expired = {expired_token}
+        self._site = Site()
+
+    def routes(self) -> list[BaseRoute]:
+        """The one endpoint."""
+        return [Route("/webservice/rest/server.php", self._serve, methods=["GET", "POST"])]
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """`users`, `courses`, `enrolments`, `competencies`; see `Site.records`."""
+        return self._site.records(kind)
+
+    def mutate(self, change: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Change a record in all answers; see `Site.mutate`."""
+        return self._site.mutate(change)
+
+    def reset(self, options: Mapping[str, Any]) -> None:
+        """Back to the recorded site; the one option is `latency_seconds`."""
+        if unknown := options.keys() - {"latency_seconds"}:
+            raise SandboxRequestError(f"unknown options: {sorted(unknown)}")
+        self._latency_seconds = float(options.get("latency_seconds", self._latency_seconds))
+        self._expired = {self._expired_token}
+        self._site = Site()
+
+    def dump(self) -> dict[str, Any]:
+        """All tables."""
+        return self._site.dump()
+
+    def load(self, state: Any) -> None:
+        """Take up what `dump` gave."""
+        self._site.load(state)
+
+    async def _serve(self, request: Request) -> Response:
+        if self._latency_seconds:
+            await asyncio.sleep(self._latency_seconds)
+        body = parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True)
+        parameters = decode([*request.query_params.multi_items(), *body])
+        settings = {name: parameters.pop(name, "") for name in _SETTINGS}
+        as_json = settings["moodlewsrestformat"] == "json"
+        try:
+            call = self._authenticate(settings)
+            name = settings["wsfunction"]
+            if name not in FUNCTIONS and any(item["name"] == name for item in recording("site_info")["functions"]):
+                return PlainTextResponse(f"the sandbox does not simulate {name}\n", 501)
+            return result_response(_run(call, name, parameters), as_json=as_json)
+        except MoodleError as error:
+            return error_response(error, as_json=as_json)
+
+    def _authenticate(self, settings: Mapping[str, str]) -> Call:
+        token = settings["wstoken"]
+        if token in self._expired:
+            self._expired.remove(token)
+            raise access_exception()
+        account = self._accounts.get(token)
+        if account is None:
+            raise moodle_exception("invalidtoken", "Invalid token - token not found")
+        raw = settings["moodlewssettingraw"].lower() in {"1", "true"}
+        return Call(self._site, account, privileged=account == _ACCOUNT, raw=raw)
+
+
+def _run(call: Call, name: str, parameters: Mapping[str, Any]) -> Any:
+    if name in _OUTSIDE_SERVICE:
+        raise access_exception()
+    if name not in FUNCTIONS:
+        raise missing_record("external_functions")
+    function = FUNCTIONS[name]
+    return function.run(call, **validate(dict(function.parameters), parameters))

@@ -1,0 +1,220 @@
+"""The changes contract over HTTP: `/api/v1`, bearer token, problem+json for every error.
+
+- `GET /api/v1`: `{"name", "version", "entities", "counts"}`; `GET /api/v1/health`, without a token: `{"status"}`.
+- `GET /api/v1/{entity}?limit=&cursor=`: `{"items", "next", "total"}`, live rows in the order of their ids.
+- `GET /api/v1/{entity}/{id}`: the row; 404 for a deleted one.
+- `GET /api/v1/changes?since=&cursor=&limit=`: `{"changes", "next"}`, in the order of updated_at, entity, id; `since`
+  (RFC 3339) is inclusive, and a deleted row has `"op": "delete"` and `"data": null`.
+"""
+
+import asyncio
+import base64
+import binascii
+import gzip
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields, replace
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from lms_crm_assets.sandbox.core import JSON, SandboxRequestError, Stats
+from lms_crm_assets.sandbox.school.layout import ENTITIES, Row, Size, epoch
+from lms_crm_assets.sandbox.school.store import START, Store
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_DEFAULT_LIMIT = 500
+_GZIP_FROM_BYTES = 1000
+
+Handler = Callable[[Request], Any]
+
+
+class _Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+    """An answer of RFC 9457."""
+
+    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, dict(headers or {})
+
+    def response(self) -> Response:
+        body = {"type": "about:blank", "title": self.status.phrase, "status": int(self.status), "detail": self.detail}
+        return Response(orjson.dumps(body), self.status, self.headers, "application/problem+json")
+
+
+class SchoolSimulator:
+    """The generated LMS; `latency_seconds` is waited before every answer, `page_limit` is the largest page."""
+
+    name = "school"
+
+    def __init__(  # noqa: PLR0913 - all of them keywords with defaults
+        self,
+        token: str = "sandbox-school-token",  # noqa: S107 - the sandbox's own, public
+        *,
+        learners: int = 1000,
+        courses: int = 12,
+        enrollments: int = 1800,
+        seed: int = 7,
+        start: str = "2026-01-05T00:00:00Z",
+        latency_seconds: float = 0.0,
+        page_limit: int = 1000,
+    ) -> None:
+        """Compute the school's measures; its rows come when they are asked for."""
+        self.stats = Stats()
+        self._token = token
+        self._latency_seconds = latency_seconds
+        self._page_limit = page_limit
+        self._size = Size(learners, courses, enrollments, seed, start)
+        self._store = Store(self._size)
+
+    def routes(self) -> list[BaseRoute]:
+        """The contract, and a problem for every other path."""
+        return [
+            Route("/api/v1/health", self._endpoint(_health), methods=_METHODS),
+            Route("/api/v1", self._endpoint(self._index), methods=_METHODS),
+            Route("/api/v1/changes", self._endpoint(self._changes), methods=_METHODS),
+            Route("/api/v1/{entity}", self._endpoint(self._list), methods=_METHODS),
+            Route("/api/v1/{entity}/{id}", self._endpoint(self._get), methods=_METHODS),
+            Route("/{path:path}", self._endpoint(_nothing), methods=_METHODS),
+        ]
+
+    def records(self, kind: str) -> list[Row]:
+        """The live rows of an entity."""
+        if kind not in ENTITIES:
+            raise SandboxRequestError(f"there is no {kind!r}")
+        return [row for _, row in self._store.rows(kind)]
+
+    def mutate(self, change: Mapping[str, Any]) -> Row:
+        """See `Store.mutate`."""
+        return self._store.mutate(change)
+
+    def reset(self, options: Mapping[str, Any]) -> None:
+        """A school anew, with the parameters of the start and those in `options`: those of `Size`, `latency_seconds`."""
+        given = dict(options)
+        latency_seconds = float(given.pop("latency_seconds", self._latency_seconds))
+        if unknown := given.keys() - {field.name for field in fields(Size)}:
+            raise SandboxRequestError(f"unknown options: {sorted(unknown)}")
+        try:
+            self._store = Store(replace(self._size, **given))
+        except (TypeError, ValueError) as exc:
+            raise SandboxRequestError(str(exc)) from exc
+        self._latency_seconds = latency_seconds
+
+    def dump(self) -> Row:
+        """The parameters and the changed rows."""
+        return self._store.dump()
+
+    def load(self, state: Any) -> None:
+        """Take up what `dump` gave."""
+        self._store = Store.load(state)
+
+    def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            if self._latency_seconds:
+                await asyncio.sleep(self._latency_seconds)
+            try:
+                self._admit(request, handler)
+                return _json(handler(request), request.headers.get("accept-encoding", ""))
+            except _Problem as problem:
+                return problem.response()
+
+        return answer
+
+    def _admit(self, request: Request, handler: Handler) -> None:
+        authorized = request.headers.get("authorization") == f"Bearer {self._token}"
+        if not (authorized or handler in {_health, _nothing}):
+            raise _Problem(HTTPStatus.UNAUTHORIZED, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+        if handler is not _nothing and request.method not in {"GET", "HEAD"}:
+            detail = f"{request.method} is not allowed here"
+            raise _Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": "GET, HEAD"})
+
+    def _index(self, _: Request) -> Row:
+        counts = {entity: self._store.count(entity) for entity in ENTITIES}
+        return {"name": "Sandbox school", "version": "1", "entities": ENTITIES, "counts": counts}
+
+    def _list(self, request: Request) -> Row:
+        entity, limit = _entity(request), self._limit(request)
+        after = START
+        if (cursor := request.query_params.get("cursor")) is not None:
+            match _decode(cursor):
+                case [str(of), int(number), str(row_id)] if of == entity:
+                    after = (number, row_id)
+                case _:
+                    raise _Problem(HTTPStatus.BAD_REQUEST, "cursor: not one of this listing")
+        items, position = self._store.page(entity, after, limit)
+        following = _encode([entity, *position]) if position else None
+        return {"items": items, "next": following, "total": self._store.count(entity)}
+
+    def _get(self, request: Request) -> Row:
+        entity, row_id = _entity(request), request.path_params["id"]
+        row = self._store.get(entity, row_id)
+        if row is None:
+            raise _Problem(HTTPStatus.NOT_FOUND, f"{entity}: {row_id} does not exist")
+        return row
+
+    def _changes(self, request: Request) -> Row:
+        limit, since, after = self._limit(request), 0, None
+        if (text := request.query_params.get("since")) is not None:
+            since = _since(text)
+        if (cursor := request.query_params.get("cursor")) is not None:
+            match _decode(cursor):
+                case [int(updated), str(entity), str(row_id)]:
+                    after = (updated, entity, row_id)
+                case _:
+                    raise _Problem(HTTPStatus.BAD_REQUEST, "cursor: not one of the changes")
+        changes, more = self._store.changes(since, after, limit)
+        last = changes[-1] if more else None
+        return {"changes": changes, "next": _encode(_key(last)) if last else None}
+
+    def _limit(self, request: Request) -> int:
+        text = request.query_params.get("limit", str(min(_DEFAULT_LIMIT, self._page_limit)))
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= self._page_limit):
+            raise _Problem(HTTPStatus.BAD_REQUEST, f"limit: a whole number from 1 to {self._page_limit}")
+        return int(text)
+
+
+def _entity(request: Request) -> str:
+    entity: str = request.path_params["entity"]
+    if entity not in ENTITIES:
+        raise _Problem(HTTPStatus.NOT_FOUND, f"there is no {entity!r}")
+    return entity
+
+
+def _health(_: Request) -> Row:
+    return {"status": "ok"}
+
+
+def _nothing(request: Request) -> Row:
+    raise _Problem(HTTPStatus.NOT_FOUND, f"there is no {request.url.path}")
+
+
+def _since(text: str) -> int:
+    try:
+        return epoch(text)
+    except ValueError as exc:
+        raise _Problem(HTTPStatus.BAD_REQUEST, f"since: {exc}") from exc
+
+
+def _key(change: Row) -> list[Any]:
+    return [epoch(change["updated_at"]), change["entity"], change["id"]]
+
+
+def _encode(position: list[Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> Any:
+    try:
+        return orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error):
+        return None
+
+
+def _json(content: Row, accepted: str) -> Response:
+    body, headers = orjson.dumps(content), {"Vary": "Accept-Encoding"}
+    if len(body) >= _GZIP_FROM_BYTES and "gzip" in {part.partition(";")[0].strip() for part in accepted.split(",")}:
+        # Level 1: half the time of the default, and JSON still shrinks to a fifth.
+        body, headers["Content-Encoding"] = gzip.compress(body, 1, mtime=0), "gzip"
+    return Response(body, headers=headers, media_type=JSON)

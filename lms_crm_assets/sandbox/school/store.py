@@ -1,0 +1,160 @@
+"""The generated rows with the changes made to them: listings, the feed of changes, and `mutate`.
+
+Only changed rows are kept; a row is in the feed once, at its latest change.
+"""
+
+import heapq
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import dropwhile, islice
+from typing import Any, NamedTuple, TypeAlias
+
+from lms_crm_assets.sandbox.core import SandboxRequestError
+from lms_crm_assets.sandbox.school.generator import School
+from lms_crm_assets.sandbox.school.layout import ENTITIES, PREFIXES, Key, Row, Size, epoch, time_text
+
+# What a created row holds when `fields` doesn't say.
+_BLANK: dict[str, Row] = {
+    "learners": dict.fromkeys(("username", "email", "given_name", "family_name", "organization", "country"))
+    | {"status": "active"},
+    "courses": dict.fromkeys(("code", "title")) | {"visible": True, "starts_at": None, "ends_at": None},
+    "enrollments": {"learner_id": None, "course_id": None, "role": "student", "status": "active"}
+    | dict.fromkeys(("enrolled_at", "starts_at", "ends_at")),
+    "completions": {"learner_id": None, "course_id": None, "state": "not_started", "progress_pct": 0}
+    | {"completed_at": None},
+    "scores": {"learner_id": None, "course_id": None, "item_id": "course-total", "item_type": "course", "raw": None}
+    | {"min": 0, "max": 100, "passed": None, "graded_at": None},
+    "competencies": dict.fromkeys(("learner_id", "course_id", "competency", "rating", "proficient", "rated_at")),
+}
+
+Position: TypeAlias = tuple[int, str]
+"""Where a listing goes on: the number of a generated row, and the id after which."""
+
+START: Position = (0, "")
+
+
+class _Changed(NamedTuple):
+    updated: int
+    data: Row | None
+
+
+class Store:
+    """One school and what was changed in it."""
+
+    def __init__(self, size: Size) -> None:
+        """Start with nothing changed."""
+        self.school = School(size)
+        self._changed: dict[str, dict[str, _Changed]] = {entity: {} for entity in ENTITIES}
+        self._count = {entity: self.school.count(entity) for entity in ENTITIES}
+        self._now = self.school.end
+
+    def count(self, entity: str) -> int:
+        """The live rows."""
+        return self._count[entity]
+
+    def get(self, entity: str, row_id: str) -> Row | None:
+        """A live row."""
+        if row_id in self._changed[entity]:
+            return self._changed[entity][row_id].data
+        number = self.school.number(entity, row_id)
+        return None if number is None else self.school.row(entity, row_id, number)
+
+    def rows(self, entity: str, after: Position = START) -> Iterator[tuple[Position, Row]]:
+        """The live rows in the order of their ids, each with the position after it."""
+        number, last_id = after
+        school, changed = self.school, self._changed[entity]
+        generated = (
+            (row_id, number)
+            for number in range(number, school.numbers(entity))
+            for row_id in school.ids(entity, number)
+            if row_id > last_id and row_id not in changed
+        )
+        for row_id, own in heapq.merge(generated, sorted((row_id, -1) for row_id in changed if row_id > last_id)):
+            number = max(number, own)
+            row = changed[row_id].data if own < 0 else school.row(entity, row_id, own)
+            if row is not None:
+                yield (number, row_id), row
+
+    def page(self, entity: str, after: Position, limit: int) -> tuple[list[Row], Position | None]:
+        """Up to `limit` live rows and the position after them, if more follow."""
+        found = list(islice(self.rows(entity, after), limit + 1))
+        return [row for _, row in found[:limit]], found[limit - 1][0] if len(found) > limit else None
+
+    def changes(self, since: int, after: tuple[int, str, str] | None, limit: int) -> tuple[list[Row], bool]:
+        """Up to `limit` changes from the second `since` on and after that key, and whether more follow."""
+        if after is not None:
+            since = max(since, after[0])
+        own = sorted(
+            (change.updated, entity, row_id, -1)
+            for entity, rows in self._changed.items()
+            for row_id, change in rows.items()
+            if change.updated >= since
+        )
+        generated = (key for key in self.school.changes(since) if key[2] not in self._changed[key[1]])
+        keys: Iterator[Key] = heapq.merge(generated, own)
+        if after is not None:
+            keys = dropwhile(lambda key: key[:3] <= after, keys)
+        found = list(islice(keys, limit + 1))
+        return [self._change(key) for key in found[:limit]], len(found) > limit
+
+    def mutate(self, change: Mapping[str, Any]) -> Row:
+        """Create, update or delete one row of an entity; `SandboxRequestError` when that can't be.
+
+        `id` names the row (a created one gets the next id without it), `updated_at` sets its time, also to an old one;
+        without it the time is now, later than all generated ones and than the last change. Nothing else changes with
+        it: the enrollments of a deleted learner stay.
+        """
+        entity, op, row_id = change.get("object"), change.get("op"), change.get("id")
+        if entity not in self._changed or op not in {"create", "update", "delete"}:
+            raise SandboxRequestError(f"{op!r} of {entity!r} is not supported")
+        if op == "create" and row_id is None:
+            row_id = self._next_id(entity)
+        present = self.get(entity, str(row_id))
+        if (present is None) != (op == "create"):
+            raise SandboxRequestError(f"{entity}: {row_id!r} {'does not exist' if present is None else 'exists'}")
+        try:
+            updated = epoch(change["updated_at"]) if "updated_at" in change else self._tick()
+        except (TypeError, ValueError) as exc:
+            raise SandboxRequestError(f"updated_at: {exc}") from exc
+        self._count[entity] += {"create": 1, "update": 0, "delete": -1}[op]
+        stamp = {"id": row_id, "updated_at": time_text(updated)}
+        if op == "delete":
+            self._changed[entity][str(row_id)] = _Changed(updated, None)
+            return {**stamp, "deleted": True}
+        row = {**stamp, **(present or _BLANK[entity]), **change.get("fields", {}), **stamp}
+        self._changed[entity][str(row_id)] = _Changed(updated, row)
+        return row
+
+    def dump(self) -> Row:
+        """The parameters and the changed rows."""
+        changed = {
+            entity: {row_id: list(one) for row_id, one in rows.items()} for entity, rows in self._changed.items()
+        }
+        return {"size": asdict(self.school.size), "changed": changed, "count": dict(self._count), "now": self._now}
+
+    @classmethod
+    def load(cls, state: Row) -> "Store":
+        """What `dump` gave."""
+        store = cls(Size(**state["size"]))
+        for entity, rows in state["changed"].items():
+            store._changed[entity] = {row_id: _Changed(*one) for row_id, one in rows.items()}
+        store._count, store._now = dict(state["count"]), state["now"]
+        return store
+
+    def _change(self, key: Key) -> Row:
+        updated, entity, row_id, number = key
+        row = self._changed[entity][row_id].data if number < 0 else self.school.row(entity, row_id, number)
+        op = "delete" if row is None else "upsert"
+        return {"entity": entity, "id": row_id, "op": op, "updated_at": time_text(updated), "data": row}
+
+    def _next_id(self, entity: str) -> str:
+        suffix = "-1" if entity == "scores" else ""
+        number = self.school.numbers(entity) + 1
+        while (row_id := f"{PREFIXES[entity]}-{number:07d}{suffix}") in self._changed[entity]:
+            number += 1
+        return row_id
+
+    def _tick(self) -> int:
+        self._now = max(int(time.time()), self._now + 1)
+        return self._now

@@ -1,0 +1,116 @@
+"""The four simulators as servers of one process, each on a port of its own on loopback."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import uvicorn
+
+from lms_crm_assets.sandbox.core import Simulator, build_app
+from lms_crm_assets.sandbox.hubspot import HubSpotSimulator
+from lms_crm_assets.sandbox.moodle import MoodleSimulator
+from lms_crm_assets.sandbox.salesforce import SalesforceSimulator
+from lms_crm_assets.sandbox.school import SchoolSimulator
+
+
+@dataclass(frozen=True)
+class SandboxOptions:
+    """How large the generated school is, how strict HubSpot's limit, and where the state is kept (None: nowhere)."""
+
+    learners: int = 1000
+    courses: int = 12
+    enrollments: int = 1800
+    seed: int = 7
+    hubspot_calls_per_10_seconds: int | None = 190
+    latency_seconds: float = 0.0
+    state_dir: Path | None = None
+    ports: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+def simulators(options: SandboxOptions) -> dict[str, Simulator]:
+    """The simulators by name: moodle and salesforce for acme, school and hubspot for globex."""
+    return {
+        "moodle": MoodleSimulator(latency_seconds=options.latency_seconds),
+        "school": SchoolSimulator(
+            learners=options.learners,
+            courses=options.courses,
+            enrollments=options.enrollments,
+            seed=options.seed,
+            latency_seconds=options.latency_seconds,
+        ),
+        "salesforce": SalesforceSimulator(latency_seconds=options.latency_seconds),
+        "hubspot": HubSpotSimulator(
+            requests_per_10_seconds=options.hubspot_calls_per_10_seconds, latency_seconds=options.latency_seconds
+        ),
+    }
+
+
+def serve(options: SandboxOptions, ready_file: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; the addresses are printed as one JSON line, and written to `ready_file`.
+
+    With a state folder, the simulators take up what they held when they were stopped.
+    """
+    asyncio.run(_serve(options, ready_file))
+
+
+async def _serve(options: SandboxOptions, ready_file: Path | None) -> None:
+    running = simulators(options)
+    for name, simulator in running.items():
+        _load(name, simulator, options.state_dir)
+    servers: list[_Server] = []
+    addresses: dict[str, str] = {}
+    tasks: list[asyncio.Task[None]] = []
+    for (name, simulator), port in zip(running.items(), options.ports, strict=True):
+        listening = socket.create_server(("127.0.0.1", port), backlog=1024)
+        addresses[name] = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server = _Server(
+            uvicorn.Config(build_app(simulator), log_level="critical", access_log=False, lifespan="off", ws="none")
+        )
+        servers.append(server)
+        tasks.append(asyncio.create_task(server.serve(sockets=[listening])))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn has no event to wait for
+        await asyncio.sleep(0.01)
+    _announce(addresses, ready_file)
+    await stop.wait()
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*tasks)
+    for name, simulator in running.items():
+        _save(name, simulator, options.state_dir)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the process's signals to `_serve`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take no signals."""
+        yield
+
+
+def _announce(addresses: Mapping[str, str], ready_file: Path | None) -> None:
+    line = orjson.dumps(addresses).decode()
+    if ready_file is not None:
+        unfinished = ready_file.with_suffix(".part")
+        unfinished.write_text(line, encoding="utf-8")
+        unfinished.replace(ready_file)
+    print(line, flush=True)  # noqa: T201 - the answer to whoever started the sandbox
+
+
+def _load(name: str, simulator: Simulator, state_dir: Path | None) -> None:
+    if state_dir is not None and (file := state_dir / f"{name}.json").is_file():
+        simulator.load(orjson.loads(file.read_bytes()))
+
+
+def _save(name: str, simulator: Simulator, state_dir: Path | None) -> None:
+    if state_dir is not None:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        (state_dir / f"{name}.json").write_bytes(orjson.dumps(simulator.dump()))

@@ -1,0 +1,87 @@
+"""Capturing one object from the CRM: pages to NDJSON, then one short load.
+
+Owns the tables `crm_snapshot.<object>`: `external_id, crm_id`, a column for each mapped CRM field in the CRM's own
+spelling, `parent_<object>` with the CRM ids of the linked parents joined by `;`, and `captured_at`.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import orjson
+
+from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.protocol import CrmAdapter
+from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.errors import FatalError
+from lms_crm_assets.warehouse.connection import transaction
+from lms_crm_assets.warehouse.sql import literal, quoted, scalar
+
+
+def parent_column(parent: CrmObject) -> str:
+    """The snapshot's column with the CRM ids of the linked parents."""
+    return f"parent_{parent}"
+
+
+def land_snapshot(
+    crm: CrmAdapter, spec: ObjectSpec, file: Path, progress: Callable[[int], None] = lambda _rows: None
+) -> int:
+    """Write the CRM's records to `file`, holding one page in memory; gives their number."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = 0
+    with file.open("wb") as lines:
+        for records in crm.snapshot(spec):
+            lines.writelines(
+                orjson.dumps(
+                    {
+                        "external_id": record.external_id,
+                        "crm_id": record.crm_id,
+                        **record.values,
+                        **{parent_column(parent): ";".join(ids) or None for parent, ids in record.parents.items()},
+                    },
+                    option=orjson.OPT_APPEND_NEWLINE,
+                )
+                for record in records
+            )
+            rows += len(records)
+            progress(rows)
+    return rows
+
+
+def load_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, captured_at: datetime) -> None:
+    """Replace `crm_snapshot.<object>` by what landed.
+
+    `FatalError` when two records of the CRM hold the same match key: no delta can be right then.
+    """
+    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in snapshot_columns(spec))
+    with transaction(con):
+        con.execute(
+            f"CREATE OR REPLACE TABLE crm_snapshot.{spec.object} AS SELECT *, $captured_at AS captured_at"
+            f" FROM read_json($file, format = 'newline_delimited', columns = {{{columns}}})",
+            {"file": str(file), "captured_at": captured_at},
+        )
+        _refuse_duplicates(con, spec)
+
+
+def ensure_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
+    """Make an empty snapshot table where there is none yet."""
+    columns = ", ".join(f"{quoted(name)} VARCHAR" for name in snapshot_columns(spec))
+    con.execute(f"CREATE TABLE IF NOT EXISTS crm_snapshot.{spec.object} ({columns}, captured_at TIMESTAMPTZ)")
+
+
+def snapshot_columns(spec: ObjectSpec) -> list[str]:
+    """The text columns of an object's snapshot, in order."""
+    return ["external_id", "crm_id", *spec.fields, *(parent_column(parent) for parent in spec.parents)]
+
+
+def _refuse_duplicates(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
+    keys = scalar(
+        con,
+        f"SELECT count(*) FROM (SELECT external_id FROM crm_snapshot.{spec.object} GROUP BY ALL HAVING count(*) > 1)",
+    )
+    if keys:
+        raise FatalError(
+            f"{keys} values of {literal(spec.match_key)} stand on several {spec.to} records in the CRM: "
+            "make the field unique there and merge the records"
+        )

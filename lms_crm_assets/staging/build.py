@@ -1,0 +1,124 @@
+"""From raw payloads to one canonical table: read, type, check, split into valid rows and quarantine.
+
+Owns the tables `staging.<table>` and `staging.quarantine`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+from lms_crm_assets.checks.codes import CATALOGUE
+from lms_crm_assets.checks.violations import find_violations
+from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.staging.tables import COLUMNS
+from lms_crm_assets.warehouse.connection import transaction
+from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file
+
+# The date that a completion must not precede; it is part of the check, not of the table.
+_CHECKED_AGAINST = {
+    LmsEntity.COMPLETIONS: (
+        "SELECT typed.*, e.enrolled_at FROM typed LEFT JOIN"
+        " (SELECT learner_id, course_id, min(least(enrolled_at, starts_at)) AS enrolled_at"
+        " FROM staging.enrollment GROUP BY ALL) e USING (learner_id, course_id)"
+    )
+}
+
+
+@dataclass(frozen=True)
+class StagingCounts:
+    """How many rows the LMS gave, and how many of them are valid; the others are in quarantine."""
+
+    in_lms: int
+    valid: int
+
+    @property
+    def invalid(self) -> int:
+        """Refused rows."""
+        return self.in_lms - self.valid
+
+    @property
+    def invalid_share(self) -> float:
+        """Refused rows as a share of all, 0 for an empty table."""
+        return self.invalid / self.in_lms if self.in_lms else 0.0
+
+
+def build_staging(
+    con: duckdb.DuckDBPyConnection, entity: LmsEntity, *, adapter: str, timezone: str, now: datetime
+) -> StagingCounts:
+    """Make `staging.<table>` anew from raw_lms and bring the entity's quarantine up to date.
+
+    `timezone` is what the adapter's local times are read in.
+    """
+    table = f"staging.{entity.staging_table}"
+    with transaction(con):
+        texts = _read(con, entity, adapter, timezone)
+        _type(con, entity, texts)
+        find_violations(con, entity)
+        names = ", ".join(quoted(column) for column in COLUMNS[entity])
+        con.execute(
+            f"CREATE OR REPLACE TABLE {table} AS"
+            f" SELECT source_id, {names}, source_updated_at, observed_at, hash({names}) AS row_hash"
+            " FROM candidate ANTI JOIN violation USING (rid)"
+        )
+        _update_quarantine(con, entity, texts, now)
+        counts = StagingCounts(
+            scalar(con, "SELECT count(*) FROM candidate"), scalar(con, f"SELECT count(*) FROM {table}")
+        )
+        con.execute("DROP TABLE candidate; DROP TABLE violation; DROP TABLE read")
+    return counts
+
+
+def _read(con: duckdb.DuckDBPyConnection, entity: LmsEntity, adapter: str, timezone: str) -> list[str]:
+    """Make the temp table `read`: the payload's values as texts, numbered by `rid`. Gives the columns it has."""
+    con.execute(
+        f"CREATE TABLE IF NOT EXISTS raw_lms.{entity}"
+        " (source_id VARCHAR, payload JSON, is_deleted BOOLEAN, observed_at TIMESTAMPTZ)"
+    )
+    con.execute(sql_file(f"lms_crm_assets.staging.{adapter}", "macros.sql"))
+    query = sql_file(f"lms_crm_assets.staging.{adapter}", f"{entity.staging_table}.sql")
+    parameters = {"timezone": timezone} if "$timezone" in query else None
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE read AS SELECT row_number() OVER () AS rid, * FROM ({query})", parameters
+    )
+    columns = {str(row[0]) for row in con.execute("DESCRIBE read").fetchall()}
+    return [column for column in ("source_id", *COLUMNS[entity], "source_updated_at") if column in columns]
+
+
+def _type(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: list[str]) -> None:
+    """Make the temp table `candidate`: every canonical column with its type, and in `unreadable` those that failed."""
+    types = {"source_id": "VARCHAR", **COLUMNS[entity], "source_updated_at": "TIMESTAMPTZ"}
+    clean = {column: f"NULLIF(trim({quoted(column)}), '')" if column in texts else "NULL" for column in types}
+    typed = ", ".join(f"TRY_CAST({clean[c]} AS {types[c]}) AS {quoted(c)}" for c in types)
+    failed = ", ".join(
+        f"CASE WHEN {clean[c]} IS NOT NULL AND TRY_CAST({clean[c]} AS {types[c]}) IS NULL THEN {literal(c)} END"
+        for c in texts
+        if types[c] != "VARCHAR"
+    )
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE candidate AS WITH typed AS ("
+        f"SELECT rid, {typed}, observed_at, list_filter([{failed}]::VARCHAR[], lambda c: c IS NOT NULL) AS unreadable"
+        f" FROM read) {_CHECKED_AGAINST.get(entity, 'SELECT * FROM typed')}"
+    )
+
+
+def _update_quarantine(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: list[str], now: datetime) -> None:
+    """Rows that are still refused keep when they were first seen; mended rows are released."""
+    rules = " ".join(f"WHEN {literal(code)} THEN {literal(entry.rule)}" for code, entry in CATALOGUE.items())
+    values = " ".join(f"WHEN {literal(column)} THEN r.{quoted(column)}" for column in texts)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE refused AS SELECT r.source_id, v.code,"
+        f' CASE v.code {rules} END AS rule, v."column", CASE v."column" {values} END AS "value",'
+        " coalesce(min(q.first_seen_at), $now) AS first_seen_at"
+        " FROM violation v JOIN read r USING (rid) LEFT JOIN staging.quarantine q"
+        ' ON q.entity = $entity AND q.source_id = r.source_id AND q.code = v.code AND q."column" = v."column"'
+        " GROUP BY ALL",
+        {"now": now, "entity": entity},
+    )
+    con.execute("DELETE FROM staging.quarantine WHERE entity = $1", [entity])
+    con.execute(
+        'INSERT INTO staging.quarantine SELECT $1, source_id, code, rule, "column", "value", first_seen_at, $2'
+        " FROM refused",
+        [entity, now],
+    )
+    con.execute("DROP TABLE refused")

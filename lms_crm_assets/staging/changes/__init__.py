@@ -1,0 +1,1 @@
+"""How a payload of the changes contract becomes canonical texts."""

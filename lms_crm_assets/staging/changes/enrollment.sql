@@ -1,0 +1,17 @@
+SELECT
+    source_id,
+    r.learner_id,
+    r.course_id,
+    r.role,
+    r.status,
+    r.enrolled_at,
+    r.starts_at,
+    r.ends_at,
+    r.updated_at AS source_updated_at,
+    observed_at
+FROM (
+    SELECT source_id, observed_at, json_transform(payload, '{
+        "learner_id": "VARCHAR", "course_id": "VARCHAR", "role": "VARCHAR", "status": "VARCHAR",
+        "enrolled_at": "VARCHAR", "starts_at": "VARCHAR", "ends_at": "VARCHAR", "updated_at": "VARCHAR"}') AS r
+    FROM raw_lms.enrollments WHERE NOT is_deleted
+)

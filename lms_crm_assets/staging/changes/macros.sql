@@ -1,0 +1,1 @@
+-- The changes contract is read without macros.

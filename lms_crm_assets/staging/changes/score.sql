@@ -1,0 +1,20 @@
+SELECT
+    source_id,
+    r.learner_id,
+    r.course_id,
+    r.item_id,
+    r.item_type,
+    r.raw,
+    r.min,
+    r.max,
+    r.passed,
+    r.graded_at,
+    r.updated_at AS source_updated_at,
+    observed_at
+FROM (
+    SELECT source_id, observed_at, json_transform(payload, '{
+        "learner_id": "VARCHAR", "course_id": "VARCHAR", "item_id": "VARCHAR", "item_type": "VARCHAR",
+        "raw": "VARCHAR", "min": "VARCHAR", "max": "VARCHAR", "passed": "VARCHAR", "graded_at": "VARCHAR",
+        "updated_at": "VARCHAR"}') AS r
+    FROM raw_lms.scores WHERE NOT is_deleted
+)

@@ -1,0 +1,1 @@
+"""How a Moodle payload becomes canonical texts."""

@@ -1,0 +1,1 @@
+"""Delivery: batches, retries, the journal that survives a kill, and the ledger of what was applied."""

@@ -1,0 +1,202 @@
+"""Delivering one object's delta: batches side by side, each tried again where that may help, every outcome kept.
+
+What the CRM refuses is an outcome; what stops everything (credential, quota, address) is an exception, raised after
+the outcomes so far are in the ledger. What was not delivered is in the next delta.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import stamina
+
+from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.protocol import CrmAdapter
+from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome, OutcomeStatus
+from lms_crm_assets.errors import BatchRefusedError, RetryableError
+from lms_crm_assets.sync.batches import link_batches, spool_links, spool_writes, write_batches
+from lms_crm_assets.sync.journal import Entry, Journal, fold, recover
+from lms_crm_assets.sync.outcomes import DeliveryCounts, outcome_counts
+
+Item = TypeVar("Item", CrmWrite, Link)
+Send = Callable[[Sequence[Item]], list[Outcome]]
+Open = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+Progress = Callable[[int, int], None]
+
+_ATTEMPTS = 5
+_WAIT_MAX_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One object's delivery of one run.
+
+    `open_warehouse` gives a connection for a short while; nothing is held while calls are under way. `folder` keeps
+    spool files and journals.
+    """
+
+    crm: CrmAdapter
+    spec: ObjectSpec
+    open_warehouse: Open
+    folder: Path
+    sync_run_id: str
+    progress: Progress = lambda _done, _total: None
+
+    def run(self) -> DeliveryCounts:
+        """Send everything in the delta; gives the counts."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        calls = _Counter()
+        spool = self.folder / f"{self.spec.object}.spool"
+        with self.open_warehouse() as con:
+            recover(con, self.spec, self.folder)
+            total = spool_writes(con, self.spec, spool, with_links=self.crm.links_with_upsert)
+        if total:
+            batches = write_batches(spool, self.crm.batch_size)
+            self._send_all("upsert", batches, self._upsert(calls), self._write_entry, total)
+        spool.unlink()
+        if not self.crm.links_with_upsert:
+            for parent in self.spec.parents:
+                self._link_to(parent, calls)
+        with self.open_warehouse() as con:
+            return replace(outcome_counts(con, self.spec.object, self.sync_run_id), write_calls=calls.value)
+
+    def _upsert(self, calls: "_Counter") -> Send[CrmWrite]:
+        return lambda batch: send_batch(calls.counting(lambda b: self.crm.upsert(self.spec, b)), batch)
+
+    def _write_entry(self, write: CrmWrite, outcome: Outcome) -> Entry:
+        parents = write.parents if self.crm.links_with_upsert else {}
+        return Entry(outcome, "upsert", write.action, write.values, parents)
+
+    def _link_to(self, parent: CrmObject, calls: "_Counter") -> None:
+        """Take wrong associations away, then make the right ones."""
+        links, unlinks = (self.folder / f"{self.spec.object}.{parent}.{kind}" for kind in ("links", "unlinks"))
+        with self.open_warehouse() as con:
+            total, orphans = spool_links(con, self.spec, parent, links, unlinks)
+        size = self.crm.link_batch_size
+        for batch in link_batches(unlinks, size):
+            send_batch(calls.counting(lambda b: self.crm.unlink(self.spec, parent, b)), batch)
+
+        def entry(link: Link, outcome: Outcome) -> Entry:
+            return Entry(outcome, f"link {parent}", Action.UPDATE, {}, {parent.value: link.parent_id})
+
+        def send(batch: Sequence[Link]) -> list[Outcome]:
+            return send_batch(calls.counting(lambda b: self.crm.link(self.spec, parent, b)), batch)
+
+        missing = [
+            Outcome(key, OutcomeStatus.FAILED, None, "PARENT_MISSING", f"its {parent} is not in the CRM")
+            for key in orphans
+        ]
+        self._send_all(f"link {parent}", link_batches(links, size), send, entry, total, missing)
+        links.unlink()
+        unlinks.unlink()
+
+    def _send_all(
+        self,
+        phase: str,
+        batches: Iterator[list[Item]],
+        send: Send[Item],
+        entry: Callable[[Item, Outcome], Entry],
+        total: int,
+        missing: Iterable[Outcome] = (),
+    ) -> None:
+        """Send the batches side by side and journal them as they come back; at the end fold the journal."""
+        file = self.folder / f"{self.spec.object}.{phase.replace(' ', '-')}.{self.sync_run_id}.ndjson"
+        done = 0
+        try:
+            with Journal(file, self.sync_run_id) as journal:
+                lost = [Entry(outcome, phase, Action.UPDATE, {}, {}) for outcome in missing]
+                if lost:
+                    journal.note(f"{phase}-unsent", lost, datetime.now(UTC))
+                for number, batch, outcomes in _side_by_side(batches, send, self.crm.concurrency):
+                    entries = [entry(item, outcome) for item, outcome in zip(batch, outcomes, strict=True)]
+                    journal.note(f"{phase}-{number}", entries, datetime.now(UTC))
+                    done += len(batch)
+                    self.progress(done, total)
+        finally:
+            with self.open_warehouse() as con:
+                fold(con, self.spec, file, into_snapshot=True)
+
+
+def send_batch(send: Send[Item], batch: Sequence[Item]) -> list[Outcome]:
+    """Send one batch, in the end with one outcome an item.
+
+    A call that may succeed later is made again with growing, jittered waits (or after what the CRM asked for); items
+    that failed for the moment alone are sent again; a batch that is refused as a whole is halved until the record to
+    blame stands alone. Upserts and links by key are idempotent, so a call whose answer was lost may be repeated.
+    """
+    try:
+        outcomes = _sent(send, batch)
+    except BatchRefusedError as exc:
+        if len(batch) == 1:
+            return [Outcome(batch[0].external_id, OutcomeStatus.REJECTED, None, exc.code, str(exc))]
+        middle = len(batch) // 2
+        return send_batch(send, batch[:middle]) + send_batch(send, batch[middle:])
+    failed = [i for i, outcome in enumerate(outcomes) if outcome.status is OutcomeStatus.FAILED]
+    if failed and len(failed) < len(batch):
+        for i, outcome in zip(failed, send_batch(send, [batch[i] for i in failed]), strict=True):
+            outcomes[i] = outcome
+    return outcomes
+
+
+def _sent(send: Send[Item], batch: Sequence[Item]) -> list[Outcome]:
+    for attempt in stamina.retry_context(on=_wait, attempts=_ATTEMPTS, timeout=None, wait_max=_WAIT_MAX_SECONDS):
+        with attempt:
+            outcomes = send(batch)
+            if attempt.num < _ATTEMPTS and all(outcome.status is OutcomeStatus.FAILED for outcome in outcomes):
+                raise RetryableError(f"all {len(batch)} records failed for the moment ({outcomes[0].code})")
+            return outcomes
+    raise AssertionError("stamina either returns or raises")  # pragma: no cover
+
+
+def _wait(exc: Exception) -> bool | float:
+    if not isinstance(exc, RetryableError):
+        return False
+    return True if exc.retry_after_seconds is None else exc.retry_after_seconds
+
+
+def _side_by_side(
+    batches: Iterator[list[Item]], send: Send[Item], workers: int
+) -> Iterator[tuple[int, list[Item], list[Outcome]]]:
+    """Batches with their outcomes as they come; at most `workers` under way, nothing more is read ahead.
+
+    When one raises, those under way are waited for and handed out before the exception is.
+    """
+    numbered = enumerate(batches)
+    running: dict[Future[list[Outcome]], tuple[int, list[Item]]] = {}
+    failure: BaseException | None = None
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="sync") as pool:
+        while True:
+            while failure is None and len(running) < workers and (following := next(numbered, None)) is not None:
+                running[pool.submit(send, following[1])] = following
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                number, batch = running.pop(future)
+                if (exc := future.exception()) is not None:
+                    failure = failure or exc
+                else:
+                    yield number, batch, future.result()
+    if failure is not None:
+        raise failure
+
+
+class _Counter:
+    """Counts calls made by several threads."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._lock = threading.Lock()
+
+    def counting(self, send: Send[Item]) -> Send[Item]:
+        def counted(batch: Sequence[Item]) -> list[Outcome]:
+            with self._lock:
+                self.value += 1
+            return send(batch)
+
+        return counted

@@ -1,0 +1,150 @@
+"""The journal: what became of each record, durable before the next batch counts as done.
+
+A line a record in an NDJSON file, flushed to the disk batch by batch while the warehouse is closed; folded into the
+warehouse when the delivery ends, or before the next one when it was killed. Owns `sync.ledger` and `sync.outcomes`.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import duckdb
+import orjson
+
+from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.domain import Action, CrmObject, Outcome
+from lms_crm_assets.snapshot.capture import ensure_snapshot, parent_column, snapshot_columns
+from lms_crm_assets.warehouse.connection import transaction
+from lms_crm_assets.warehouse.sql import literal, quoted
+
+_LINES = (
+    "read_json($file, format = 'newline_delimited', ignore_errors = true, columns = {external_id: 'VARCHAR',"
+    " operation: 'VARCHAR', action: 'VARCHAR', status: 'VARCHAR', crm_id: 'VARCHAR', code: 'VARCHAR',"
+    " message: 'VARCHAR', 'values': 'MAP(VARCHAR, VARCHAR)', parents: 'MAP(VARCHAR, VARCHAR)', batch_id: 'VARCHAR',"
+    " sync_run_id: 'VARCHAR', synced_at: 'TIMESTAMPTZ'})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One outcome with what was sent: `values` by CRM field, `parents` by object → external id."""
+
+    outcome: Outcome
+    operation: str
+    action: Action
+    values: Mapping[str, str]
+    parents: Mapping[str, str]
+
+
+class Journal:
+    """The open journal of one phase of a delivery: upserts, or the links to one parent."""
+
+    def __init__(self, file: Path, sync_run_id: str) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.file = file
+        self._sync_run_id = sync_run_id
+        self._lines = file.open("ab")
+
+    def note(self, batch_id: str, entries: Iterable[Entry], now: datetime) -> None:
+        """Write one batch's outcomes through to the disk."""
+        for entry in entries:
+            line = {
+                "external_id": entry.outcome.external_id,
+                "operation": entry.operation,
+                "action": entry.action,
+                "status": entry.outcome.status,
+                "crm_id": entry.outcome.crm_id,
+                "code": entry.outcome.code,
+                "message": entry.outcome.message,
+                "values": entry.values,
+                "parents": entry.parents,
+                "batch_id": batch_id,
+                "sync_run_id": self._sync_run_id,
+                "synced_at": now,
+            }
+            self._lines.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        self._lines.flush()
+        os.fsync(self._lines.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._lines.close()
+
+
+def fold(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, *, into_snapshot: bool) -> None:
+    """Take a journal into outcomes and ledger, and into the snapshot while that is still older; then remove it.
+
+    A line cut short by a kill is left out: its batch is in doubt, and the next snapshot tells.
+    """
+    with transaction(con):
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE folded AS SELECT * FROM {_LINES} WHERE external_id IS NOT NULL",
+            {"file": str(file)},
+        )
+        con.execute(
+            f"INSERT INTO sync.outcomes SELECT {literal(spec.object)}, external_id, operation, action, status, crm_id,"
+            " code, message, batch_id, sync_run_id, synced_at FROM folded"
+        )
+        con.execute("DELETE FROM folded WHERE status <> 'succeeded'")
+        _update_ledger(con, spec.object)
+        if into_snapshot:
+            _update_snapshot(con, spec)
+        con.execute("DROP TABLE folded")
+    file.unlink()
+
+
+def recover(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, folder: Path) -> int:
+    """Fold the journals that killed deliveries of this object left behind; gives their number.
+
+    The snapshot is left alone: it may be younger than they are.
+    """
+    left = sorted(folder.glob(f"{spec.object}.*.ndjson"))
+    for file in left:
+        fold(con, spec, file, into_snapshot=False)
+    return len(left)
+
+
+def _update_ledger(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE entry AS SELECT {literal(obj)} AS object, f.external_id,"
+        " coalesce(f.crm_id, g.crm_id) AS crm_id,"
+        " map_concat(coalesce(g.applied, MAP {}::MAP(VARCHAR, VARCHAR)), f.values) AS applied,"
+        " f.sync_run_id, f.synced_at FROM folded f"
+        f" LEFT JOIN sync.ledger g ON g.object = {literal(obj)} AND g.external_id = f.external_id"
+    )
+    con.execute(
+        f"DELETE FROM sync.ledger g USING entry e WHERE g.object = {literal(obj)} AND g.external_id = e.external_id"
+    )
+    con.execute("INSERT INTO sync.ledger BY NAME FROM entry")
+    con.execute("DROP TABLE entry")
+
+
+def _update_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
+    """Bring the snapshot to what the CRM acknowledged, so that the next delta needs no new one."""
+    ensure_snapshot(con, spec)
+    table = f"crm_snapshot.{spec.object}"
+    fields = "".join(
+        f", coalesce(f.values[{literal(name)}], s.{quoted(name)}) AS {quoted(name)}" for name in spec.fields
+    )
+    parents = "".join(
+        f", coalesce(p_{parent}.crm_id, s.{parent_column(parent)}) AS {parent_column(parent)}"
+        for parent in spec.parents
+    )
+    joins = "".join(
+        f" LEFT JOIN crm_snapshot.{parent} p_{parent} ON p_{parent}.external_id = f.parents[{literal(parent)}]"
+        for parent in spec.parents
+    )
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE fresh AS SELECT f.external_id, coalesce(f.crm_id, s.crm_id) AS crm_id"
+        f"{fields}{parents}, f.synced_at AS captured_at FROM folded f LEFT JOIN {table} s USING (external_id){joins}"
+    )
+    con.execute(f"DELETE FROM {table} USING fresh WHERE {table}.external_id = fresh.external_id")
+    columns = ", ".join(quoted(name) for name in snapshot_columns(spec))
+    con.execute(f"INSERT INTO {table} ({columns}, captured_at) SELECT {columns}, captured_at FROM fresh")
+    con.execute("DROP TABLE fresh")

@@ -1,0 +1,53 @@
+"""Reading `sync.outcomes`: what became of the records of one run."""
+
+from dataclasses import dataclass, field
+
+import duckdb
+
+from lms_crm_assets.domain import CrmObject
+
+
+@dataclass
+class DeliveryCounts:
+    """Records by what became of them, and the write calls that it took."""
+
+    created: int = 0
+    updated: int = 0
+    rejected: int = 0
+    failed: int = 0
+    write_calls: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+def outcome_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: str) -> DeliveryCounts:
+    """What became of an object's records in one run: a record counts once, by its worst outcome."""
+    worst = (
+        "SELECT external_id, bool_or(action = 'create') AS created, bool_or(status = 'rejected') AS rejected,"
+        " bool_or(status = 'failed') AS failed FROM sync.outcomes WHERE object = $1 AND sync_run_id = $2 GROUP BY ALL"
+    )
+    created, updated, rejected, failed = con.execute(
+        "SELECT count(*) FILTER (created AND NOT rejected AND NOT failed),"
+        " count(*) FILTER (NOT created AND NOT rejected AND NOT failed), count(*) FILTER (rejected),"
+        f" count(*) FILTER (failed AND NOT rejected) FROM ({worst})",
+        [obj, sync_run_id],
+    ).fetchall()[0]
+    reasons = dict(
+        con.execute(
+            "SELECT code, count(DISTINCT external_id) FROM sync.outcomes"
+            " WHERE object = $1 AND sync_run_id = $2 AND status <> 'succeeded' GROUP BY ALL ORDER BY ALL",
+            [obj, sync_run_id],
+        ).fetchall()
+    )
+    return DeliveryCounts(created, updated, rejected, failed, reasons=reasons)
+
+
+def refused_outcomes(
+    con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: str, limit: int
+) -> list[dict[str, str]]:
+    """A sample of what was not delivered; the CRM's message may hold learner data and stays in the warehouse."""
+    rows = con.execute(
+        "SELECT external_id, status, code, batch_id FROM sync.outcomes"
+        " WHERE object = $1 AND sync_run_id = $2 AND status <> 'succeeded' ORDER BY ALL LIMIT $3",
+        [obj, sync_run_id, limit],
+    ).fetchall()
+    return [dict(zip(("external_id", "status", "code", "batch_id"), row, strict=True)) for row in rows]

@@ -1,0 +1,1 @@
+"""One DuckDB file a tenant; one schema a layer."""

@@ -1,0 +1,44 @@
+-- The tables with a fixed shape. Staging, snapshot and delta tables are made by their layers.
+CREATE SCHEMA IF NOT EXISTS raw_lms;
+CREATE SCHEMA IF NOT EXISTS staging;
+CREATE SCHEMA IF NOT EXISTS crm_snapshot;
+CREATE SCHEMA IF NOT EXISTS delta;
+CREATE SCHEMA IF NOT EXISTS sync;
+
+CREATE TABLE IF NOT EXISTS raw_lms.cursors (stream VARCHAR, cursor VARCHAR, saved_at TIMESTAMPTZ);
+
+CREATE TABLE IF NOT EXISTS staging.quarantine (
+    entity VARCHAR,
+    source_id VARCHAR,
+    code VARCHAR,
+    rule VARCHAR,
+    "column" VARCHAR,
+    "value" VARCHAR,
+    first_seen_at TIMESTAMPTZ,
+    last_seen_at TIMESTAMPTZ
+);
+
+-- What was last written, one row a record and object; `applied` maps CRM field → value in normal form.
+CREATE TABLE IF NOT EXISTS sync.ledger (
+    object VARCHAR,
+    external_id VARCHAR,
+    crm_id VARCHAR,
+    applied MAP(VARCHAR, VARCHAR),
+    sync_run_id VARCHAR,
+    synced_at TIMESTAMPTZ
+);
+
+-- What became of each record that was sent. `operation`: upsert or link.
+CREATE TABLE IF NOT EXISTS sync.outcomes (
+    object VARCHAR,
+    external_id VARCHAR,
+    operation VARCHAR,
+    action VARCHAR,
+    status VARCHAR,
+    crm_id VARCHAR,
+    code VARCHAR,
+    message VARCHAR,
+    batch_id VARCHAR,
+    sync_run_id VARCHAR,
+    synced_at TIMESTAMPTZ
+);

@@ -1,0 +1,33 @@
+"""The one place that quotes names and values into SQL; everything else uses parameters."""
+
+from functools import cache
+from importlib.resources import files
+
+import duckdb
+
+
+def quoted(name: str) -> str:
+    """An identifier, safe whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text literal, safe whatever it holds."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@cache
+def sql_file(package: str, name: str) -> str:
+    """The text of `name` beside the modules of `package`."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+def scalar(con: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> int:
+    """The one number that a query gives."""
+    return int(con.execute(query, parameters).fetchall()[0][0])
+
+
+def table_exists(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
+    """Whether a table stands there."""
+    query = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = $1 AND table_name = $2"
+    return scalar(con, query, [schema, table]) == 1
