@@ -1,0 +1,126 @@
+"""Tokens: the private app's own, which never expires, and OAuth's, which live 1,800 seconds.
+
+HubSpot documentation, "OAuth" and "Private apps"; error texts from recorded answers.
+"""
+
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lms_crm_assets.sandbox.hubspot.errors import PORTAL_ID, HubSpotError
+from lms_crm_assets.sandbox.hubspot.store import now_ms
+from lms_crm_assets.sandbox.hubspot.values import iso
+
+TOKEN_SECONDS = 1_800
+FIRST_REFRESH_TOKEN = "sandbox-refresh-token"  # noqa: S105 - the sandbox's own
+AUTHORIZATION_CODE = "sandbox-code"
+
+App = Literal["private", "oauth"]
+
+
+@dataclass(slots=True)
+class Token:
+    """An OAuth access token; `calls_left` None: only time ends it."""
+
+    expires: float
+    expires_ms: int
+    calls_left: int | None
+
+
+class Auth:
+    """Who may call, and the OAuth grants.
+
+    A portal starts with one refresh token (`sandbox-refresh-token`) and one code (`sandbox-code`, for many uses).
+    `token_calls` ends an OAuth token after so many calls; with `rotate_refresh_tokens` every refresh hands out a new
+    refresh token and the old one is dead.
+    """
+
+    def __init__(  # noqa: PLR0913 - the simulator's options, passed through
+        self,
+        access_token: str,
+        client_id: str,
+        client_secret: str,
+        *,
+        token_seconds: float = TOKEN_SECONDS,
+        token_calls: int | None = None,
+        rotate_refresh_tokens: bool = False,
+    ) -> None:
+        self._access_token = access_token
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._token_seconds = token_seconds
+        self._token_calls = token_calls
+        self._rotate = rotate_refresh_tokens
+        self._tokens: dict[str, Token] = {}
+        self._numbers = itertools.count(1)
+        self.refresh_tokens = [FIRST_REFRESH_TOKEN]
+
+    def authenticate(self, header: str | None) -> App:
+        """The kind of app behind an `Authorization` header; `HubSpotError` 401."""
+        scheme, _, text = (header or "").partition(" ")
+        if scheme.lower() == "bearer" and text == self._access_token:
+            return "private"
+        token = self._tokens.get(text) if scheme.lower() == "bearer" else None
+        if token is None:
+            raise HubSpotError(
+                401,
+                "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find "
+                "more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview",
+                category="INVALID_AUTHENTICATION",
+            )
+        if time.monotonic() >= token.expires or token.calls_left == 0:
+            seconds = max(0, now_ms() - token.expires_ms) // 1000
+            raise HubSpotError(
+                401,
+                f"The OAuth token used to make this call expired {seconds} second(s) ago.",
+                category="EXPIRED_AUTHENTICATION",
+                context={"expire time": [iso(token.expires_ms)]},
+            )
+        if token.calls_left is not None:
+            token.calls_left -= 1
+            if token.calls_left == 0:
+                token.expires_ms = now_ms()
+        return "oauth"
+
+    def grant(self, form: Mapping[str, str]) -> dict[str, Any]:
+        """The answer of the token endpoint; `HubSpotError` 400 with `BAD_…` as its status."""
+        if form.get("client_id") != self._client_id:
+            raise _bad("CLIENT_ID", "missing or unknown client id")
+        if form.get("client_secret") != self._client_secret:
+            raise _bad("CLIENT_SECRET", "missing or invalid client secret")
+        match form.get("grant_type"):
+            case "refresh_token":
+                refresh_token = form.get("refresh_token", "")
+                if refresh_token not in self.refresh_tokens:
+                    raise _bad("REFRESH_TOKEN", "missing or invalid refresh token")
+                if self._rotate:
+                    self.refresh_tokens.remove(refresh_token)
+                    refresh_token = self._new_refresh_token()
+                return self._new_token() | {"refresh_token": refresh_token}
+            case "authorization_code":
+                if form.get("code") != AUTHORIZATION_CODE:
+                    raise _bad("AUTH_CODE", "missing or unknown auth code")
+                if not form.get("redirect_uri"):
+                    raise _bad("REDIRECT_URI", "missing or invalid redirect uri")
+                return self._new_token() | {"refresh_token": self._new_refresh_token()}
+            case "client_credentials":
+                return self._new_token()
+            case _:
+                raise _bad("GRANT_TYPE", "missing or unknown grant type")
+
+    def _new_token(self) -> dict[str, Any]:
+        text = f"sandbox-access-{now_ms()}-{next(self._numbers)}"
+        seconds = self._token_seconds
+        self._tokens[text] = Token(time.monotonic() + seconds, now_ms() + int(seconds * 1000), self._token_calls)
+        return {"token_type": "bearer", "access_token": text, "expires_in": int(seconds), "hub_id": PORTAL_ID}
+
+    def _new_refresh_token(self) -> str:
+        text = f"sandbox-refresh-{now_ms()}-{next(self._numbers)}"
+        self.refresh_tokens.append(text)
+        return text
+
+
+def _bad(what: str, message: str) -> HubSpotError:
+    return HubSpotError(400, message, category="VALIDATION_ERROR", label=f"BAD_{what}")

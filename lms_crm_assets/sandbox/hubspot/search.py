@@ -1,0 +1,265 @@
+"""The search endpoint: filter groups over an index that may lag behind the records.
+
+HubSpot documentation, "Search the CRM": groups are joined by OR, their filters by AND; text is compared without case.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from lms_crm_assets.sandbox.hubspot.errors import bad_json, validation_error
+from lms_crm_assets.sandbox.hubspot.objects import view
+from lms_crm_assets.sandbox.hubspot.schema import ObjectType
+from lms_crm_assets.sandbox.hubspot.store import Record, Store, Table
+from lms_crm_assets.sandbox.hubspot.values import epoch_ms
+from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, Shape
+
+MAX_GROUPS = 5
+MAX_FILTERS = 6
+MAX_LIMIT = 200
+MAX_RESULTS = 10_000
+DEFAULT_LIMIT = 10
+
+_SEARCH: Shape = {
+    "filterGroups": "list",
+    "sorts": "list",
+    "query": "string",
+    "properties": "strings",
+    "limit": "int",
+    "after": "any",
+}
+_GROUP: Shape = {"filters": "list"}
+_FILTER: Shape = {
+    "propertyName": "string",
+    "operator": "string",
+    "value": "string",
+    "values": "strings",
+    "highValue": "string",
+}
+_SORT: Shape = {"propertyName": "string", "direction": "string"}
+_NEEDS = {
+    "EQ": "value",
+    "NEQ": "value",
+    "LT": "value",
+    "LTE": "value",
+    "GT": "value",
+    "GTE": "value",
+    "CONTAINS_TOKEN": "value",
+    "NOT_CONTAINS_TOKEN": "value",
+    "BETWEEN": "highValue",
+    "IN": "values",
+    "NOT_IN": "values",
+    "HAS_PROPERTY": None,
+    "NOT_HAS_PROPERTY": None,
+}
+
+Comparable = float | str
+Read = Callable[[Record], Comparable | None]
+Test = Callable[[Comparable | None], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One compiled filter; `keys` are the values of a unique property that alone can match, if it is that kind."""
+
+    name: str
+    read: Read
+    test: Test
+    keys: Sequence[str] | None
+
+
+class Search:
+    """The endpoint `…/{type}/search`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def endpoints(self) -> list[Endpoint]:
+        """On the v3 and the dated paths."""
+        return [
+            Endpoint("POST", f"{base}/search", self.search, "search")
+            for base in ("/crm/v3/objects/{type}", "/crm/objects/{version}/{type}")
+        ]
+
+    def search(self, call: Call) -> Answer:
+        """A page of up to 200 and never beyond the 10,000th result; `after` is an offset."""
+        table = self._store.table(call.path["type"])
+        body = call.json(_SEARCH)
+        limit, offset = _page(body)
+        groups = _groups(call, table, body.get("filterGroups") or [])
+        found = [record for record in self._candidates(table, groups) if _matches(record, groups)]
+        if body.get("query"):
+            found = [record for record in found if _mentions(table.type, record, body["query"])]
+        found = _sorted(call, table.type, found, body.get("sorts") or [])
+        content: dict[str, Any] = {
+            "total": len(found),
+            "results": [
+                view(table.type, record, body.get("properties") or None) for record in found[offset : offset + limit]
+            ],
+        }
+        if offset + limit < len(found):
+            content["paging"] = {"next": {"after": str(offset + limit)}}
+        return Answer(content)
+
+    def _candidates(self, table: Table, groups: Sequence[Sequence[Filter]]) -> Iterable[Record]:
+        """What the index holds, narrowed by unique values when every group has such a filter."""
+        stale = self._store.indexed(table)
+        keyed = [next((one for one in group if one.keys is not None), None) for group in groups]
+        if not stale and groups and None not in keyed:
+            ids = {
+                record_id
+                for one in keyed
+                if one is not None
+                for key in one.keys or ()
+                if (record_id := table.unique[one.name].get(key)) is not None
+            }
+            return [table.records[record_id] for record_id in sorted(ids)]
+        current = (stale.get(number, record) for number, record in table.records.items())
+        return (record for record in current if record is not None and not record.archived)
+
+
+def _page(body: dict[str, Any]) -> tuple[int, int]:
+    limit, after = body.get("limit"), body.get("after")
+    limit = DEFAULT_LIMIT if limit is None else limit
+    if not 0 <= limit <= MAX_LIMIT:
+        raise validation_error(f"The limit must be between 0 and {MAX_LIMIT}, but was {limit}")
+    text = str(0 if after in (None, "") else after)
+    if not text.isdecimal():
+        raise validation_error("The 'after' paging cursor is invalid", {"after": [text]})
+    if int(text) + limit > MAX_RESULTS:
+        raise validation_error(f"Paging past {MAX_RESULTS} results is not supported, after was {text}")
+    return limit, int(text)
+
+
+def _groups(call: Call, table: Table, given: Sequence[Any]) -> list[list[Filter]]:
+    if len(given) > MAX_GROUPS:
+        raise validation_error(f"Up to {MAX_GROUPS} filter groups are allowed, but there were {len(given)}")
+    groups = []
+    for group in given:
+        filters = call.fit(group, _GROUP, "filters")["filters"]
+        if len(filters) > MAX_FILTERS:
+            raise validation_error(f"Up to {MAX_FILTERS} filters a group are allowed, but there were {len(filters)}")
+        groups.append([_filter(table, call.fit(one, _FILTER, "propertyName", "operator")) for one in filters])
+    return groups
+
+
+def _filter(table: Table, given: dict[str, Any]) -> Filter:
+    name, operator = given["propertyName"], given["operator"]
+    if operator not in _NEEDS:
+        raise bad_json(
+            1,
+            2,
+            f': Cannot deserialize value of type `Filter$OperatorEnum` from String "{operator}": '
+            f"not one of the values accepted for Enum class: [{', '.join(_NEEDS)}]",
+        )
+    if name not in table.type.properties:
+        raise validation_error(f"There was a problem with the request. Property {name} does not exist.")
+    needed = _NEEDS[operator]
+    for part in (needed, "value" if operator == "BETWEEN" else None):
+        if part is not None and not given.get(part):
+            raise validation_error(f"A filter with operator {operator} on {name} needs {part}")
+    wanted = given.get("values") if needed == "values" else [given.get("value"), given.get("highValue")]
+    values = [_comparable(table.type, name, text) for text in wanted or [] if text is not None]
+    keys = None
+    if operator in {"EQ", "IN"} and name in table.unique:
+        keys = [table.key(name, text) for text in wanted or [] if text is not None]
+    return Filter(name, _reader(table.type, name), _test(operator, values), keys)
+
+
+def _test(operator: str, wanted: list[Comparable]) -> Test:  # noqa: C901, PLR0911 - one line an operator
+    first = wanted[0] if wanted else ""
+    match operator:
+        case "EQ" | "IN":
+            return lambda value: value in wanted
+        case "NEQ" | "NOT_IN":  # a record without a value matches too (unverified)
+            return lambda value: value not in wanted
+        case "LT":
+            return lambda value: value is not None and value < first  # type: ignore[operator]
+        case "LTE":
+            return lambda value: value is not None and value <= first  # type: ignore[operator]
+        case "GT":
+            return lambda value: value is not None and value > first  # type: ignore[operator]
+        case "GTE":
+            return lambda value: value is not None and value >= first  # type: ignore[operator]
+        case "BETWEEN":
+            return lambda value: value is not None and first <= value <= wanted[1]  # type: ignore[operator]
+        case "HAS_PROPERTY":
+            return lambda value: value is not None
+        case "NOT_HAS_PROPERTY":
+            return lambda value: value is None
+        case "CONTAINS_TOKEN":
+            return lambda value: _has_token(str(value or ""), str(first))
+        case _:
+            return lambda value: not _has_token(str(value or ""), str(first))
+
+
+def _matches(record: Record, groups: Sequence[Sequence[Filter]]) -> bool:
+    return not groups or any(all(one.test(one.read(record)) for one in group) for group in groups)
+
+
+def _reader(object_type: ObjectType, name: str) -> Read:
+    """How to get a property's value in a form that compares."""
+    if name == "hs_object_id":
+        return lambda record: float(record.id)
+    if name == object_type.created_property:
+        return lambda record: float(record.created)
+    if name == object_type.modified_property:
+        return lambda record: float(record.updated)
+
+    def read(record: Record) -> Comparable | None:
+        text = record.properties.get(name)
+        return None if text is None else _comparable(object_type, name, text)
+
+    return read
+
+
+def _comparable(object_type: ObjectType, name: str, text: str) -> Comparable:
+    match object_type.properties[name].type:
+        case "number":
+            try:
+                return float(text)
+            except ValueError:
+                raise validation_error(f"{text} was not a valid number.") from None
+        case "datetime" | "date":
+            ms = epoch_ms(text)
+            if ms is None:
+                raise validation_error(f"{text} was not a valid long.")
+            return float(ms)
+        case _:
+            return text.lower()
+
+
+def _tokens(text: str) -> set[str]:
+    return set(re.split(r"[^\w]+", text.lower())) - {""}
+
+
+def _has_token(text: str, wanted: str) -> bool:
+    if "*" in wanted:
+        return any(fnmatchcase(part, wanted) for part in (text, *_tokens(text)))
+    return bool(wanted) and _tokens(wanted) <= _tokens(text)
+
+
+def _mentions(object_type: ObjectType, record: Record, query: str) -> bool:
+    held = " ".join(record.properties.get(name, "") for name in object_type.default_properties)
+    return _tokens(query) <= _tokens(held)
+
+
+def _sorted(call: Call, object_type: ObjectType, found: list[Record], sorts: Sequence[Any]) -> list[Record]:
+    """By one property, those without a value last; without a sort by creation."""
+    if not sorts:
+        return found
+    if len(sorts) > 1:
+        raise validation_error("Only one sort is allowed")
+    if isinstance(sorts[0], str):
+        name, descending = sorts[0].removeprefix("-"), sorts[0].startswith("-")
+    else:
+        given = call.fit(sorts[0], _SORT, "propertyName")
+        name, descending = given["propertyName"], given.get("direction") == "DESCENDING"
+    if name not in object_type.properties:
+        raise validation_error(f"There was a problem with the request. Property {name} does not exist.")
+    read = _reader(object_type, name)
+    valued = [(value, record) for record in found if (value := read(record)) is not None]
+    valued.sort(key=lambda pair: pair[0], reverse=descending)
+    return [record for _, record in valued] + [record for record in found if read(record) is None]

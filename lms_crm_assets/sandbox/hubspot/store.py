@@ -1,0 +1,262 @@
+"""The records, their unique indexes and their links. Ids only grow; an archived record keeps its place.
+
+Built for a million records in memory: slotted records, values as canonical text, moments as epoch milliseconds, links
+as shared tuples of association type ids.
+"""
+
+import itertools
+import time
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lms_crm_assets.sandbox.hubspot.schema import AssociationType, ObjectType, Schema
+
+FIRST_ID = 30_000_000_001
+Pair = tuple[str, str]
+
+
+def now_ms() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class Record:
+    """One stored record; `properties` holds only values that are set, `archived` is when it was archived or 0."""
+
+    id: int
+    created: int
+    updated: int
+    properties: dict[str, str]
+    archived: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a record was before a write, kept while the search index has not seen the write; None: it did not exist."""
+
+    at: float
+    record_id: int
+    before: Record | None
+
+
+class Table:
+    """All records of one object type."""
+
+    def __init__(self, object_type: ObjectType) -> None:
+        self.type = object_type
+        self.records: dict[int, Record] = {}
+        self.ids = array("q")
+        self.unique: dict[str, dict[str, int]] = {name: {} for name in object_type.unique_names}
+        self.merged: dict[int, int] = {}
+        self.changes: deque[Change] = deque()
+
+    def live(self, record_id: str | int) -> Record | None:
+        """The record with this id unless it is archived; the id of a merged one leads to its survivor."""
+        number = int(record_id) if str(record_id).isdecimal() else 0
+        record = self.records.get(self.merged.get(number, number))
+        return None if record is None or record.archived else record
+
+    def find(self, id_property: str | None, key: str) -> Record | None:
+        """The live record by a unique property's value (an e-mail in any case), or by id without a property."""
+        if id_property is None or id_property == "hs_object_id":
+            return self.live(key)
+        record_id = self.unique[id_property].get(self.key(id_property, key))
+        return None if record_id is None else self.records[record_id]
+
+    def key(self, id_property: str, text: str) -> str:
+        """The text as the unique index holds it."""
+        return text.strip().lower() if id_property == "email" else text
+
+    def page(self, after: int, limit: int, *, archived: bool) -> tuple[list[Record], bool]:
+        """Up to `limit` records with an id above `after`, in id order, and whether more follow."""
+        start = bisect_right(self.ids, after)
+        ids = itertools.islice(self.ids, start, None)
+        matching = (record for number in ids if bool((record := self.records[number]).archived) == archived)
+        found = list(itertools.islice(matching, limit + 1))
+        return found[:limit], len(found) > limit
+
+    def add(self, record: Record) -> None:
+        """Store a record; ids must come in growing order."""
+        self.records[record.id] = record
+        self.ids.append(record.id)
+        if not record.archived:
+            self.index(record)
+
+    def index(self, record: Record) -> None:
+        """Enter the record's unique values."""
+        for name, held in self.unique.items():
+            if name in record.properties:
+                held[record.properties[name]] = record.id
+
+    def unindex(self, record: Record) -> None:
+        """Take the record's unique values out."""
+        for name, held in self.unique.items():
+            if held.get(record.properties.get(name, "")) == record.id:
+                del held[record.properties[name]]
+
+
+class Store:
+    """The whole portal's data: one table a type, and the links between records."""
+
+    def __init__(self, schema: Schema, *, search_lag_seconds: float = 0.0) -> None:
+        self.schema = schema
+        self.search_lag_seconds = search_lag_seconds
+        self.tables = {type_id: Table(kind) for type_id, kind in schema.types.items()}
+        self.links: dict[Pair, dict[int, dict[int, tuple[int, ...]]]] = {}
+        self._next_id = FIRST_ID
+        self._tuples: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def table(self, name: str) -> Table:
+        """The table behind a path segment; `HubSpotError` 400 for an unknown type."""
+        return self.tables[self.schema.resolve(name).type_id]
+
+    def new_id(self) -> int:
+        """The next record id. A create that is then refused has used one up, as on HubSpot."""
+        number = self._next_id
+        self._next_id += 1
+        return number
+
+    def create(self, table: Table, record_id: int, values: Mapping[str, str]) -> Record:
+        """Store a new record with an id from `new_id` and these canonical values."""
+        now = now_ms()
+        record = Record(record_id, now, now, {name: text for name, text in values.items() if text})
+        self._note(table, record.id, None)
+        table.add(record)
+        return record
+
+    def update(self, table: Table, record: Record, values: Mapping[str, str]) -> bool:
+        """Set canonical values, "" clears; False when nothing is different, then the record stays untouched."""
+        held = record.properties
+        changed = {name: text for name, text in values.items() if held.get(name, "") != text}
+        if not changed:
+            return False
+        self._note(table, record.id, record)
+        if table.unique.keys() & changed.keys():
+            table.unindex(record)
+        held.update(changed)
+        for name, text in changed.items():
+            if not text:
+                del held[name]
+        table.index(record)
+        record.updated = max(now_ms(), record.updated)
+        return True
+
+    def archive(self, table: Table, record: Record) -> None:
+        """Archive a live record; its unique values are free again, its links come back with it."""
+        self._note(table, record.id, record)
+        table.unindex(record)
+        record.archived = record.updated = now_ms()
+
+    def restore(self, table: Table, record: Record) -> None:
+        """Bring an archived record back; one that was merged stands on its own again."""
+        self._note(table, record.id, record)
+        table.merged.pop(record.id, None)
+        record.archived = 0
+        record.updated = now_ms()
+        table.index(record)
+
+    def merge(self, table: Table, loser: Record, winner: Record) -> None:
+        """Fold one record into another: gaps are filled, links move, the old id leads to the survivor."""
+        self.archive(table, loser)
+        self.update(table, winner, {**loser.properties, **winner.properties})
+        if "hs_merged_object_ids" in table.type.properties:
+            before = winner.properties.get("hs_merged_object_ids")
+            winner.properties["hs_merged_object_ids"] = f"{before};{loser.id}" if before else str(loser.id)
+        for to_type in self.schema.types:
+            kinds = {kind.type_id: kind for kind in self.schema.associations.get((table.type.type_id, to_type), [])}
+            for to_id, type_ids in list(self.links_of(table.type.type_id, loser.id, to_type)):
+                for type_id in type_ids:
+                    self.link((table.type.type_id, to_type), winner.id, to_id, kinds[type_id])
+        table.merged = {old: winner.id if new == loser.id else new for old, new in table.merged.items()}
+        table.merged[loser.id] = winner.id
+
+    def link(self, pair: Pair, from_id: int, to_id: int, kind: AssociationType) -> bool:
+        """Link two records in both directions; False when they already are."""
+        fresh = self._link(pair, from_id, to_id, kind.type_id)
+        self._link((pair[1], pair[0]), to_id, from_id, kind.inverse)
+        return fresh
+
+    def unlink(self, pair: Pair, from_id: int, to_id: int) -> bool:
+        """Remove every association between two records; False when there was none."""
+        found = self.links.get(pair, {}).get(from_id, {}).pop(to_id, None)
+        self.links.get((pair[1], pair[0]), {}).get(to_id, {}).pop(from_id, None)
+        return found is not None
+
+    def links_of(self, from_type: str, from_id: int, to_type: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """The live records linked to one, with their association type ids."""
+        records = self.tables[to_type].records
+        for to_id, type_ids in self.links.get((from_type, to_type), {}).get(from_id, {}).items():
+            if not records[to_id].archived:
+                yield to_id, type_ids
+
+    def indexed(self, table: Table) -> dict[int, Record | None]:
+        """What the search index still shows otherwise than the table: the record as it was, or None."""
+        horizon = time.monotonic() - self.search_lag_seconds
+        while table.changes and table.changes[0].at <= horizon:
+            table.changes.popleft()
+        stale: dict[int, Record | None] = {}
+        for change in table.changes:
+            stale.setdefault(change.record_id, change.before)
+        return stale
+
+    def dump(self) -> dict[str, Any]:
+        """JSON-able; `Store.load` takes it up."""
+        return {
+            "schema": self.schema.dump(),
+            "next_id": self._next_id,
+            "records": {
+                type_id: [[r.id, r.created, r.updated, r.properties, r.archived] for r in table.records.values()]
+                for type_id, table in self.tables.items()
+            },
+            "merged": {type_id: list(table.merged.items()) for type_id, table in self.tables.items()},
+            "links": [
+                [*pair, [[one, list(linked.items())] for one, linked in by_record.items()]]
+                for pair, by_record in self.links.items()
+            ],
+        }
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any], *, search_lag_seconds: float = 0.0) -> "Store":
+        """The store that `dump` gave."""
+        store = cls(Schema.load(state["schema"]), search_lag_seconds=search_lag_seconds)
+        store._next_id = state["next_id"]
+        for type_id, records in state["records"].items():
+            for values in records:
+                store.tables[type_id].add(Record(*values))
+        for type_id, merged in state["merged"].items():
+            store.tables[type_id].merged = dict(merged)
+        for one, other, by_record in state["links"]:
+            store.links[one, other] = {
+                from_id: {to_id: store._shared(tuple(kinds)) for to_id, kinds in linked}
+                for from_id, linked in by_record
+            }
+        return store
+
+    def add_type(self, object_type: ObjectType) -> None:
+        """Make room for a new object type."""
+        self.schema.add(object_type)
+        self.tables[object_type.type_id] = Table(object_type)
+
+    def _link(self, pair: Pair, from_id: int, to_id: int, type_id: int) -> bool:
+        linked = self.links.setdefault(pair, {}).setdefault(from_id, {})
+        held = linked.get(to_id, ())
+        if type_id in held:
+            return False
+        linked[to_id] = self._shared((*held, type_id))
+        return True
+
+    def _shared(self, type_ids: tuple[int, ...]) -> tuple[int, ...]:
+        """The one tuple all links with these association types hold."""
+        return self._tuples.setdefault(type_ids, type_ids)
+
+    def _note(self, table: Table, record_id: int, before: Record | None) -> None:
+        if self.search_lag_seconds <= 0:
+            return
+        if before is not None:
+            before = Record(before.id, before.created, before.updated, dict(before.properties), before.archived)
+        table.changes.append(Change(time.monotonic(), record_id, before))
