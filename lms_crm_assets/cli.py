@@ -40,24 +40,26 @@ def demo() -> None:
     from lms_crm_assets.demo.demo import run_demo  # noqa: PLC0415 - Dagster takes a second to import
 
     _use_dagster_home()
-    raise typer.Exit(run_demo(Console()))
+    raise typer.Exit(run_demo(_console()))
 
 
 @app.command()
 def dev(
     port: Annotated[int, typer.Option(help="The UI's port; 0 takes a free one.")] = 3000,
+    *,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the demo's state first.")] = False,
 ) -> None:
     """Open the Dagster UI with the sandbox behind it."""
     from lms_crm_assets.demo.dev import run_dev  # noqa: PLC0415 - as above
 
     _use_dagster_home()
-    raise typer.Exit(run_dev(Console(), port=port, fresh=fresh))
+    raise typer.Exit(run_dev(_console(), port=port, fresh=fresh))
 
 
 @app.command()
 def reconcile(
     tenant: Tenant,
+    *,
     incremental: Annotated[
         bool, typer.Option("--incremental", help="Only what changed in the LMS since the last pull.")
     ] = False,
@@ -69,7 +71,7 @@ def reconcile(
     from lms_crm_assets.reconcile import reconcile_tenant  # noqa: PLC0415 - as above
 
     _use_dagster_home()
-    summary = reconcile_tenant(Console(), Settings.from_environ(), tenant, incremental=incremental)
+    summary = reconcile_tenant(_console(), Settings.from_environ(), tenant, incremental=incremental)
     if summary.problems:
         for problem in summary.problems:
             _complain(problem)
@@ -107,6 +109,12 @@ def _use_dagster_home() -> None:
             _complain("there is no dagster.yaml here: go to the project's folder, or set DAGSTER_HOME")
             raise typer.Exit(EXIT_MEND)
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
+
+
+def _console() -> Console:
+    """Rich's console; a pipe or a file gets lines long enough for the tables."""
+    found = Console()
+    return found if found.is_terminal else Console(width=max(found.width, 120))
 
 
 def _complain(message: str) -> None:

@@ -8,7 +8,8 @@
     │   ├── PermissionMissingError  the credential may not see or do what is needed
     │   └── ProtocolError         the other side answered in a shape that its documentation rules out
     ├── RetryableError            the same call may succeed later
-    │   └── RateLimitedError      … and the other side said so
+    │   ├── RateLimitedError      … and the other side said so
+    │   └── UnreachableError      nothing that speaks the protocol answers
     └── BatchRefusedError         the CRM refused a whole batch for its content: smaller batches tell which record
 
 A record that is refused is data, not an exception: see `domain.Outcome`.
@@ -56,6 +57,10 @@ class RetryableError(LmsCrmError):
 
 class RateLimitedError(RetryableError):
     """The other side limits the rate of calls."""
+
+
+class UnreachableError(RetryableError):
+    """Nothing, or nothing that speaks the protocol, answers; seen by a probe it is a `WrongAddressError`."""
 
 
 class BatchRefusedError(LmsCrmError):

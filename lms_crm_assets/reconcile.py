@@ -1,6 +1,7 @@
 """Reconciling one tenant from the command line."""
 
 from dagster import DagsterInstance
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -36,10 +37,10 @@ def reconcile_tenant(
 
 def figures(summaries: dict[str, RunSummary], seconds: dict[str, float] | None = None) -> Table:
     """Per tenant and object, what a run found and did."""
-    table = Table(title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("tenant")
     table.add_column("object")
-    for name in ("in the LMS", "invalid", "created", "updated", "unchanged", "rejected", "API writes"):
+    for name in ("in the LMS", "invalid", "created", "updated", "unchanged", "rejected", "write calls"):
         table.add_column(name, justify="right")
     if seconds:
         table.add_column("seconds", justify="right")

@@ -5,6 +5,7 @@ retries of its own (switched off: one layer only), models that drop errors (plai
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -28,6 +29,7 @@ from lms_crm_assets.errors import (
     ProtocolError,
     RateLimitedError,
     RetryableError,
+    UnreachableError,
     WrongAddressError,
 )
 
@@ -62,9 +64,7 @@ class HubSpotAdapter:
         """List one contact."""
         try:
             self._call("GET", f"/crm/{self._api_version}/objects/contacts", query={"limit": 1})
-        except RateLimitedError:
-            raise
-        except RetryableError as exc:
+        except UnreachableError as exc:
             raise WrongAddressError(f"{exc}: check destination.url") from exc
 
     def snapshot(self, spec: ObjectSpec) -> Iterator[list[CrmRecord]]:
@@ -154,7 +154,7 @@ class HubSpotAdapter:
     ) -> Any:
         self._throttle.wait()
         try:
-            content, _, _ = self._client.call_api(
+            content, status, _ = self._client.call_api(
                 path,
                 method,
                 query_params=dict(query or {}),
@@ -167,10 +167,12 @@ class HubSpotAdapter:
         except ApiException as exc:
             raise _translated(exc, self._url, spec) from None  # its text holds the request's and answer's content
         except (urllib3.exceptions.HTTPError, UnicodeDecodeError) as exc:
-            raise RetryableError(
+            raise UnreachableError(
                 f"HubSpot at {self._url} can't be reached or broke off ({type(exc).__name__})"
             ) from exc
-        if content is not None and not isinstance(content, dict):
+        if status == HTTPStatus.NO_CONTENT:
+            return None
+        if not isinstance(content, dict):
             raise RetryableError(f"HubSpot at {self._url} answered {path} with something that is no JSON object")
         return content
 

@@ -33,6 +33,7 @@ from lms_crm_assets.errors import (
     PermissionMissingError,
     ProtocolError,
     RetryableError,
+    UnreachableError,
     WrongAddressError,
 )
 
@@ -64,7 +65,7 @@ class SalesforceAdapter:
         """Log in and look at the limits."""
         try:
             self._call(lambda sf: sf.limits())
-        except RetryableError as exc:
+        except UnreachableError as exc:
             raise WrongAddressError(f"{exc}: check destination.url") from exc
 
     def snapshot(self, spec: ObjectSpec) -> Iterator[list[CrmRecord]]:
@@ -206,7 +207,7 @@ def _outcome(write: CrmWrite, result: dict[str, Any]) -> Outcome:
 def _translated(exc: Exception, url: str, spec: ObjectSpec | None) -> Exception:
     """What an exception of simple-salesforce or requests means to us."""
     if isinstance(exc, requests.ConnectionError | requests.Timeout):
-        return RetryableError(f"Salesforce at {url} can't be reached or broke off ({type(exc).__name__})")
+        return UnreachableError(f"Salesforce at {url} can't be reached or broke off ({type(exc).__name__})")
     if not isinstance(exc, SalesforceError):
         return RetryableError(f"the call to Salesforce at {url} went wrong ({type(exc).__name__})")
     code, message = _code_and_message(exc.content)

@@ -30,7 +30,7 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
             if obj not in contract.objects:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
             spec = object_spec(contract, obj)
-            file = tenants.folder(tenant, "landing") / f"{obj}.{context.run_id}.ndjson"
+            file = tenants.folder(tenant, "landing") / f"{obj}.{context.run.run_id}.ndjson"
             crm = crm_adapter(contract.destination)
             captured_at = datetime.now(UTC)
             try:

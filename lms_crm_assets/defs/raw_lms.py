@@ -64,8 +64,7 @@ def raw_lms(
                 since = cursor(con, entities)
         observed_at = datetime.now(UTC)
         try:
-            lms.probe()
-            landed = land(lms.pull(entities, since), entities, tenants.folder(tenant, "landing") / context.run_id)
+            landed = land(lms.pull(entities, since), entities, tenants.folder(tenant, "landing") / context.run.run_id)
         finally:
             lms.close()
         if since is not None:

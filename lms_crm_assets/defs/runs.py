@@ -55,6 +55,7 @@ def run_job(
     if not instance.has_dynamic_partition(str(TENANTS.name), tenant):
         instance.add_dynamic_partitions(str(TENANTS.name), [tenant])
     run_id = str(uuid.uuid4())
+    configured = job.get_run_config_for_partition_key(tenant)
     results: list[dg.ExecuteInProcessResult] = []
     failures: list[BaseException] = []
 
@@ -67,7 +68,7 @@ def run_job(
                     instance=instance,
                     raise_on_error=False,
                     # Steps are reported by the summary; the event log keeps everything.
-                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    run_config={**configured, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 )
             )
         except BaseException as exc:  # noqa: BLE001 - carried over to the calling thread
@@ -117,7 +118,9 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
     for event in result.all_events:
         if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             materialization = event.step_materialization_data.materialization
-            metadata[materialization.asset_key] = {name: value.value for name, value in materialization.metadata.items()}
+            metadata[materialization.asset_key] = {
+                name: value.value for name, value in materialization.metadata.items()
+            }
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
             problems.append(_problem(event))
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:

@@ -1,5 +1,8 @@
 """sync: the delta delivered, with the outcome of every record."""
 
+import time
+from collections.abc import Callable
+
 import dagster as dg
 
 from lms_crm_assets.contract.canonical import PARENTS
@@ -10,6 +13,8 @@ from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.outcomes import refused_outcomes
+
+_LOG_EVERY_SECONDS = 10.0
 
 _OUTCOME_COLUMNS = {
     "external_id": "The LMS's id, the value of the match key",
@@ -56,13 +61,13 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     spec=object_spec(contract, obj),
                     open_warehouse=lambda: warehouse.connect(tenant),
                     folder=tenants.folder(tenant, "sync"),
-                    sync_run_id=context.run_id,
-                    progress=lambda done, total: context.log.info("%s: %s of %s records sent", obj, done, total),
+                    sync_run_id=context.run.run_id,
+                    progress=_logged(context.log.info, obj),
                 ).run()
             finally:
                 crm.close()
             with warehouse.connect(tenant) as con:
-                refused = refused_outcomes(con, obj, context.run_id, TABLE_LIMIT)
+                refused = refused_outcomes(con, obj, context.run.run_id, TABLE_LIMIT)
         undelivered = counts.rejected + counts.failed
         return dg.MaterializeResult(
             metadata={
@@ -84,6 +89,20 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
         )
 
     return sync
+
+
+def _logged(log: Callable[..., None], obj: CrmObject) -> Callable[[int, int], None]:
+    """Progress for the event log, now and then: each line there is a row of a database."""
+    started = last = time.monotonic()
+
+    def note(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _LOG_EVERY_SECONDS:
+            last, rate = now, done / (now - started)
+            log("%s: %d of %d records sent, %d a second, %d s to go", obj, done, total, rate, (total - done) / rate)
+
+    return note
 
 
 def _summary(delivered: int, undelivered: int, reasons: dict[str, int]) -> str:

@@ -112,7 +112,8 @@ def load(
         if complete:
             _refuse_shrunken(con, entity, max_shrink_share)
             con.execute(
-                "INSERT INTO landed SELECT source_id, payload, true, CASE WHEN is_deleted THEN observed_at ELSE $1 END"
+                "INSERT INTO landed BY NAME SELECT source_id, payload, true AS is_deleted,"
+                " CASE WHEN is_deleted THEN observed_at ELSE $1 END AS observed_at"
                 f" FROM {table} old ANTI JOIN landed USING (source_id)",
                 [observed_at],
             )

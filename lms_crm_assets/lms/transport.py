@@ -14,6 +14,7 @@ from lms_crm_assets.errors import (
     ProtocolError,
     RateLimitedError,
     RetryableError,
+    UnreachableError,
     WrongAddressError,
 )
 
@@ -61,7 +62,7 @@ class Transport:
         try:
             response = self._client.request(method, path, **options)
         except httpx.ConnectError as exc:
-            raise RetryableError(f"nothing answers at {self._base_url} ({_reason(exc)})") from exc
+            raise UnreachableError(f"nothing answers at {self._base_url} ({_reason(exc)})") from exc
         except httpx.TransportError as exc:
             raise RetryableError(f"{self._base_url}{path} broke off: {_reason(exc)}") from exc
         return self._content(response, path)
@@ -70,9 +71,7 @@ class Transport:
         """One call that tells whether the address is right: a dead address is an error to mend, not to wait for."""
         try:
             return self.once(method, path, **options)
-        except (RetryableError, ProtocolError) as exc:
-            if isinstance(exc, RateLimitedError):
-                raise
+        except (UnreachableError, ProtocolError) as exc:
             raise WrongAddressError(f"{exc}: check source.url and that the LMS is up") from exc
 
     def _retried(self, method: str, path: str, **options: Any) -> Any:
@@ -100,7 +99,7 @@ class Transport:
             content = orjson.loads(response.content)
         except orjson.JSONDecodeError as exc:
             # A proxy's HTML page or a body cut short: the next try may get the real answer.
-            raise RetryableError(f"{where} answers something that is no JSON") from exc
+            raise UnreachableError(f"{where} answers something that is no JSON") from exc
         self._check(content)
         return content
 

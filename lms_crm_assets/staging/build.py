@@ -15,6 +15,9 @@ from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file
 
+# 'Z' or '+01', '+01:00', '+0100' behind a time of day: without it nobody knows which moment is meant.
+_OFFSET = r":\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)$"
+
 # The date that a completion must not precede; it is part of the check, not of the table.
 _CHECKED_AGAINST = {
     LmsEntity.COMPLETIONS: (
@@ -89,9 +92,10 @@ def _type(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: list[str]) -
     """Make the temp table `candidate`: every canonical column with its type, and in `unreadable` those that failed."""
     types = {"source_id": "VARCHAR", **COLUMNS[entity], "source_updated_at": "TIMESTAMPTZ"}
     clean = {column: f"NULLIF(trim({quoted(column)}), '')" if column in texts else "NULL" for column in types}
-    typed = ", ".join(f"TRY_CAST({clean[c]} AS {types[c]}) AS {quoted(c)}" for c in types)
+    cast = {column: _cast(clean[column], kind) for column, kind in types.items()}
+    typed = ", ".join(f"{cast[column]} AS {quoted(column)}" for column in types)
     failed = ", ".join(
-        f"CASE WHEN {clean[c]} IS NOT NULL AND TRY_CAST({clean[c]} AS {types[c]}) IS NULL THEN {literal(c)} END"
+        f"CASE WHEN {clean[c]} IS NOT NULL AND {cast[c]} IS NULL THEN {literal(c)} END"
         for c in texts
         if types[c] != "VARCHAR"
     )
@@ -100,6 +104,13 @@ def _type(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: list[str]) -
         f"SELECT rid, {typed}, observed_at, list_filter([{failed}]::VARCHAR[], lambda c: c IS NOT NULL) AS unreadable"
         f" FROM read) {_CHECKED_AGAINST.get(entity, 'SELECT * FROM typed')}"
     )
+
+
+def _cast(text: str, kind: str) -> str:
+    """SQL of a text as a value of its type, null where it can't be read. A moment without its offset is none."""
+    if kind == "TIMESTAMPTZ":
+        return f"CASE WHEN regexp_matches({text}, '{_OFFSET}') THEN TRY_CAST({text} AS {kind}) END"
+    return f"TRY_CAST({text} AS {kind})"
 
 
 def _update_quarantine(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: list[str], now: datetime) -> None:

@@ -424,7 +424,7 @@ class TestValues:
             ("lms_competency", "lms_proficient", "True", "INVALID_OPTION", None),
         ],
     )  # fmt: skip
-    def test_bad_values_are_refused_by_code(  # noqa: PLR0913, PLR0917 - one parameter a column
+    def test_bad_values_are_refused_by_code(
         self, http: httpx.Client, path: str, name: str, sent: str, code: str, message: str | None
     ) -> None:
         body = refusal(http.post(f"/crm/v3/objects/{path}", json={"properties": {name: sent}}), 400)

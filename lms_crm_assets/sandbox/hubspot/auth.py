@@ -37,7 +37,7 @@ class Auth:
     refresh token and the old one is dead.
     """
 
-    def __init__(  # noqa: PLR0913 - the simulator's options, passed through
+    def __init__(
         self,
         access_token: str,
         client_id: str,

@@ -166,7 +166,7 @@ class Batches:
         check_batch_size(inputs, MAX_INPUTS)
         return inputs
 
-    def _write(  # noqa: PLR0913 - what sets the three writes apart
+    def _write(
         self,
         table: Table,
         inputs: Sequence[Input],

@@ -168,7 +168,7 @@ def _filter(table: Table, given: dict[str, Any]) -> Filter:
     return Filter(name, _reader(table.type, name), _test(operator, values), keys)
 
 
-def _test(operator: str, wanted: list[Comparable]) -> Test:  # noqa: C901, PLR0911 - one line an operator
+def _test(operator: str, wanted: list[Comparable]) -> Test:
     first = wanted[0] if wanted else ""
     match operator:
         case "EQ" | "IN":

@@ -57,7 +57,7 @@ class HubSpotSimulator:
 
     name = "hubspot"
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one keyword an option
+    def __init__(  # noqa: PLR0917 - one keyword an option
         self,
         access_token: str = "pat-sandbox",  # noqa: S107 - the sandbox's own
         client_id: str = "sandbox-client",

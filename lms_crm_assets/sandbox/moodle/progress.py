@@ -118,7 +118,7 @@ def list_competency_frameworks(call: Call, query: str, skip: int, limit: int, **
     skip=Default(int, 0),
     limit=Default(int, 0),
 )
-def list_competencies(  # noqa: PLR0913 - the function's own parameters
+def list_competencies(
     call: Call, *, filters: list[dict[str, str]], sort: str, order: str, skip: int, limit: int
 ) -> list[Row]:
     """The recorded competencies, filtered by equality, sorted and paged."""

@@ -49,7 +49,7 @@ class SchoolSimulator:
 
     name = "school"
 
-    def __init__(  # noqa: PLR0913 - all of them keywords with defaults
+    def __init__(
         self,
         token: str = "sandbox-school-token",  # noqa: S107 - the sandbox's own, public
         *,

@@ -1,4 +1,3 @@
-
 """Names of people, employers and courses, from many scripts; what a person is called says nothing of their address."""
 
 # Country, given names, family names. Each script of the world's larger systems of writing, and names that break parsers.

@@ -1,0 +1,1 @@
+"""Measured figures, each with its goal; `make bench` prints them and keeps them in results.json."""

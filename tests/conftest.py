@@ -1,0 +1,46 @@
+"""What the tests share: a sandbox over real HTTP, and a tenant's state in a folder of its own."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lms_crm_assets.demo.sandbox_process import Sandbox, running_sandbox
+from lms_crm_assets.settings import Settings
+
+TENANTS = Path(__file__).parent.parent / "tenants"
+
+
+@pytest.fixture(scope="session")
+def _sandbox_of_the_session() -> Iterator[Sandbox]:
+    with running_sandbox(["--learners", "300", "--enrollments", "700", "--courses", "6"]) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(_sandbox_of_the_session: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A running sandbox in its initial state, and the environment in which the example tenants find it."""
+    found = _sandbox_of_the_session
+    for address in (found.moodle, found.school, found.salesforce, found.hubspot):
+        httpx.post(f"{address}/_sandbox/reset").raise_for_status()
+    for name, value in found.environ().items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The example tenants with an empty state."""
+    monkeypatch.setenv("LMS_CRM_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("LMS_CRM_TENANTS_DIR", str(TENANTS))
+    return Settings.from_environ(os.environ)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of loopback on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])

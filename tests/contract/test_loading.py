@@ -1,0 +1,74 @@
+"""A contract that is wrong gets one line that names the file, the line and the mend."""
+
+from pathlib import Path
+
+import pytest
+
+from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.loading import load_contract, parse_contract, tenant_names
+from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.errors import ContractError, CredentialError
+from tests.conftest import TENANTS
+
+ENVIRON = {
+    "ACME_LMS_URL": "https://lms.acme.test",
+    "ACME_CRM_URL": "https://acme.my.salesforce.com",
+    "GLOBEX_LMS_URL": "http://127.0.0.1:8001",
+    "GLOBEX_CRM_URL": "http://127.0.0.1:8002",
+}
+ACME = (TENANTS / "acme.yaml").read_text(encoding="utf-8")
+
+
+def test_the_examples_are_valid_and_list_parents_first() -> None:
+    assert tenant_names(TENANTS) == ["acme", "globex"]
+    for tenant in tenant_names(TENANTS):
+        contract = load_contract(TENANTS, tenant, ENVIRON)
+        assert contract.in_order() == list(CrmObject)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "message"),
+    [
+        (
+            "given_name",
+            "gvn_name",
+            r"^tenants/acme.yaml:\d+: objects.contact.fields.FirstName: 'gvn_name' is no column",
+        ),
+        ("match_key: LMS_User_Id__c", "key: LMS_User_Id__c", r":\d+: objects.contact.match_key: Field required"),
+        ("adapter: moodle", "adapter: noodle", r":\d+: source: .*'noodle'"),
+        ("version: 1", "version: 2", r":\d+: version: Input should be 1"),
+        ("contact: Contact__r", "completion: Contact__r", r"objects.enrollment.parents.completion: enrollment has no"),
+        ("      Email: email\n", "      LMS_User_Id__c: email\n", "the match key is filled from the LMS's id"),
+        ("${ACME_LMS_URL}", "${NOT_THERE}", "the environment variable NOT_THERE is not set"),
+        ("${ACME_LMS_URL}", "http://127.0.0.1.evil.test", "must start with https://"),
+        ("${ACME_LMS_URL}", "https://user@lms.test", "must be an address alone"),
+        ("tenant: acme", "tenant: acne", "tenant is 'acne' but the file is called 'acme.yaml'"),
+        ("source:", "source: [", "this is no valid YAML"),
+        ("token: env:ACME_LMS_TOKEN", "token: s3cr3t-itself", r":\d+: source.token: "),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(wrong: str, right: str, message: str) -> None:
+    assert wrong in ACME
+
+    with pytest.raises(ContractError, match=message) as caught:
+        parse_contract(ACME.replace(wrong, right), Path("tenants/acme.yaml"), ENVIRON)
+
+    assert "\n" not in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nobody", "../acme", "acme.yaml", ""])
+def test_an_unknown_tenant_is_told_which_there_are(name: str) -> None:
+    with pytest.raises(ContractError, match=r"no tenant .* \(tenants there: acme, globex\)"):
+        load_contract(TENANTS, name, ENVIRON)
+
+
+def test_a_credential_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "t0ken")
+    (tmp_path / "token").write_text("from-file\n", encoding="utf-8")
+
+    assert resolve("env:SOME_TOKEN").get_secret_value() == "t0ken"
+    assert resolve(f"file:{tmp_path}/token").get_secret_value() == "from-file"
+    for missing in ("env:NO_SUCH_TOKEN", f"file:{tmp_path}/none"):
+        with pytest.raises(CredentialError, match=missing.partition(":")[2]):
+            resolve(missing)

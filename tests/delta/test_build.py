@@ -1,0 +1,219 @@
+"""The delta against a plain-Python model of what it should find."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec, ParentSpec
+from lms_crm_assets.crm.normal_form import normal_form, without_trailing_zeros
+from lms_crm_assets.delta.build import build_delta
+from lms_crm_assets.domain import CrmObject, FieldType
+from lms_crm_assets.errors import FatalError
+from lms_crm_assets.snapshot.capture import load_snapshot
+from lms_crm_assets.warehouse.connection import connect
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+COURSE = ObjectSpec(CrmObject.COURSE, "Course", "Key", {}, {})
+CONTACT = ObjectSpec(CrmObject.CONTACT, "Contact", "Key", {}, {})
+ENROLLMENT = ObjectSpec(
+    CrmObject.ENROLLMENT,
+    "Enrollment",
+    "Key",
+    {
+        "Role": FieldSpec("role", FieldType.TEXT, 5),
+        "Sta'tus": FieldSpec("status", FieldType.EMAIL, 5),
+        "Starts": FieldSpec("starts_at", FieldType.DATETIME, 5),
+    },
+    {
+        CrmObject.CONTACT: ParentSpec("Contact", "Key", "Contact__r"),
+        CrmObject.COURSE: ParentSpec("Course", "Key", "Course__r"),
+    },
+)
+
+
+@pytest.fixture
+def con(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(tmp_path / "w.duckdb") as found:
+        yield found
+
+
+def stage(con: duckdb.DuckDBPyConnection, rows: list[tuple[Any, ...]]) -> None:
+    con.execute(
+        "CREATE OR REPLACE TABLE staging.enrollment (source_id VARCHAR, role VARCHAR, status VARCHAR,"
+        " enrolled_at TIMESTAMPTZ, starts_at TIMESTAMPTZ, ends_at TIMESTAMPTZ, learner_id VARCHAR, course_id VARCHAR)"
+    )
+    for key, role, status, starts_at, learner, course in rows:
+        con.execute(
+            "INSERT INTO staging.enrollment VALUES ($1, $2, $3, NULL, $4, NULL, $5, $6)",
+            [key, role, status, starts_at, learner, course],
+        )
+
+
+def capture(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, rows: list[dict[str, Any]], folder: Path) -> None:
+    file = folder / "snapshot.ndjson"
+    file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    load_snapshot(con, spec, file, NOW)
+
+
+def parents(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    capture(con, CONTACT, [{"external_id": f"l{i}", "crm_id": f"C{i}"} for i in range(3)], folder)
+    capture(con, COURSE, [{"external_id": f"c{i}", "crm_id": f"K{i}"} for i in range(3)], folder)
+
+
+def live(key: str, **values: Any) -> dict[str, Any]:
+    return {"external_id": key, "crm_id": f"E{key}", **values}
+
+
+def delta(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+    found = con.execute("SELECT * FROM delta.enrollment").to_arrow_table().to_pylist()
+    for row in found:
+        for column in ("before", "after", "parents", "parents_before"):
+            row[column] = dict(row[column])
+    return {row["external_id"]: row for row in found}
+
+
+def test_equal_in_normal_form_is_unchanged(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    parents(con, tmp_path)
+    stage(con, [("1", " student ", "Active", "2026-01-02T03:04:05.678Z", "l1", "c1")])
+    same = {"Role": "student", "Sta'tus": "active", "Starts": "2026-01-02T04:04:05.000+0100"}
+    capture(con, ENROLLMENT, [live("1", **same, parent_contact="C1", parent_course="K1")], tmp_path)
+
+    assert build_delta(con, ENROLLMENT).unchanged == 1
+    assert delta(con) == {}
+
+
+def test_a_new_record_is_created_with_all_its_values_and_parents(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    parents(con, tmp_path)
+    stage(con, [("1", "student", None, "2026-01-02T00:00:00Z", "l1", "c9")])
+    capture(con, ENROLLMENT, [], tmp_path)
+
+    counts = build_delta(con, ENROLLMENT)
+
+    row = delta(con)["1"]
+    assert (counts.create, row["action"], row["crm_id"]) == (1, "create", None)
+    assert row["after"] == {"Role": "student", "Starts": "2026-01-02T00:00:00Z"}
+    assert row["parents"] == {"contact": "l1", "course": "c9"}
+
+
+def test_only_changed_fields_are_written_and_a_null_never(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    parents(con, tmp_path)
+    stage(con, [("1", "teacher", None, None, "l1", "c1")])
+    values = {"Role": "student", "Sta'tus": "active", "Starts": "2026-01-01T00:00:00Z"}
+    capture(con, ENROLLMENT, [live("1", **values, parent_contact="C1", parent_course="K2")], tmp_path)
+
+    build_delta(con, ENROLLMENT)
+
+    row = delta(con)["1"]
+    assert (row["action"], row["crm_id"], row["changed_fields"]) == ("update", "E1", ["Role", "course"])
+    assert (row["before"], row["after"]) == ({"Role": "student"}, {"Role": "teacher"})
+    assert (row["parents"], row["parents_before"]) == ({"course": "c1"}, {"course": "K2"})
+
+
+@pytest.mark.parametrize(
+    ("applied", "expected"),
+    [("teacher", "drift"), ("student", "ours"), ("guest", "conflict"), (None, "ours")],
+)
+def test_a_difference_is_classed_by_what_we_last_wrote(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, applied: str | None, expected: str
+) -> None:
+    parents(con, tmp_path)
+    stage(con, [("1", "teacher", None, None, "l1", "c1")])
+    capture(con, ENROLLMENT, [live("1", Role="student", parent_contact="C1", parent_course="K1")], tmp_path)
+    if applied is not None:
+        con.execute(
+            "INSERT INTO sync.ledger VALUES ('enrollment', '1', 'E1', map(['Role'], [$1::VARCHAR]), 'r', now())",
+            [applied],
+        )
+
+    build_delta(con, ENROLLMENT)
+
+    assert delta(con)["1"]["class"] == expected
+
+
+def test_a_record_that_left_the_lms_is_left_alone(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    parents(con, tmp_path)
+    stage(con, [])
+    capture(con, ENROLLMENT, [live("1", Role="student")], tmp_path)
+
+    assert build_delta(con, ENROLLMENT).gone == 1
+    assert delta(con) == {}
+
+
+def test_two_crm_records_with_one_match_key_are_an_error(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="1 values of 'Key' stand on several Enrollment records"):
+        capture(con, ENROLLMENT, [live("1"), live("1")], tmp_path)
+
+
+texts = st.sampled_from([None, "", "a", "A ", " a", "b", "='x'", "Ünï"])
+keys = st.sampled_from("123456")
+sides = st.dictionaries(keys, st.tuples(texts, texts), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(desired=sides, held=sides)
+def test_the_delta_is_what_a_dictionary_comparison_finds(
+    tmp_path_factory: pytest.TempPathFactory,
+    desired: dict[str, tuple[str | None, str | None]],
+    held: dict[str, tuple[str | None, str | None]],
+) -> None:
+    folder = tmp_path_factory.mktemp("delta")
+    with connect(folder / "w.duckdb") as con:
+        parents(con, folder)
+        stage(con, [(key, role, status, None, "l1", "c1") for key, (role, status) in desired.items()])
+        linked = {"parent_contact": "C1", "parent_course": "K1"}
+        rows = [live(key, Role=role, **{"Sta'tus": status}, **linked) for key, (role, status) in held.items()]
+        capture(con, ENROLLMENT, rows, folder)
+        build_delta(con, ENROLLMENT)
+        found = {key: row["after"] for key, row in delta(con).items()}
+
+    expected = {}
+    for key, values in desired.items():
+        wanted = normal(values)
+        if key not in held:
+            expected[key] = {name: value for name, value in wanted.items() if value is not None}
+            continue
+        there = normal(held[key])
+        changes = {n: v for n, v in wanted.items() if v is not None and v != there[n]}
+        if changes:
+            expected[key] = changes
+    assert found == expected
+
+
+def normal(values: tuple[str | None, str | None]) -> dict[str, str | None]:
+    role, status = ((value or "").strip() or None for value in values)
+    return {"Role": role, "Sta'tus": status and status.lower()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "given_values", "expected"),
+    [
+        (FieldType.NUMBER, 2, ["71.8", "71.80000", "7.18e1", "71.804"], "71.80"),
+        (FieldType.NUMBER, 0, ["3", "3.0", "2.6"], "3"),
+        (FieldType.BOOLEAN, 5, ["true", "True", "1", "t"], "true"),
+        (FieldType.DATETIME, 5, ["2026-11-22T22:50:00.000+0000", "2026-11-22 22:50:00+00"], "2026-11-22T22:50:00Z"),
+        (FieldType.EMAIL, 5, ["A@B.test", " a@b.test\n"], "a@b.test"),
+        (FieldType.TEXT, 5, ["", "  ", "\t\n"], None),
+        (FieldType.NUMBER, 5, ["", "x", "<b>1</b>"], None),
+    ],
+)
+def test_different_spellings_have_one_normal_form(
+    kind: FieldType, scale: int, given_values: list[str], expected: str | None
+) -> None:
+    expression = normal_form("$1", FieldSpec("c", kind, scale))
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        for value in given_values:
+            assert con.execute(f"SELECT {expression}", [value]).fetchall() == [(expected,)], value
+
+
+def test_numbers_are_shown_without_trailing_zeros() -> None:
+    assert [without_trailing_zeros(n) for n in ("71.80000", "70.00", "70", "0.00")] == ["71.8", "70", "70", "0"]

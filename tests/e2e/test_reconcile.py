@@ -1,0 +1,204 @@
+"""The main job from end to end, judged from the simulated CRMs' own records and request logs."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from math import ceil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lms_crm_assets.definitions import build_definitions
+from lms_crm_assets.defs.runs import RunSummary, run_job
+from lms_crm_assets.demo.proof import agrees, prove_acme, prove_globex
+from lms_crm_assets.demo.sandbox_process import Sandbox
+from lms_crm_assets.settings import Settings
+from lms_crm_assets.warehouse.connection import connect
+from tests.sandbox_control import fault, mutate, records, requests, writes
+
+Reconcile = Callable[..., RunSummary]
+
+
+@pytest.fixture
+def reconcile(settings: Settings) -> Iterator[Reconcile]:
+    """Runs a job for a tenant on an instance of its own."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        definitions = build_definitions(settings)
+
+        def run(tenant: str, job: str = "full_reconcile") -> RunSummary:
+            return run_job(definitions.resolve_job_def(job), tenant, instance)
+
+        yield run
+
+
+def test_after_one_run_salesforce_holds_what_moodle_holds(sandbox: Sandbox, reconcile: Reconcile) -> None:
+    summary = reconcile("acme")
+
+    assert summary.succeeded
+    assert agrees(prove_acme(sandbox.moodle, sandbox.salesforce))
+    figures = {obj: (o.in_lms, o.invalid, o.created) for obj, o in summary.objects.items()}
+    # The recordings' own content: 203 users of which the guest has no name and no address, 456 enrolments.
+    assert figures == {
+        "contact": (203, 1, 202),
+        "course": (5, 0, 5),
+        "enrollment": (456, 0, 456),
+        "completion": (456, 0, 456),
+        "competency": (374, 0, 374),
+    }
+
+
+def test_after_one_run_hubspot_holds_what_the_school_holds(sandbox: Sandbox, reconcile: Reconcile) -> None:
+    assert reconcile("globex").succeeded
+
+    proof = prove_globex(sandbox.school, sandbox.hubspot)
+    assert agrees(proof), proof
+    assert proof["contact"].held > 250
+
+
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+def test_a_second_run_sends_no_write(sandbox: Sandbox, reconcile: Reconcile, tenant: str) -> None:
+    crm = sandbox.salesforce if tenant == "acme" else sandbox.hubspot
+    reconcile(tenant)
+    before = writes(crm)
+
+    summary = reconcile(tenant)
+
+    assert before.total() > 0
+    assert writes(crm) == before
+    assert all(o.created == o.updated == o.rejected == 0 for o in summary.objects.values())
+
+
+def test_the_first_run_takes_no_more_calls_than_batches(sandbox: Sandbox, reconcile: Reconcile) -> None:
+    for tenant, size in (("acme", 200), ("globex", 100)):
+        for obj, summary in reconcile(tenant).objects.items():
+            assert summary.write_calls <= ceil(summary.created / size) + 2, (tenant, obj)
+    assert writes(sandbox.salesforce).total() == sum(ceil(n / 200) for n in (202, 5, 456, 456, 374))
+    assert all(set(by_status) <= {"200"} for by_status in requests(sandbox.salesforce).values())
+
+
+def test_only_what_changed_in_the_lms_is_written(sandbox: Sandbox, reconcile: Reconcile) -> None:
+    reconcile("globex")
+    learner = next(r for r in records(sandbox.school, "learners") if r["email"] and r["status"] == "active")
+    mutate(sandbox.school, object="learners", op="update", id=learner["id"], fields={"family_name": "Ångström"})
+
+    summary = reconcile("globex")
+
+    assert summary.objects["contact"].updated == 1
+    assert sum(o.updated + o.created for o in summary.objects.values()) == 1
+    held = {r["properties"]["lms_user_id"]: r["properties"] for r in records(sandbox.hubspot, "contacts")}
+    assert held[learner["id"]]["lastname"] == "Ångström"
+    assert agrees(prove_globex(sandbox.school, sandbox.hubspot))
+
+
+def test_an_incremental_pull_reads_the_change_feed_and_writes_the_change(
+    sandbox: Sandbox, reconcile: Reconcile
+) -> None:
+    reconcile("globex")
+    listings = requests(sandbox.school).get("GET /api/v1/{entity}")
+    learner = next(r for r in records(sandbox.school, "learners") if r["email"] and r["status"] == "active")
+    mutate(sandbox.school, object="learners", op="update", id=learner["id"], fields={"family_name": "Şahin"})
+
+    summary = reconcile("globex", "incremental_pull")
+
+    assert summary.succeeded
+    assert requests(sandbox.school).get("GET /api/v1/{entity}") == listings
+    assert summary.objects["contact"].updated == 1
+    assert agrees(prove_globex(sandbox.school, sandbox.hubspot))
+
+
+def test_an_edit_in_the_crm_is_put_right_though_the_lms_did_not_change(sandbox: Sandbox, reconcile: Reconcile) -> None:
+    reconcile("acme")
+    contact = next(r for r in records(sandbox.salesforce, "Contact") if r["LMS_User_Id__c"] == "5")
+    mutate(sandbox.salesforce, object="Contact", op="update", id=contact["Id"], fields={"LastName": "Typo"})
+
+    summary = reconcile("acme")
+
+    assert summary.objects["contact"].updated == 1
+    assert agrees(prove_acme(sandbox.moodle, sandbox.salesforce))
+
+
+def test_what_the_crm_refuses_is_told_and_stops_nothing_else(sandbox: Sandbox, reconcile: Reconcile) -> None:
+    learner = next(r for r in records(sandbox.school, "learners") if r["email"] and r["status"] == "active")
+    mutate(sandbox.hubspot, object="contacts", op="create", properties={"email": learner["email"].lower()})
+
+    summary = reconcile("globex")
+
+    assert summary.objects["contact"].rejected == 1
+    assert any("sync/contact: 1 of" in line for line in summary.refused)
+    proof = prove_globex(sandbox.school, sandbox.hubspot)
+    assert proof["contact"].missing == [learner["id"]]
+    assert not proof["course"].missing
+
+
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+def test_trouble_that_passes_is_waited_out(sandbox: Sandbox, reconcile: Reconcile, tenant: str) -> None:
+    lms, crm = (sandbox.moodle, sandbox.salesforce) if tenant == "acme" else (sandbox.school, sandbox.hubspot)
+    fault(lms, {"route": "^(GET|POST) /(api|webservice)", "kind": "status", "status": 503, "times": 2})
+    fault(
+        crm,
+        {"route": "(composite/sobjects|batch/upsert)", "kind": "status", "status": 503, "times": 2},
+        {"route": "(composite/sobjects|batch/upsert)", "kind": "cut_after", "times": 2, "skip": 1},
+    )
+
+    assert reconcile(tenant).succeeded
+
+    fault(lms)
+    fault(crm)
+    proof = prove_acme(lms, crm) if tenant == "acme" else prove_globex(lms, crm)
+    assert agrees(proof), {obj: dataclasses.astuple(o)[:3] for obj, o in proof.items()}
+
+
+def test_an_enrollment_that_moves_to_another_learner_moves_in_the_crm(sandbox: Sandbox, reconcile: Reconcile) -> None:
+    reconcile("globex")
+    valid = {r["properties"]["lms_user_id"] for r in records(sandbox.hubspot, "contacts")}
+    held = {r["properties"]["lms_enrollment_id"] for r in records(sandbox.hubspot, "lms_enrollment")}
+    moved = next(r for r in records(sandbox.school, "enrollments") if r["id"] in held)
+    learner = next(key for key in sorted(valid) if key != moved["learner_id"])
+    mutate(sandbox.school, object="enrollments", op="update", id=moved["id"], fields={"learner_id": learner})
+
+    assert reconcile("globex").succeeded
+
+    proof = prove_globex(sandbox.school, sandbox.hubspot)
+    assert not proof["enrollment"].differing, proof["enrollment"]
+
+
+def test_bad_rows_are_in_quarantine_with_a_code_and_leave_it_when_mended(
+    sandbox: Sandbox, reconcile: Reconcile, settings: Settings
+) -> None:
+    learners = [r for r in records(sandbox.school, "learners") if r["email"] and r["status"] == "active"][:4]
+    planted = {
+        learners[0]["id"]: ({"email": None}, {("LMS-101", "email")}),
+        learners[1]["id"]: ({"email": "no at sign"}, {("LMS-104", "email")}),
+        learners[2]["id"]: ({"status": "on holiday"}, {("LMS-105", "status")}),
+        learners[3]["id"]: (
+            {"username": "a@b.test.1764000000", "email": "0cc175b9c0f1b6a831c399e269772661", "status": "deleted"},
+            {("LMS-106", "username")},
+        ),
+    }
+    for key, (fields, _) in planted.items():
+        mutate(sandbox.school, object="learners", op="update", id=key, fields=fields)
+
+    summary = reconcile("globex")
+
+    assert summary.succeeded
+    assert quarantined(settings, "globex", planted) == {key: codes for key, (_, codes) in planted.items()}
+    assert not set(planted) & {r["properties"]["lms_user_id"] for r in records(sandbox.hubspot, "contacts")}
+    assert agrees(prove_globex(sandbox.school, sandbox.hubspot))
+
+    for learner in learners:
+        fields = {name: learner[name] for name in ("email", "username", "status")}
+        mutate(sandbox.school, object="learners", op="update", id=learner["id"], fields=fields)
+    reconcile("globex", "incremental_pull")
+
+    assert quarantined(settings, "globex", planted) == {}
+    assert agrees(prove_globex(sandbox.school, sandbox.hubspot))
+
+
+def quarantined(settings: Settings, tenant: str, keys: Iterable[str]) -> dict[str, set[tuple[str, str]]]:
+    with connect(Path(settings.warehouse.format(tenant=tenant))) as con:
+        rows = con.execute(
+            'SELECT source_id, list((code, "column")) FROM staging.quarantine'
+            " WHERE list_contains($1, source_id) GROUP BY ALL",
+            [list(keys)],
+        ).fetchall()
+    return {key: set(found) for key, found in rows}

@@ -1,0 +1,127 @@
+"""Delivery under faults, with an adapter written by hand: every record ends with one right outcome."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+import stamina
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from lms_crm_assets.domain import Action, CrmWrite, Outcome, OutcomeStatus
+from lms_crm_assets.errors import BatchRefusedError, CredentialError, RateLimitedError, RetryableError
+from lms_crm_assets.sync.delivery import _side_by_side, send_batch
+
+
+def write(key: str) -> CrmWrite:
+    return CrmWrite(key, None, Action.CREATE, {"Name": key})
+
+
+def succeeded(writes: Sequence[CrmWrite]) -> list[Outcome]:
+    return [Outcome(w.external_id, OutcomeStatus.SUCCEEDED, f"id-{w.external_id}") for w in writes]
+
+
+@pytest.fixture(autouse=True)
+def _no_waits() -> object:
+    with stamina.set_testing(True, attempts=5):
+        yield
+
+
+@hypothesis_settings(max_examples=100)
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_a_batch_that_is_refused_costs_only_the_bad_records(bad: list[bool]) -> None:
+    held: Counter[str] = Counter()
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        if any(bad[int(w.external_id)] for w in batch):
+            raise BatchRefusedError("no", code="INVALID")
+        held.update(w.external_id for w in batch)
+        return succeeded(batch)
+
+    outcomes = send_batch(send, [write(str(i)) for i in range(len(bad))])
+
+    assert [o.status is OutcomeStatus.REJECTED for o in outcomes] == bad
+    assert [o.external_id for o in outcomes] == [str(i) for i in range(len(bad))]
+    assert held == Counter(str(i) for i, is_bad in enumerate(bad) if not is_bad)
+
+
+def test_records_that_failed_for_the_moment_are_sent_again_alone() -> None:
+    sent: list[list[str]] = []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        sent.append([w.external_id for w in batch])
+        if len(sent) == 1:
+            locked = Outcome("b", OutcomeStatus.FAILED, None, "UNABLE_TO_LOCK_ROW")
+            return [locked if w.external_id == "b" else o for w, o in zip(batch, succeeded(batch), strict=True)]
+        return succeeded(batch)
+
+    outcomes = send_batch(send, [write("a"), write("b"), write("c")])
+
+    assert sent == [["a", "b", "c"], ["b"]]
+    assert {o.status for o in outcomes} == {OutcomeStatus.SUCCEEDED}
+
+
+@pytest.mark.parametrize("error", [RetryableError("503"), RateLimitedError("429", retry_after_seconds=0)])
+def test_trouble_that_passes_is_tried_again(error: Exception) -> None:
+    tries = []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        tries.append(1)
+        if len(tries) < 4:
+            raise error
+        return succeeded(batch)
+
+    assert send_batch(send, [write("a")])[0].status is OutcomeStatus.SUCCEEDED
+    assert len(tries) == 4
+
+
+def test_tries_are_bounded() -> None:
+    tries = []
+
+    def send(_: Sequence[CrmWrite]) -> list[Outcome]:
+        tries.append(1)
+        raise RetryableError("503")
+
+    with pytest.raises(RetryableError):
+        send_batch(send, [write("a")])
+    assert len(tries) == 5
+
+
+def test_a_lasting_lock_ends_as_failed_after_bounded_tries() -> None:
+    tries = []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        tries.append(1)
+        return [Outcome(w.external_id, OutcomeStatus.FAILED, None, "UNABLE_TO_LOCK_ROW") for w in batch]
+
+    assert [o.status for o in send_batch(send, [write("a"), write("b")])] == [OutcomeStatus.FAILED] * 2
+    assert len(tries) == 5
+
+
+def test_a_refused_credential_stops_at_once_and_keeps_what_is_done() -> None:
+    started = threading.Semaphore(0)
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        if batch[0].external_id == "1":
+            started.acquire(timeout=5)  # until the other batch is under way
+            raise CredentialError("401")
+        started.release()
+        return succeeded(batch)
+
+    done = []
+    with pytest.raises(CredentialError):
+        done.extend(_collected(iter([[write("0")], [write("1")], *([write(str(i))] for i in range(2, 50))]), send))
+    assert len(_seen) <= 4
+    assert "0" in _seen
+
+
+_seen: list[str] = []
+
+
+def _collected(batches: object, send: object) -> list[str]:
+    _seen.clear()
+    for _, batch, _ in _side_by_side(batches, send, 2):  # type: ignore[type-var, arg-type, misc]
+        _seen.extend(w.external_id for w in batch)
+    return _seen
