@@ -35,21 +35,22 @@ def reconcile_tenant(
     return summary
 
 
-def figures(summaries: dict[str, RunSummary], seconds: dict[str, float] | None = None) -> Table:
-    """Per tenant and object, what a run found and did."""
+def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | None = None) -> Table:
+    """Per tenant and object, what a run found and did; `more` adds columns with one value a tenant."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("tenant")
     table.add_column("object")
     for name in ("in the LMS", "invalid", "created", "updated", "unchanged", "rejected", "write calls"):
         table.add_column(name, justify="right")
-    if seconds:
-        table.add_column("seconds", justify="right")
+    extra = list(next(iter(more.values()))) if more else []
+    for name in extra:
+        table.add_column(name, justify="right")
     for tenant, summary in summaries.items():
         first = True
         for obj, o in summary.objects.items():
             numbers = (o.in_lms, o.invalid, o.created, o.updated, o.unchanged, o.rejected + o.failed, o.write_calls)
-            took = [f"{seconds[tenant]:.1f}" if first else ""] if seconds else []
-            table.add_row(tenant if first else "", obj, *(f"{number:,}" for number in numbers), *took)
+            once = [more[tenant][name] if more and first else "" for name in extra]
+            table.add_row(tenant if first else "", obj, *(f"{number:,}" for number in numbers), *once)
             first = False
         table.add_section()
     return table

@@ -111,8 +111,8 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
 def _summary(by_code: dict[str, int], invalid: int, in_lms: int) -> str:
     if not invalid:
         return f"All {in_lms} rows are valid."
-    reasons = "; ".join(f"{number} × {code} {CATALOGUE[code].meaning}" for code, number in by_code.items())
-    return f"{invalid} of {in_lms} rows are refused: {reasons}"
+    reasons = "; ".join(f"{number} × {code} {CATALOGUE[code].meaning.rstrip('.')}" for code, number in by_code.items())
+    return f"{invalid} of {in_lms} rows are refused: {reasons}."
 
 
 STAGING = [_staging_asset(entity) for entity in LmsEntity]

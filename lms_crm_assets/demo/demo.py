@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -31,12 +32,13 @@ def run_demo(console: Console) -> int:
     settings = demo_settings()
     with running_sandbox(["--state-dir", str(STATE_DIR / "sandbox")]) as sandbox:
         os.environ.update(sandbox.environ())
-        seconds: dict[str, float] = {}
+        more: dict[str, dict[str, str]] = {}
         first: dict[str, RunSummary] = {}
         for tenant in TENANTS:
-            begun = time.monotonic()
+            begun, calls_before = time.monotonic(), api_calls(sandbox)
             first[tenant] = reconcile_tenant(console, settings, tenant, title=f"{tenant}: first run")
-            seconds[tenant] = time.monotonic() - begun
+            calls = api_calls(sandbox) - calls_before
+            more[tenant] = {"API calls": f"{calls:,}", "seconds": f"{time.monotonic() - begun:.1f}"}
         writes_before = write_calls(sandbox)
         second = {t: reconcile_tenant(console, settings, t, title=f"{t}: second run") for t in TENANTS}
         second_run_writes = write_calls(sandbox) - writes_before
@@ -49,7 +51,7 @@ def run_demo(console: Console) -> int:
         and all(agrees(proof) for proof in proofs.values())
         and second_run_writes == 0
     )
-    _report(console, first, seconds, proofs, second_run_writes)
+    _report(console, first, more, proofs, second_run_writes)
     content = {
         "converged": converged,
         "seconds": round(time.monotonic() - started, 1),
@@ -60,15 +62,24 @@ def run_demo(console: Console) -> int:
     return 0 if converged else 1
 
 
+def api_calls(sandbox: Sandbox) -> int:
+    """Calls to all systems, LMSs and CRMs, by their own request logs."""
+    return sum(_calls(address, lambda _route: True) for address in vars(sandbox).values())
+
+
 def write_calls(sandbox: Sandbox) -> int:
-    """Calls that changed something in the CRMs, by the CRMs' own request logs."""
-    total = 0
-    for address in (sandbox.salesforce, sandbox.hubspot):
-        for route, by_status in httpx.get(f"{address}/_sandbox/stats").json()["requests"].items():
-            method, _, path = route.partition(" ")
-            reads = method in {"GET", "HEAD"} or "oauth" in path or path.endswith(("/search", "/batch/read"))
-            total += 0 if reads else sum(by_status.values())
-    return total
+    """Calls that change something in the CRMs, by their own request logs."""
+    return sum(_calls(address, _is_write) for address in (sandbox.salesforce, sandbox.hubspot))
+
+
+def _calls(address: str, counts: Callable[[str], bool]) -> int:
+    requests = httpx.get(f"{address}/_sandbox/stats").raise_for_status().json()["requests"]
+    return sum(sum(by_status.values()) for route, by_status in requests.items() if counts(route))
+
+
+def _is_write(route: str) -> bool:
+    method, _, path = route.partition(" ")
+    return method not in {"GET", "HEAD"} and "oauth" not in path and not path.endswith(("/search", "/batch/read"))
 
 
 def _objects(summary: RunSummary) -> dict[str, dict[str, int]]:
@@ -88,13 +99,13 @@ def _objects(summary: RunSummary) -> dict[str, dict[str, int]]:
 def _report(
     console: Console,
     first: dict[str, RunSummary],
-    seconds: dict[str, float],
+    more: dict[str, dict[str, str]],
     proofs: dict[str, dict[str, ObjectProof]],
     second_run_writes: int,
 ) -> None:
     console.print()
     console.print("The first run, from empty CRMs:")
-    console.print(figures(first, seconds))
+    console.print(figures(first, more))
     for tenant, summary in first.items():
         for line in (*summary.problems, *summary.refused):
             console.print(f"[yellow]![/yellow] {tenant} {line}", soft_wrap=True)

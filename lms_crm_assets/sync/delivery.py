@@ -113,7 +113,7 @@ class Delivery:
                 lost = [Entry(outcome, phase, Action.UPDATE, {}, {}) for outcome in missing]
                 if lost:
                     journal.note(f"{phase}-unsent", lost, datetime.now(UTC))
-                for number, batch, outcomes in _side_by_side(batches, send, self.crm.concurrency):
+                for number, batch, outcomes in side_by_side(batches, send, self.crm.concurrency):
                     entries = [entry(item, outcome) for item, outcome in zip(batch, outcomes, strict=True)]
                     journal.note(f"{phase}-{number}", entries, datetime.now(UTC))
                     done += len(batch)
@@ -160,7 +160,7 @@ def _wait(exc: Exception) -> bool | float:
     return True if exc.retry_after_seconds is None else exc.retry_after_seconds
 
 
-def _side_by_side(
+def side_by_side(
     batches: Iterator[list[Item]], send: Send[Item], workers: int
 ) -> Iterator[tuple[int, list[Item], list[Outcome]]]:
     """Batches with their outcomes as they come; at most `workers` under way, nothing more is read ahead.

@@ -15,7 +15,7 @@ LmsCrm = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def lms_crm(sandbox: Sandbox, settings: Settings, tmp_path: Path) -> LmsCrm:
+def lms_crm(sandbox: Sandbox, settings: Settings, tmp_path: Path) -> LmsCrm:  # noqa: ARG001 - they set the environment
     """Starts `lms-crm …` with the sandbox's environment and a Dagster home of its own."""
     home = tmp_path / "dagster"
     home.mkdir()
