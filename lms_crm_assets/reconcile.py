@@ -38,9 +38,9 @@ def reconcile_tenant(
 def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | None = None) -> Table:
     """Per tenant and object, what a run found and did; `more` adds columns with one value a tenant."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("tenant")
-    table.add_column("object")
-    for name in ("in the LMS", "invalid", "created", "updated", "unchanged", "rejected", "write calls"):
+    table.add_column("tenant", no_wrap=True)
+    table.add_column("object", no_wrap=True)
+    for name in ("in the LMS", "invalid", "created", "updated", "unchanged", "rejected", "writes"):
         table.add_column(name, justify="right")
     extra = list(next(iter(more.values()))) if more else []
     for name in extra:

@@ -111,9 +111,13 @@ def test_a_refused_credential_stops_at_once_and_keeps_what_is_done() -> None:
         return succeeded(batch)
 
     done: list[str] = []
-    with pytest.raises(CredentialError):
+
+    def deliver() -> None:
         for _, batch, _ in side_by_side(iter([[write(str(i))] for i in range(50)]), send, workers=2):
             done.extend(w.external_id for w in batch)
+
+    with pytest.raises(CredentialError):
+        deliver()
 
     assert "0" in done
     assert len(done) < 50

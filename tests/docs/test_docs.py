@@ -1,0 +1,49 @@
+"""What the documents say is what the code does."""
+
+import re
+from pathlib import Path
+
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from lms_crm_assets.checks.codes import CATALOGUE
+from lms_crm_assets.cli import app
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_error_code_is_documented_and_no_other() -> None:
+    text = (ROOT / "docs" / "error-codes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (LMS-\d+) \| `(\w+)` \| (.+) \| (.+) \|$", text, re.MULTILINE)
+
+    assert rows == [(c.code, c.rule, c.meaning, c.remedy) for c in CATALOGUE.values()]
+
+
+def test_every_command_is_in_the_readme_and_explains_itself() -> None:
+    for words in _commands():
+        assert f"lms-crm {' '.join(words)}" in README, words
+        result = CliRunner().invoke(app, [*words, "--help"]) if words != ["sandbox"] else None
+        assert result is None or result.exit_code == 0
+
+
+def test_every_make_target_is_in_the_readme() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert "demo" in targets
+    assert [t for t in targets if f"make {t}" not in README] == []
+
+
+def test_every_link_in_the_documents_leads_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def _commands() -> list[list[str]]:
+    root = get_command(app)
+    found = []
+    for name, command in root.commands.items():  # type: ignore[attr-defined]  # a group, by construction
+        inner = getattr(command, "commands", None)
+        found.extend([[name, sub] for sub in inner] if inner else [[name]])
+    return found
