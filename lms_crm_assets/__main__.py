@@ -1,5 +1,5 @@
 """`python -m lms_crm_assets` is `lms-crm`."""
 
-from lms_crm_assets.cli import main
+from lms_crm_assets.cli.app import main
 
 main()

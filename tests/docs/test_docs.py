@@ -7,7 +7,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from lms_crm_assets.checks.codes import CATALOGUE
-from lms_crm_assets.cli import app
+from lms_crm_assets.cli.app import app
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

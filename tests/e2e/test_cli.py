@@ -45,7 +45,7 @@ def test_a_run_is_shown_as_a_table_and_refusals_are_named(lms_crm: LmsCrm) -> No
     assert run.returncode == 0, err
     assert "LMS-104" in out
     row = next(line for line in out.splitlines() if "contact" in line)
-    assert [cell.strip() for cell in row.split("│")[1:-1]][1:7] == ["contact", "203", "1", "202", "0", "0"]
+    assert row.split()[1:7] == ["contact", "203", "1", "202", "0", "0"]
 
 
 def test_records_that_the_crm_refuses_are_an_exit_code_of_their_own(sandbox: Sandbox, lms_crm: LmsCrm) -> None:

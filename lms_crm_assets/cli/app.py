@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lms_crm_assets.contract.loading import load_contract, tenant_names
+from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.tenants import tenants_app
 from lms_crm_assets.errors import LmsCrmError, RetryableError
 from lms_crm_assets.settings import Settings
 
@@ -23,12 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-tenants_app = typer.Typer(help="Look at the tenants' contracts.", no_args_is_help=True)
 app.add_typer(tenants_app, name="tenants")
 
 EXIT_MEND, EXIT_UNDELIVERED, EXIT_LATER = 1, 3, 75
-
-Tenant = Annotated[str, typer.Option("--tenant", "-t", help="The tenant, as its file in the tenants folder is called.")]
 
 
 @app.command()
@@ -83,23 +81,6 @@ def reconcile(
 def sandbox(context: typer.Context) -> None:
     """Serve the simulated LMSs and CRMs until Ctrl-C; options are those of python -m lms_crm_assets.sandbox."""
     os.execv(sys.executable, [sys.executable, "-m", "lms_crm_assets.sandbox", *context.args])  # noqa: S606 - no shell
-
-
-@tenants_app.command("list")
-def list_tenants() -> None:
-    """The tenants that have a contract."""
-    for name in tenant_names(Settings.from_environ().tenants_dir):
-        typer.echo(name)
-
-
-@tenants_app.command("validate")
-def validate(tenant: Tenant) -> None:
-    """Check a contract, and that both sides answer with its credentials."""
-    from lms_crm_assets.preflight import check_both_sides  # noqa: PLC0415 - the vendors' clients take a second
-
-    contract = load_contract(Settings.from_environ().tenants_dir, tenant)
-    check_both_sides(contract)
-    typer.echo(f"{tenant}: the contract is valid and both sides answer")
 
 
 def _use_dagster_home() -> None:

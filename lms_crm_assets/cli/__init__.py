@@ -1,0 +1,1 @@
+"""The command line `lms-crm`, one file a group of commands."""
