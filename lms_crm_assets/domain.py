@@ -52,11 +52,39 @@ class FieldType(StrEnum):
     DATETIME = "datetime"
 
 
+class Owner(StrEnum):
+    """Whose word counts for one CRM field.
+
+    `enforce`: the LMS's, also when it is empty. `never_null`: the LMS's, unless it is empty. `fill_if_empty`: the LMS
+    fills an empty field and never touches another. `observe`: nobody writes, differences are reported.
+    """
+
+    ENFORCE = "enforce"
+    NEVER_NULL = "never_null"
+    FILL_IF_EMPTY = "fill_if_empty"
+    OBSERVE = "observe"
+
+
+class SyncMode(StrEnum):
+    """What a plan may do with an object's records.
+
+    `upsert`: create and update. `update`: only existing ones. `insert`: only new ones. `mirror`: upsert, and archive
+    what is gone from the LMS. `archive`: only that.
+    """
+
+    UPSERT = "upsert"
+    UPDATE = "update"
+    INSERT = "insert"
+    MIRROR = "mirror"
+    ARCHIVE = "archive"
+
+
 class Action(StrEnum):
     """What the plan does with one CRM record."""
 
     CREATE = "create"
     UPDATE = "update"
+    ARCHIVE = "archive"
     UNCHANGED = "unchanged"
 
 

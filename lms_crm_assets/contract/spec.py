@@ -5,16 +5,22 @@ from dataclasses import dataclass
 
 from lms_crm_assets.contract.canonical import COLUMNS
 from lms_crm_assets.contract.models import Contract
-from lms_crm_assets.domain import CrmObject, FieldType
+from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One CRM field: its canonical column, and how its values are compared."""
+    """One CRM field: where its value comes from, whose word counts, and how values are compared.
 
-    column: str
+    `expression` is SQL over the canonical columns of the object, `columns` those that it reads.
+    """
+
+    expression: str
+    columns: frozenset[str]
     type: FieldType
-    scale: int
+    owner: Owner = Owner.NEVER_NULL
+    normalisers: tuple[str, ...] = ()
+    scale: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,12 @@ class ObjectSpec:
     match_key: str
     fields: Mapping[str, FieldSpec]
     parents: Mapping[CrmObject, ParentSpec]
+    mode: SyncMode = SyncMode.UPSERT
+
+
+def quoted_column(column: str) -> str:
+    """A canonical column as SQL."""
+    return f'"{column}"'
 
 
 def object_spec(contract: Contract, obj: CrmObject) -> ObjectSpec:
@@ -45,7 +57,12 @@ def object_spec(contract: Contract, obj: CrmObject) -> ObjectSpec:
         to=mapping.to,
         match_key=mapping.match_key,
         fields={
-            name: FieldSpec(field.column, field.type or COLUMNS[obj][field.column], field.scale)
+            name: FieldSpec(
+                expression=quoted_column(field.column),
+                columns=frozenset({field.column}),
+                type=field.type or COLUMNS[obj][field.column],
+                scale=field.scale,
+            )
             for name, field in mapping.fields.items()
         },
         parents={

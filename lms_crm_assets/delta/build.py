@@ -56,17 +56,17 @@ def build_delta(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> DeltaCounts
 def _desired(spec: ObjectSpec) -> str:
     """Our side: fields in normal form, parents by the CRM id they have so far (null: not there yet)."""
     fields = ", ".join(
-        f"{normal_form('d.' + quoted(field.column), field)} AS {quoted(name)}" for name, field in spec.fields.items()
+        f"{normal_form(field.expression, field)} AS {quoted(name)}" for name, field in spec.fields.items()
     )
-    parents = "".join(
-        f", d.{parent} AS {quoted(f'{parent}_key')}, p_{parent}.crm_id AS {parent_column(parent)}"
+    keys = "".join(f", {parent} AS {quoted(f'{parent}_key')}" for parent in spec.parents)
+    ids = "".join(f", p_{parent}.crm_id AS {parent_column(parent)}" for parent in spec.parents)
+    joins = "".join(
+        f" LEFT JOIN crm_snapshot.{parent} p_{parent} ON p_{parent}.external_id = d.{quoted(f'{parent}_key')}"
         for parent in spec.parents
     )
-    joins = "".join(
-        f" LEFT JOIN crm_snapshot.{parent} p_{parent} ON p_{parent}.external_id = d.{parent}" for parent in spec.parents
-    )
     source = sql_file("lms_crm_assets.delta", f"sql/{spec.object}.sql")
-    return f"SELECT d.source_id AS external_id, {fields}{parents} FROM ({source}) d{joins}"
+    # The expressions see the canonical columns alone, so that no name of ours gets in their way.
+    return f"SELECT d.*{ids} FROM (SELECT source_id AS external_id, {fields}{keys} FROM ({source})) d{joins}"
 
 
 def _live(spec: ObjectSpec) -> str:

@@ -22,14 +22,20 @@ from lms_crm_assets.warehouse.connection import connect
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 COURSE = ObjectSpec(CrmObject.COURSE, "Course", "Key", {}, {})
 CONTACT = ObjectSpec(CrmObject.CONTACT, "Contact", "Key", {}, {})
+
+
+def field(column: str, kind: FieldType) -> FieldSpec:
+    return FieldSpec(f'"{column}"', frozenset({column}), kind)
+
+
 ENROLLMENT = ObjectSpec(
     CrmObject.ENROLLMENT,
     "Enrollment",
     "Key",
     {
-        "Role": FieldSpec("role", FieldType.TEXT, 5),
-        "Sta'tus": FieldSpec("status", FieldType.EMAIL, 5),
-        "Starts": FieldSpec("starts_at", FieldType.DATETIME, 5),
+        "Role": field("role", FieldType.TEXT),
+        "Sta'tus": field("status", FieldType.EMAIL),
+        "Starts": field("starts_at", FieldType.DATETIME),
     },
     {
         CrmObject.CONTACT: ParentSpec("Contact", "Key", "Contact__r"),
@@ -208,7 +214,7 @@ def normal(values: tuple[str | None, str | None]) -> dict[str, str | None]:
 def test_different_spellings_have_one_normal_form(
     kind: FieldType, scale: int, given_values: list[str], expected: str | None
 ) -> None:
-    expression = normal_form("$1", FieldSpec("c", kind, scale))
+    expression = normal_form("$1", FieldSpec("$1", frozenset(), kind, scale=scale))
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
         for value in given_values:
