@@ -68,3 +68,22 @@ PARENTS: dict[CrmObject, frozenset[CrmObject]] = {
     CrmObject.COMPLETION: frozenset({CrmObject.CONTACT, CrmObject.COURSE}),
     CrmObject.COMPETENCY: frozenset({CrmObject.CONTACT, CrmObject.COURSE}),
 }
+
+VOCABULARIES: dict[CrmObject, dict[str, frozenset[str]]] = {
+    CrmObject.CONTACT: {"status": frozenset({"active", "suspended"})},
+    CrmObject.ENROLLMENT: {
+        "status": frozenset({"active", "invited", "suspended", "expired", "completed", "withdrawn"})
+    },
+    CrmObject.COMPLETION: {"state": frozenset({"not_started", "in_progress", "completed"})},
+}
+"""Columns with a closed set of words; the checks refuse every other word, and a test keeps the two equal."""
+
+PERSONAL: dict[CrmObject, frozenset[str]] = {
+    CrmObject.CONTACT: frozenset({"email", "username", "given_name", "family_name", "external_id"})
+}
+"""Columns that tell who somebody is."""
+
+
+def known_columns(obj: CrmObject) -> str:
+    """The columns of an object as a message lists them."""
+    return ", ".join(column for column in COLUMNS[obj] if column != MATCH_COLUMN)

@@ -1,4 +1,7 @@
-"""Reading contracts from `tenants/<tenant>.yaml`, with messages that name the file and the line."""
+"""Reading contracts from `tenants/<tenant>.yaml`; every mistake of a file is one line with the file and the line.
+
+Nothing but the file is touched: no network, no warehouse, no secret.
+"""
 
 import os
 import re
@@ -6,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.contract.document import Document, filled, read_document
+from lms_crm_assets.contract.models import VERSION, Contract
+from lms_crm_assets.contract.upgrade import upgrade
 from lms_crm_assets.errors import ContractError
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TENANT = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_ADAPTERS = ("moodle", "changes", "salesforce", "hubspot")
 
 
 def tenant_names(folder: Path) -> list[str]:
@@ -21,74 +25,92 @@ def tenant_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def load_contract(folder: Path, tenant: str, environ: Mapping[str, str] | None = None) -> Contract:
-    """The contract of one tenant; `ContractError` names the file, the line and what to mend."""
+def contract_file(folder: Path, tenant: str) -> Path:
+    """The file of one tenant; `ContractError` when there is none."""
     path = folder / f"{tenant}.yaml"
     if not _TENANT.fullmatch(tenant) or not path.is_file():
         known = ", ".join(tenant_names(folder)) or "none"
         raise ContractError(f"no tenant '{tenant}': there is no file {path} (tenants there: {known})")
-    return parse_contract(path.read_text(encoding="utf-8"), path, os.environ if environ is None else environ)
+    return path
 
 
-def parse_contract(text: str, path: Path, environ: Mapping[str, str]) -> Contract:
+def load_contract(folder: Path, tenant: str, environ: Mapping[str, str] | None = None) -> Contract:
+    """The contract of one tenant; `ContractError` names the file, the lines and what to mend."""
+    return load_with_lines(folder, tenant, environ)[0]
+
+
+def load_with_lines(folder: Path, tenant: str, environ: Mapping[str, str] | None = None) -> tuple[Contract, Document]:
+    """The contract of one tenant and the document it was read from, which knows the lines."""
+    path = contract_file(folder, tenant)
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise ContractError(f"{path}: the file can't be read: {exc.strerror}") from exc
+    return _parse(content, path, os.environ if environ is None else environ)
+
+
+def parse_contract(text: str | bytes, path: Path, environ: Mapping[str, str]) -> Contract:
     """A contract from YAML text; `path` is named in messages and its stem has to be the tenant's name."""
+    return _parse(text.encode() if isinstance(text, str) else text, path, environ)[0]
+
+
+def _parse(content: bytes, path: Path, environ: Mapping[str, str]) -> tuple[Contract, Document]:
+    document = read_document(content)
+    contract = _validated(document, path, environ) if document.content else None
+    if contract is None or document.problems:
+        lines = dict.fromkeys(f"{path}:{line}: {said}" for line, said in sorted(document.problems))
+        raise ContractError("\n".join(lines)) from None
+    return contract, document
+
+
+def _validated(document: Document, path: Path, environ: Mapping[str, str]) -> Contract | None:
+    """The contract, or None with the reasons added to the document's problems."""
+    content = upgrade(filled(document, environ))
+    if content.get("tenant") not in (None, path.stem) and isinstance(content["tenant"], str):
+        said = f"tenant is '{content['tenant']}' but the file is called '{path.name}'"
+        document.problems.append((document.line_of(["tenant"]), said))
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise ContractError(f"{path}{_yaml_line(exc)}: this is no valid YAML") from exc
-    if not isinstance(content, dict) or not isinstance(tree, yaml.MappingNode):
-        raise ContractError(f"{path}: the file has to hold a mapping that starts with 'version: 1'")
-    try:
-        contract = Contract.model_validate(_filled(content, path, environ))
+        return Contract.model_validate(content)
     except ValidationError as exc:
-        raise ContractError(_first_problem(exc, tree, path)) from exc
-    if contract.tenant != path.stem:
-        raise ContractError(f"{path}: tenant is '{contract.tenant}' but the file is called '{path.name}'")
-    return contract
+        for problem in exc.errors(include_url=False, include_input=False):
+            place = _place(problem["loc"])
+            if place[-1:] == ("from",) and place not in document.lines:  # the short form
+                place = place[:-1]
+            if not any(unset == place[: len(unset)] for unset in document.unset):
+                said = f"{'.'.join(place)}: {_message(problem['type'], problem['msg'], place)}"
+                document.problems.append((document.line_of(place), said))
+        return None
 
 
-def _filled(value: Any, path: Path, environ: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _filled(entry, path, environ) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_filled(entry, path, environ) for entry in value]
-    if not isinstance(value, str):
-        return value
-
-    def variable(match: re.Match[str]) -> str:
-        name = match[1]
-        if name not in environ:
-            raise ContractError(f"{path}: ${{{name}}} is used but the environment variable {name} is not set")
-        return environ[name]
-
-    return _VARIABLE.sub(variable, value)
+def _place(location: Sequence[Any]) -> tuple[str, ...]:
+    """The keys that lead to a mistake, without what pydantic adds for unions and keys."""
+    return tuple(
+        str(part)
+        for number, part in enumerate(location)
+        if part != "[key]"
+        and not (number == 1 and part in _ADAPTERS)
+        and not str(part).startswith(("function-", "constrained-"))
+        and not (number > 0 and location[number - 1] == "value" and part in ("str", "bool", "int", "float"))
+    )
 
 
-def _yaml_line(exc: yaml.YAMLError) -> str:
-    mark = getattr(exc, "problem_mark", None)
-    return f":{mark.line + 1}" if mark else ""
+def _message(kind: str, message: str, place: tuple[str, ...]) -> str:
+    """What to mend, in our words where pydantic's don't say it; never the value, which may be a secret."""
+    match kind:
+        case "extra_forbidden":
+            return f"there is no key '{place[-1]}' here"
+        case "missing" if place:
+            return "Field required"
+        case "literal_error" if place == ("version",):
+            return f"must be {VERSION} (files of version 1 are read as well)"
+        case "string_pattern_mismatch" if place[-1] in _SECRET_KEYS:
+            return "must say where the secret lies, env:NAME or file:PATH: a contract never holds the secret itself"
+        case "string_type":
+            return "must be a text: write it in quotes"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "must be a mapping"
+        case _:
+            return message.removeprefix("Value error, ")
 
 
-def _first_problem(exc: ValidationError, tree: yaml.MappingNode, path: Path) -> str:
-    problem = exc.errors(include_url=False, include_input=False)[0]
-    message = problem["msg"].removeprefix("Value error, ")
-    location = [part for part in problem["loc"] if part not in ("moodle", "changes", "salesforce", "hubspot", "[key]")]
-    dotted = ".".join(str(part) for part in location)
-    if not location:  # a rule over the whole contract names the place itself
-        dotted, _, message = message.partition(": ")
-        location = list(dotted.split("."))
-    more = f" (and {exc.error_count() - 1} more)" if exc.error_count() > 1 else ""
-    return f"{path}:{_line_of(tree, location)}: {dotted}: {message}{more}"
-
-
-def _line_of(node: yaml.Node, location: Sequence[Any]) -> int:
-    line = node.start_mark.line
-    for part in location:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        found = [(key, value) for key, value in node.value if key.value == str(part)]
-        if not found:
-            break
-        line, node = found[0][0].start_mark.line, found[0][1]
-    return int(line) + 1
+_SECRET_KEYS = frozenset({"token", "client_id", "client_secret", "access_token"})

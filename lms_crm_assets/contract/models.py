@@ -1,155 +1,252 @@
-"""The models of a tenant's contract; `loading` reads them from YAML."""
+"""The models of a tenant's contract, version 2; `loading` reads them from YAML, `rules` holds what spans keys."""
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from lms_crm_assets.contract.canonical import COLUMNS, MATCH_COLUMN, PARENTS
-from lms_crm_assets.contract.credentials import SecretRef
-from lms_crm_assets.domain import CrmObject, FieldType
+from lms_crm_assets.contract.cron import check_cron
+from lms_crm_assets.contract.endpoints import (
+    ChangesSource,
+    ContractModel,
+    HubSpotDestination,
+    MoodleReports,
+    MoodleSource,
+    SalesforceDestination,
+)
+from lms_crm_assets.contract.rules import contradictions
+from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 
+__all__ = [
+    "VERSION",
+    "ChangesSource",
+    "ChecksPolicy",
+    "Contract",
+    "FieldMapping",
+    "Guardrails",
+    "HubSpotDestination",
+    "MoodleReports",
+    "MoodleSource",
+    "ObjectMapping",
+    "SalesforceDestination",
+    "Schedules",
+    "Sla",
+    "Throttle",
+]
 
-def _base_address(url: str) -> str:
-    parts = urlsplit(url)
-    loopback = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    if not parts.hostname or not (parts.scheme == "https" or loopback):
-        raise ValueError("must start with https:// (plain http only for loopback)")
-    if parts.query or parts.fragment or parts.username:
-        raise ValueError("must be an address alone, without user, query or fragment")
-    return url.rstrip("/")
+VERSION = 2
 
-
-Address = Annotated[str, AfterValidator(_base_address)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MoodleReports(_Model):
-    """The ids of the report builder reports that carry what core web services can't give in bulk."""
-
-    participants: int = Field(description="A report on the source 'Course participants', columns as in the README.")
-    competencies: int | None = Field(None, description="A report on the source 'Competencies'.")
-
-
-class MoodleSource(_Model):
-    """A Moodle site, read through its web services."""
-
-    adapter: Literal["moodle"]
-    url: Address = Field(description="The site's address, without /webservice.")
-    token: SecretRef = Field(description="A web service token.")
-    timezone: str = Field("UTC", description="The time zone of the token's account: reports give local times.")
-    reports: MoodleReports
+Normaliser = Literal["trim", "lower", "upper", "country", "date"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class ChangesSource(_Model):
-    """Any LMS or middleware that serves the changes contract."""
+class FieldMapping(ContractModel):
+    """What one CRM field holds. A text alone is short for `{from: …}`."""
 
-    adapter: Literal["changes"]
-    url: Address = Field(description="The address, without /api/v1.")
-    token: SecretRef = Field(description="A bearer token.")
-    page_size: int = Field(1000, ge=1, le=10_000, description="Rows a page.")
-    overlap_seconds: int = Field(
-        600, ge=0, description="How far an incremental pull reaches back behind its cursor, for rows stamped late."
+    source: str | None = Field(
+        None,
+        alias="from",
+        description="A canonical column of the object, or a scalar SQL expression (DuckDB) over its columns.",
+    )
+    value: str | bool | int | float | None = Field(None, description="A constant, in place of `from`.")
+    type: FieldType | None = Field(
+        None, description="How values are compared; the column's or expression's own type by default."
+    )
+    owner: Owner = Field(
+        Owner.NEVER_NULL,
+        description="Whose word counts. `enforce`: the LMS's, also when it is empty. `never_null`: the LMS's, unless it"
+        " is empty. `fill_if_empty`: the LMS fills an empty field and touches no other. `observe`: never written, only"
+        " reported.",
+    )
+    normalise: list[Normaliser] = Field(
+        default_factory=list,
+        description="Applied to both sides before they are compared: `trim` (texts always are), `lower`, `upper`,"
+        " `country` (names, alpha-2 and alpha-3 codes to alpha-2), `date` (a moment to its UTC date).",
+    )
+    values: dict[str, str] | None = Field(
+        None,
+        min_length=1,
+        description="Canonical word → CRM word. Of a column with a closed vocabulary every word has to be named; of"
+        " another an unnamed word stays as it is.",
+    )
+    scale: int = Field(5, ge=0, le=9, description="Decimals that the CRM keeps of a number.")
+    max_length: int | None = Field(
+        None, ge=1, le=131_072, description="Longer texts are cut to this many characters; as they are by default."
+    )
+    pii: bool | None = Field(
+        None, description="Whether the value tells who somebody is; by default if a column that it reads does."
     )
 
 
-class SalesforceDestination(_Model):
-    """A Salesforce org, entered by the client credentials flow."""
-
-    adapter: Literal["salesforce"]
-    url: Address = Field(description="The org's My Domain address.")
-    api_version: str = Field("68.0", pattern=r"^\d{2,3}\.0$", description="The REST API's version.")
-    client_id: SecretRef
-    client_secret: SecretRef
-    batch_size: int = Field(200, ge=1, le=200, description="Records a call (sObject Collections take 200).")
-    concurrency: int = Field(4, ge=1, le=20, description="Calls under way at once.")
+def _short_form(value: Any) -> Any:
+    return {"from": value} if isinstance(value, str) else value
 
 
-class HubSpotDestination(_Model):
-    """A HubSpot portal, entered with a service key or a private app's token."""
-
-    adapter: Literal["hubspot"]
-    url: Address = "https://api.hubapi.com"
-    api_version: Literal["v3"] = "v3"
-    access_token: SecretRef
-    batch_size: int = Field(100, ge=1, le=100, description="Records a call (batch upsert takes 100).")
-    concurrency: int = Field(8, ge=1, le=20, description="Calls under way at once.")
-    calls_per_10_seconds: int = Field(190, ge=1, description="The portal's burst limit for this app.")
+FieldEntry = Annotated[FieldMapping, BeforeValidator(_short_form, json_schema_input_type=str | FieldMapping)]
 
 
-class FieldMapping(_Model):
-    """Where one CRM field's value comes from."""
-
-    column: str = Field(alias="from", description="A canonical column of the object.")
-    type: FieldType | None = Field(None, description="How values are compared; the column's own type by default.")
-    scale: int = Field(5, ge=0, le=9, description="Decimals that the CRM keeps of a number.")
-
-
-class ObjectMapping(_Model):
+class ObjectMapping(ContractModel):
     """How one object is kept in the CRM."""
 
-    to: str = Field(description="The CRM's name of the object.")
-    match_key: str = Field(description="The CRM field that holds the LMS's id, unique there.")
-    fields: dict[str, FieldMapping] = Field(min_length=1, description="CRM field → canonical column.")
+    to: str = Field(min_length=1, description="The CRM's name of the object.")
+    match_key: str = Field(min_length=1, description="The CRM field that holds the LMS's id, unique there.")
+    mode: SyncMode = Field(
+        SyncMode.UPSERT,
+        description="`upsert`: create and update. `update`: only existing records. `insert`: only new ones. `mirror`:"
+        " upsert, and archive what is gone from the LMS. `archive`: only that.",
+    )
+    gone: Literal["nothing", "archive"] = Field(
+        "nothing",
+        description="What becomes of the record whose row is gone from the LMS; `upsert` with `archive` is `mirror`.",
+    )
+    fields: dict[str, FieldEntry] = Field(min_length=1, description="CRM field → canonical column, or a mapping.")
     parents: dict[CrmObject, str] = Field(
         default_factory=dict,
         description="Parent object → relationship name (Salesforce) or association label ('default' in HubSpot).",
     )
 
-    @field_validator("fields", mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: {"from": entry} if isinstance(entry, str) else entry for name, entry in value.items()}
 
-
-class ChecksPolicy(_Model):
+class ChecksPolicy(ContractModel):
     """When refused rows stop a run."""
 
-    max_invalid_share: float = Field(
-        0.25, ge=0, le=1, description="Above this share of refused rows in one table nothing is sent."
-    )
-    max_shrink_share: float = Field(
-        0.5, ge=0, le=1, description="A full pull that lost a larger share of its rows is not believed."
+    max_invalid_share: Share = Field(0.25, description="Above this share of refused rows in one table nothing is sent.")
+    max_shrink_share: Share = Field(
+        0.5, description="A full pull that lost a larger share of its rows is not believed."
     )
 
 
-class Contract(_Model):
+class Guardrails(ContractModel):
+    """What no plan may do without a person. New records never count: a first run passes."""
+
+    max_update_share: Share = Field(
+        0.5, description="Largest share of an object's CRM records that one plan may update."
+    )
+    max_updates: int | None = Field(None, ge=0, description="Most records of an object that one plan may update.")
+    max_archive_share: Share = Field(
+        0.1, description="Largest share of an object's CRM records that one plan may archive."
+    )
+    max_archives: int | None = Field(1000, ge=0, description="Most records of an object that one plan may archive.")
+    floor: int = Field(50, ge=0, description="Up to this many records of an object the shares don't count.")
+    min_source_count: dict[CrmObject, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict, description="Object → fewest valid rows that the LMS has to give; fewer stop the plan."
+    )
+    quota_share: float = Field(0.8, gt=0, le=1, description="Share of the CRM's daily calls that a run may use up to.")
+    auto_apply: bool = Field(default=True, description="Whether a plan within the limits is sent without approval.")
+
+
+class LmsThrottle(ContractModel):
+    """How fast the LMS is asked."""
+
+    calls_per_second: float | None = Field(None, gt=0, le=1000, description="Calls a second; no limit by default.")
+
+
+class CrmThrottle(ContractModel):
+    """How fast the CRM is asked."""
+
+    calls_per_10_seconds: int | None = Field(
+        None, ge=1, description="Calls in any ten seconds; by default what the destination's adapter keeps to."
+    )
+
+
+class Throttle(ContractModel):
+    """The rates that we keep to, below what the two sides allow."""
+
+    lms: LmsThrottle = Field(LmsThrottle(), description="Towards the LMS.")
+    crm: CrmThrottle = Field(CrmThrottle(), description="Towards the CRM.")
+
+
+class Sla(ContractModel):
+    """What the tenant was promised."""
+
+    freshness_minutes: int = Field(
+        1500, ge=1, description="A CRM state older than this is reported; by default a night and an hour."
+    )
+
+
+class Schedules(ContractModel):
+    """When runs start, as cron expressions in UTC."""
+
+    full: Annotated[str, AfterValidator(check_cron)] = Field("0 2 * * *", description="The full reconciliation.")
+    incremental: Annotated[str, AfterValidator(check_cron)] = Field(
+        "*/5 * * * *", description="Pulling what changed in the LMS."
+    )
+
+
+class Contract(ContractModel):
     """One tenant: one LMS, one CRM, and what agrees between them."""
 
-    version: Literal[1]
-    tenant: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
-    description: str = ""
-    source: Annotated[MoodleSource | ChangesSource, Field(discriminator="adapter")]
-    destination: Annotated[SalesforceDestination | HubSpotDestination, Field(discriminator="adapter")]
-    checks: ChecksPolicy = ChecksPolicy()
-    objects: dict[CrmObject, ObjectMapping] = Field(min_length=1)
+    version: Literal[2] = Field(description="The version of the format; files of version 1 are read as well.")
+    tenant: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="The tenant's name, which is the file's name too."
+    )
+    description: str = Field("", description="For people.")
+    mode: Literal["push", "pull", "hybrid"] = Field(
+        "pull",
+        description="How changes arrive: `push` (webhooks), `pull` (schedules) or `hybrid` (webhooks, and schedules).",
+    )
+    source: Annotated[MoodleSource | ChangesSource, Field(discriminator="adapter")] = Field(description="The LMS.")
+    destination: Annotated[SalesforceDestination | HubSpotDestination, Field(discriminator="adapter")] = Field(
+        description="The CRM."
+    )
+    sla: Sla = Field(Sla(), description="What the tenant was promised.")
+    schedules: Schedules = Field(Schedules(), description="When runs start.")
+    throttle: Throttle = Field(Throttle(), description="How fast both sides are asked.")
+    checks: ChecksPolicy = Field(ChecksPolicy(), description="When refused rows stop a run.")
+    guardrails: Guardrails = Field(Guardrails(), description="What no plan may do without a person.")
+    unknown_attributes: Literal["ignore", "keep"] = Field(
+        "ignore", description="Attributes of the LMS without a canonical column: dropped, or kept as JSON in `extra`."
+    )
+    retention_days: int = Field(30, ge=1, le=3650, description="How long plans, ledger and outcomes are kept.")
+    objects: dict[CrmObject, ObjectMapping] = Field(min_length=1, description="What is kept in the CRM, and how.")
 
-    @model_validator(mode="after")
-    def _names_exist(self) -> Self:
-        for obj, mapping in self.objects.items():
-            if mapping.match_key in mapping.fields:
-                raise ValueError(
-                    f"objects.{obj}.fields.{mapping.match_key}: the match key is filled from the LMS's id, "
-                    "it can't be mapped as well"
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_mistakes(cls, document: Any, handler: Callable[[Any], Self]) -> Self:
+        """Tell what the models refuse and what `rules` finds together."""
+        if not isinstance(document, Mapping):
+            return handler(document)
+        plain = _plain(document)
+        found = [
+            InitErrorDetails(type=PydanticCustomError("rule", _verbatim(problem.message)), loc=problem.path, input=None)
+            for problem in contradictions(plain)
+        ]
+        try:
+            contract = handler(_with_throttle(plain))
+        except ValidationError as exc:
+            refused = [
+                InitErrorDetails(
+                    type=PydanticCustomError(error["type"], _verbatim(error["msg"])), loc=error["loc"], input=None
                 )
-            for name, field in mapping.fields.items():
-                if field.column not in COLUMNS[obj]:
-                    known = ", ".join(column for column in COLUMNS[obj] if column != MATCH_COLUMN)
-                    raise ValueError(
-                        f"objects.{obj}.fields.{name}: '{field.column}' is no column of {obj}; known are {known}"
-                    )
-            for parent in mapping.parents:
-                if parent not in PARENTS[obj]:
-                    raise ValueError(f"objects.{obj}.parents.{parent}: {obj} has no parent of that kind")
-                if parent not in self.objects:
-                    raise ValueError(f"objects.{obj}.parents.{parent}: add objects.{parent} or drop this parent")
-        return self
+                for error in exc.errors(include_url=False, include_input=False, include_context=False)
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, [*refused, *found]) from None
+        if found:
+            raise ValidationError.from_exception_data(cls.__name__, found)
+        return contract
 
     def in_order(self) -> list[CrmObject]:
         """The mapped objects, parents first."""
         return [obj for obj in CrmObject if obj in self.objects]
+
+
+def _verbatim(message: str) -> Any:
+    """A message as a template in which nothing is filled in (pydantic wants a literal)."""
+    return message
+
+
+def _plain(value: Any) -> Any:
+    """Models as the documents that they were read from."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return {key: _plain(entry) for key, entry in value.items()} if isinstance(value, Mapping) else value
+
+
+def _with_throttle(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`throttle.crm.calls_per_10_seconds` as the destination's, where the adapter looks for it."""
+    throttle, destination = document.get("throttle"), document.get("destination")
+    crm = throttle.get("crm") if isinstance(throttle, Mapping) else None
+    calls = crm.get("calls_per_10_seconds") if isinstance(crm, Mapping) else None
+    if calls is None or not isinstance(destination, Mapping) or destination.get("adapter") != "hubspot":
+        return document
+    return {**document, "destination": {"calls_per_10_seconds": calls, **destination}}

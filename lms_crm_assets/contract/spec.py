@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lms_crm_assets.contract.canonical import COLUMNS
-from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.contract.canonical import PERSONAL
+from lms_crm_assets.contract.expressions import Compiled, compile_expression
+from lms_crm_assets.contract.models import Contract, FieldMapping, ObjectMapping
+from lms_crm_assets.contract.rules import TEXTS, constant_type, vocabulary
 from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 
 
@@ -12,7 +14,8 @@ from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 class FieldSpec:
     """One CRM field: where its value comes from, whose word counts, and how values are compared.
 
-    `expression` is SQL over the canonical columns of the object, `columns` those that it reads.
+    `expression` is SQL over the canonical columns of the object, `columns` those that it reads. `words` is the closed
+    set of CRM words that it gives, None when it is open.
     """
 
     expression: str
@@ -21,6 +24,9 @@ class FieldSpec:
     owner: Owner = Owner.NEVER_NULL
     normalisers: tuple[str, ...] = ()
     scale: int = 5
+    max_length: int | None = None
+    pii: bool = False
+    words: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class ParentSpec:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSpec:
-    """One object as it is kept in the CRM; `fields` maps CRM field → spec."""
+    """One object as it is kept in the CRM; `fields` maps CRM field → spec. `gone: archive` has become a mode here."""
 
     object: CrmObject
     to: str
@@ -44,11 +50,6 @@ class ObjectSpec:
     mode: SyncMode = SyncMode.UPSERT
 
 
-def quoted_column(column: str) -> str:
-    """A canonical column as SQL."""
-    return f'"{column}"'
-
-
 def object_spec(contract: Contract, obj: CrmObject) -> ObjectSpec:
     """The spec of a mapped object."""
     mapping = contract.objects[obj]
@@ -56,17 +57,57 @@ def object_spec(contract: Contract, obj: CrmObject) -> ObjectSpec:
         object=obj,
         to=mapping.to,
         match_key=mapping.match_key,
-        fields={
-            name: FieldSpec(
-                expression=quoted_column(field.column),
-                columns=frozenset({field.column}),
-                type=field.type or COLUMNS[obj][field.column],
-                scale=field.scale,
-            )
-            for name, field in mapping.fields.items()
-        },
+        fields={name: field_spec(obj, field) for name, field in mapping.fields.items()},
         parents={
             parent: ParentSpec(contract.objects[parent].to, contract.objects[parent].match_key, relation)
             for parent, relation in mapping.parents.items()
         },
+        mode=_mode(mapping),
     )
+
+
+def field_spec(obj: CrmObject, field: FieldMapping) -> FieldSpec:
+    """The spec of one field of a valid contract."""
+    compiled = _compiled(obj, field)
+    expression, words = compiled.sql, vocabulary(obj, compiled)
+    if field.values:
+        cases = " ".join(f"WHEN {_literal(word)} THEN {_literal(crm)}" for word, crm in field.values.items())
+        expression = f"CASE TRIM(({expression})::VARCHAR) {cases} ELSE ({expression})::VARCHAR END"
+        words = words and frozenset(field.values.values())
+    elif isinstance(field.value, str):
+        words = frozenset({field.value.strip()})
+    if field.max_length is not None:
+        expression = f"LEFT(TRIM(({expression})::VARCHAR), {field.max_length})"
+        words = words and frozenset(word[: field.max_length] for word in words)
+    natural = compiled.type or FieldType.TEXT
+    personal = not compiled.columns.isdisjoint(PERSONAL.get(obj, frozenset()))
+    kind = field.type or (FieldType.TEXT if field.values else natural)
+    return FieldSpec(
+        expression=expression,
+        columns=compiled.columns,
+        type=kind,
+        owner=field.owner,
+        normalisers=tuple(dict.fromkeys(field.normalise)),
+        scale=field.scale,
+        max_length=field.max_length,
+        pii=personal if field.pii is None else field.pii,
+        words=words if kind in TEXTS else None,
+    )
+
+
+def _compiled(obj: CrmObject, field: FieldMapping) -> Compiled:
+    if field.source is not None:
+        return compile_expression(field.source, obj)
+    if isinstance(field.value, str):
+        return Compiled(_literal(field.value), frozenset(), FieldType.TEXT)
+    return Compiled(str(field.value), frozenset(), constant_type(field.value))
+
+
+def _mode(mapping: ObjectMapping) -> SyncMode:
+    if mapping.gone == "archive" and mapping.mode is SyncMode.UPSERT:
+        return SyncMode.MIRROR
+    return mapping.mode
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -4,10 +4,16 @@ Text is trimmed, e-mail lower-cased as well, a number has a fixed scale, a momen
 `true` or `false`; the empty text is null. CRMs normalise in their own ways: both sides are brought to this form.
 """
 
+import unicodedata
+from functools import cache
+
 from lms_crm_assets.contract.spec import FieldSpec
-from lms_crm_assets.domain import FieldType
+from lms_crm_assets.domain import FieldType, Owner
+from lms_crm_assets.warehouse.sql import literal
 
 _BLANKS = "chr(9) || chr(10) || chr(13) || ' '"
+# Not in ISO 3166-1's list, but what people write.
+_COMMON_COUNTRIES = {"uk": "GB", "great britain": "GB", "england": "GB", "usa": "US", "russia": "RU", "turkey": "TR"}
 
 
 def normal_form(expression: str, spec: FieldSpec) -> str:
@@ -15,17 +21,63 @@ def normal_form(expression: str, spec: FieldSpec) -> str:
     text = f"NULLIF(trim(({expression})::VARCHAR, {_BLANKS}), '')"
     match spec.type:
         case FieldType.TEXT:
-            return text
+            return _normalised(text, spec.normalisers)
         case FieldType.EMAIL:
-            return f"lower({text})"
+            return _normalised(f"lower({text})", spec.normalisers)
         case FieldType.NUMBER:
             return f"TRY_CAST({text} AS DECIMAL(24,{spec.scale}))::VARCHAR"
         case FieldType.BOOLEAN:
-            return f"TRY_CAST({text} AS BOOLEAN)::VARCHAR"
+            truth = f"TRY_CAST({text} AS BOOLEAN)"
+            # A checkbox has no third state: where the LMS has the last word, unknown is unticked.
+            return f"COALESCE({truth}, false)::VARCHAR" if spec.owner is Owner.ENFORCE else f"{truth}::VARCHAR"
         case FieldType.DATETIME:
-            return f"strftime(timezone('UTC', TRY_CAST({text} AS TIMESTAMPTZ)), '%Y-%m-%dT%H:%M:%SZ')"
+            form = "%Y-%m-%d" if "date" in spec.normalisers else "%Y-%m-%dT%H:%M:%SZ"
+            return f"strftime(timezone('UTC', TRY_CAST({text} AS TIMESTAMPTZ)), '{form}')"
 
 
 def without_trailing_zeros(number: str) -> str:
     """`71.80000` as `71.8`, the way a CRM shows it."""
     return number.rstrip("0").rstrip(".") if "." in number else number
+
+
+def _normalised(text: str, normalisers: tuple[str, ...]) -> str:
+    """The text with its normalisers applied in their order."""
+    for name in normalisers:
+        match name:
+            case "lower":
+                text = f"lower({text})"
+            case "upper":
+                text = f"upper({text})"
+            case "country":
+                text = _country(text)
+    return text
+
+
+def _country(text: str) -> str:
+    """Alpha-2 for a country's name or code in any case, with or without accents; another text stays as it is.
+
+    Most values are alpha-2 already and never reach the map, which is searched entry by entry (0.4 µs a row).
+    """
+    return (
+        f"CASE WHEN length({text}) = 2 AND upper({text}) <> 'UK' THEN upper({text})"
+        f" ELSE COALESCE({_countries()}[strip_accents(lower({text}))], {text}) END"
+    )
+
+
+@cache
+def _countries() -> str:
+    """SQL of a map from the names and alpha-3 codes of ISO 3166-1 to its alpha-2 codes."""
+    import pycountry  # noqa: PLC0415 - reads its tables; only tenants with a country field need it
+
+    known = dict(_COMMON_COUNTRIES)
+    for country in pycountry.countries:
+        for attribute in ("alpha_3", "name", "common_name", "official_name"):
+            name = getattr(country, attribute, None)
+            if name:
+                known[_plain(name)] = country.alpha_2
+    return "MAP {" + ", ".join(f"{literal(name)}: {literal(code)}" for name, code in known.items()) + "}"
+
+
+def _plain(name: str) -> str:
+    """As DuckDB's `strip_accents(lower(…))` has it."""
+    return "".join(c for c in unicodedata.normalize("NFD", name.lower()) if not unicodedata.combining(c))

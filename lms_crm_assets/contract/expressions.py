@@ -1,0 +1,230 @@
+"""Scalar SQL expressions over the canonical columns of one object: parsed by sqlglot, bound by DuckDB, whitelisted.
+
+What comes out is regenerated from the tree, never the text of the file: columns are quoted, casts are TRY_CAST and the
+whole is wrapped in TRY, so that one learner's odd value gives a null and not a failed run.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import duckdb
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from lms_crm_assets.contract.canonical import COLUMNS, known_columns
+from lms_crm_assets.domain import CrmObject, FieldType
+
+MAX_LENGTH = 2_000
+# sqlglot, its generator and DuckDB's parser all recurse; Python's own limit of 1,000 frames is some 100 levels.
+MAX_DEPTH = 40
+
+_SQL_TYPES = {
+    FieldType.TEXT: "VARCHAR",
+    FieldType.EMAIL: "VARCHAR",
+    FieldType.NUMBER: "DECIMAL(12,5)",
+    FieldType.BOOLEAN: "BOOLEAN",
+    FieldType.DATETIME: "TIMESTAMPTZ",
+}
+_CASTS = {
+    exp.DType.TEXT: "VARCHAR",
+    exp.DType.VARCHAR: "VARCHAR",
+    exp.DType.BOOLEAN: "BOOLEAN",
+    exp.DType.INT: "BIGINT",
+    exp.DType.BIGINT: "BIGINT",
+    exp.DType.DOUBLE: "DOUBLE",
+    exp.DType.DECIMAL: "DECIMAL(24,9)",
+    exp.DType.DATE: "DATE",
+    exp.DType.DATETIME: "TIMESTAMPTZ",
+    exp.DType.TIMESTAMPNTZ: "TIMESTAMPTZ",
+    exp.DType.TIMESTAMP: "TIMESTAMPTZ",
+    exp.DType.TIMESTAMPTZ: "TIMESTAMPTZ",
+}
+_FUNCTIONS: dict[type[exp.Expr], str] = {
+    exp.Coalesce: "COALESCE",
+    exp.Nullif: "NULLIF",
+    exp.Concat: "CONCAT",
+    exp.Upper: "UPPER",
+    exp.Lower: "LOWER",
+    exp.Trim: "TRIM",
+    exp.Left: "LEFT",
+    exp.Right: "RIGHT",
+    exp.Substring: "SUBSTRING",
+    exp.Replace: "REPLACE",
+    exp.Length: "LENGTH",
+    exp.Round: "ROUND",
+    exp.Abs: "ABS",
+    exp.Cast: "CAST",
+    exp.TryCast: "TRY_CAST",
+    exp.Extract: "EXTRACT",
+    exp.TimestampTrunc: "DATE_TRUNC",
+    exp.DateTrunc: "DATE_TRUNC",
+    exp.Year: "YEAR",
+    exp.Quarter: "QUARTER",
+    exp.Month: "MONTH",
+    exp.Day: "DAY",
+    exp.Hour: "HOUR",
+    exp.If: "IF",
+    exp.Case: "CASE",
+}
+_OPERATORS = (
+    *(exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Paren, exp.DPipe),
+    *(exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.In, exp.Is, exp.Like, exp.ILike),
+    *(exp.NullSafeEQ, exp.NullSafeNEQ, exp.And, exp.Or, exp.Not),
+)
+_LEAVES = (exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Var, exp.DataType, exp.DataTypeParam)
+_ALLOWED = frozenset({*_FUNCTIONS, *_OPERATORS, *_LEAVES})
+
+
+class ExpressionError(ValueError):
+    """The text is no expression that a contract may use; the message says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """An expression as SQL for DuckDB, the canonical columns it reads, and what kind of value it gives.
+
+    `type` is None when the kind is not evident: a text made of an e-mail may be either.
+    """
+
+    sql: str
+    columns: frozenset[str]
+    type: FieldType | None
+
+
+@cache
+def compile_expression(text: str, obj: CrmObject) -> Compiled:
+    """Check an expression over the columns of `obj` and write it anew; `ExpressionError` says what is wrong."""
+    tree = _parsed(text)
+    for node in tree.walk():
+        _check(node)
+    columns = frozenset(_named(column, obj) for column in tree.find_all(exp.Column))
+    if isinstance(tree, exp.Column):
+        (name,) = columns
+        return Compiled(f'"{name}"', columns, COLUMNS[obj][name])
+    sql = f"TRY({_regenerated(tree).sql(dialect='duckdb', comments=False)})"
+    return Compiled(sql, columns, _bound_type(sql, columns, obj))
+
+
+def _parsed(text: str) -> exp.Expr:
+    """The one expression of the text; read as the projection of a SELECT, so that it can be nothing else."""
+    if not text.strip():
+        raise ExpressionError("the expression is empty")
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"the expression is longer than {MAX_LENGTH:,} characters")
+    try:
+        statements = sqlglot.parse(f"SELECT {text}", dialect="duckdb")
+    except RecursionError:
+        raise ExpressionError(f"the expression is nested deeper than {MAX_DEPTH} levels") from None
+    except SqlglotError as exc:
+        raise ExpressionError(f"this is no SQL expression{_near(exc)}") from exc
+    select = statements[0]
+    if len(statements) != 1 or not isinstance(select, exp.Select):
+        raise ExpressionError("only one scalar expression is allowed, no ';' and no statement")
+    clauses = [name for name, value in select.args.items() if value and name != "expressions"]
+    if clauses:
+        raise ExpressionError(f"only a scalar expression is allowed, no {clauses[0].strip('_').upper()}")
+    if len(select.expressions) != 1:
+        raise ExpressionError("only one expression is allowed, not a list")
+    tree: exp.Expr = select.expressions[0].copy()
+    if _depth(tree) > MAX_DEPTH:
+        raise ExpressionError(f"the expression is nested deeper than {MAX_DEPTH} levels")
+    return tree
+
+
+def _near(exc: SqlglotError) -> str:
+    found = getattr(exc, "errors", None) or [{}]
+    word = str(found[0].get("highlight") or "").strip()
+    return f": trouble at {word!r}" if word else ": it is not complete"
+
+
+def _depth(tree: exp.Expr) -> int:
+    deepest, waiting = 0, [(tree, 1)]
+    while waiting:
+        node, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        waiting.extend((child, depth + 1) for child in node.iter_expressions())
+    return deepest
+
+
+def _check(node: exp.Expr) -> None:
+    if type(node) in _ALLOWED:
+        if isinstance(node, exp.Cast) and node.to.this not in _CASTS:
+            raise ExpressionError(
+                f"CAST to {node.to.sql(dialect='duckdb')} is not allowed: use TEXT, NUMBER, BOOLEAN or DATETIME"
+            )
+        if isinstance(node, exp.In) and not node.expressions:
+            raise ExpressionError("IN takes a list of values, a subquery or a table is not allowed")
+        return
+    match node:
+        case exp.Subquery() | exp.Select() | exp.Exists():
+            raise ExpressionError("a subquery is not allowed")
+        case exp.Star():
+            raise ExpressionError("'*' is not allowed: name the columns")
+        case exp.Alias():
+            raise ExpressionError("a name (AS) is not allowed: the CRM field's name is the key")
+        case exp.Window():
+            raise ExpressionError("a window function is not allowed")
+        case exp.Placeholder() | exp.Parameter():
+            raise ExpressionError("a parameter is not allowed")
+        case exp.Func():
+            name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
+            allowed = ", ".join(sorted(set(_FUNCTIONS.values())))
+            raise ExpressionError(f"the function {name.upper()} is not allowed; allowed are {allowed}")
+        case _:
+            raise ExpressionError(f"{node.sql(dialect='duckdb')!r} is not allowed in an expression")
+
+
+def _named(column: exp.Column, obj: CrmObject) -> str:
+    if column.table:
+        raise ExpressionError(f"'{column.sql()}': a column stands alone, other tables can't be read")
+    name = column.name.lower()
+    if name not in COLUMNS[obj]:
+        raise ExpressionError(
+            f"'{column.name}' is no column of {obj}; known are {known_columns(obj)} (a text stands in single quotes)"
+        )
+    return name
+
+
+def _regenerated(tree: exp.Expr) -> exp.Expr:
+    quoted = tree.transform(
+        lambda node: exp.column(node.name.lower(), quoted=True) if isinstance(node, exp.Column) else node
+    )
+    # Bottom up, for a cast may stand in a cast.
+    for cast in reversed(list(quoted.find_all(exp.Cast))):
+        made = exp.TryCast(this=cast.this.copy(), to=exp.DataType.build(_CASTS[cast.to.this], dialect="duckdb"))
+        if cast is quoted:
+            return made
+        cast.replace(made)
+    return quoted
+
+
+def _bound_type(sql: str, columns: frozenset[str], obj: CrmObject) -> FieldType | None:
+    """The kind of value that DuckDB sees in it; a row of nulls is computed, which folds all constants."""
+    row = ", ".join(f'NULL::{_SQL_TYPES[kind]} AS "{name}"' for name, kind in COLUMNS[obj].items())
+    query = f"SELECT {sql.removeprefix('TRY')} AS made FROM (SELECT {row})"
+    with duckdb.connect(":memory:", config={"autoload_known_extensions": "false"}) as con:
+        try:
+            con.execute(query).fetchall()
+            given = str(con.execute(f"DESCRIBE {query}").fetchall()[0][1])
+        except duckdb.Error as exc:
+            raise ExpressionError(f"the types don't fit: {next(_sentences(str(exc)))}") from exc
+    for start, kind in (
+        ("VARCHAR", FieldType.TEXT),
+        ("BOOLEAN", FieldType.BOOLEAN),
+        ("TIMESTAMP", FieldType.DATETIME),
+        ("DATE", FieldType.DATETIME),
+        *((word, FieldType.NUMBER) for word in ("DECIMAL", "DOUBLE", "BIGINT", "INTEGER", "HUGEINT")),
+    ):
+        if given.startswith(start):
+            emails = any(COLUMNS[obj][name] is FieldType.EMAIL for name in columns)
+            return None if kind is FieldType.TEXT and emails else kind
+    raise ExpressionError(f"it gives {given}, which no CRM field holds: CAST it")
+
+
+def _sentences(message: str) -> Iterator[str]:
+    for line in message.splitlines():
+        said = line.removeprefix("Binder Error: ").removeprefix("Conversion Error: ").strip()
+        if said:
+            yield said.partition(". You might")[0]

@@ -1,0 +1,118 @@
+"""Expressions: what is allowed, what it becomes, what it gives in DuckDB, and why another is refused."""
+
+import duckdb
+import pytest
+
+from lms_crm_assets.checks.schemas import COMPLETION_STATES, ENROLLMENT_STATUSES, LEARNER_STATUSES
+from lms_crm_assets.contract.canonical import COLUMNS, VOCABULARIES
+from lms_crm_assets.contract.expressions import ExpressionError, compile_expression
+from lms_crm_assets.domain import CrmObject, FieldType
+
+TEXT, NUMBER, BOOLEAN, DATETIME = FieldType.TEXT, FieldType.NUMBER, FieldType.BOOLEAN, FieldType.DATETIME
+ROW = (
+    "SELECT '7' AS source_id, 'x-1' AS external_id, 'Ada.L' AS username, 'Ada@Example.org' AS email, ' Ada ' AS"
+    " given_name, 'Lovelace' AS family_name, NULL::VARCHAR AS organization, 'gb' AS country, 'active' AS status"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("given_name", TEXT, " Ada "),
+        ("Family_Name", TEXT, "Lovelace"),
+        ("trim(given_name) || ' ' || family_name", TEXT, "Ada Lovelace"),
+        ("CONCAT(family_name, ', ', organization)", TEXT, "Lovelace, "),
+        ("COALESCE(organization, NULLIF(country, 'us'), 'none')", TEXT, "gb"),
+        ("UPPER(LEFT(username, 3)) || LOWER(RIGHT(username, 1))", TEXT, "ADAl"),
+        ("SUBSTRING(username, 1, 3)", TEXT, "Ada"),
+        ("REPLACE(username, '.', '-')", TEXT, "Ada-L"),
+        ("LENGTH(family_name) * 2 - 1", NUMBER, 15),
+        ("ROUND(ABS(-2.6), 0)", NUMBER, 3),
+        ("status = 'active' AND NOT (country <> 'gb' OR country IS NULL)", BOOLEAN, True),
+        ("status IN ('active', 'invited')", BOOLEAN, True),
+        ("CASE status WHEN 'active' THEN 'Student' ELSE 'Former' END", TEXT, "Student"),
+        ("IF(status = 'active', 1, 0)", NUMBER, 1),
+        ("CAST(source_id AS number) + 0.5", NUMBER, 7.5),
+        ("CAST(username AS number)", NUMBER, None),
+        ("CAST(CAST(source_id AS int) AS text) || 'st'", TEXT, "7st"),
+        ("YEAR(CAST('2026-11-24' AS datetime))", NUMBER, 2026),
+        ("EXTRACT(month FROM CAST('2026-11-24' AS datetime))", NUMBER, 11),
+        ("'it''s'", TEXT, "it's"),
+        # Reads as text and could not be a truth value for this row: a null, not a failed run.
+        ("username AND true", BOOLEAN, None),
+    ],
+)
+def test_an_expression_gives_its_value_and_type(text: str, kind: FieldType, value: object) -> None:
+    compiled = compile_expression(text, CrmObject.CONTACT)
+
+    assert compiled.type is kind
+    assert duckdb.sql(f"SELECT {compiled.sql} FROM ({ROW})").fetchall() == [(value,)]
+
+
+def test_a_moment_keeps_its_type() -> None:
+    assert compile_expression("DATE_TRUNC('month', completed_at)", CrmObject.COMPLETION).type is DATETIME
+    assert compile_expression("score / NULLIF(score_max, 0)", CrmObject.COMPLETION).type is NUMBER
+
+
+def test_the_type_of_a_text_made_of_an_e_mail_is_not_evident() -> None:
+    assert compile_expression("email", CrmObject.CONTACT).type is FieldType.EMAIL
+    assert compile_expression("COALESCE(email, username)", CrmObject.CONTACT).type is None
+
+
+def test_what_it_reads_is_told_and_quoted() -> None:
+    compiled = compile_expression("name || CAST(rated_at AS text) || name -- why", CrmObject.COMPETENCY)
+
+    assert compiled.columns == {"name", "rated_at"}
+    assert compiled.sql == 'TRY("name" || TRY_CAST("rated_at" AS TEXT) || "name")'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("given_name ||", "no SQL expression: trouble at '||'"),
+        ("'open", "no SQL expression: it is not complete"),
+        ("nickname", "'nickname' is no column of contact; known are external_id, username"),
+        ("CASE WHEN status = active THEN 1 END", "'active' is no column .*single quotes"),
+        ("learner.email", "'learner.email': a column stands alone"),
+        ("(SELECT max(email) FROM staging.learner)", "a subquery is not allowed"),
+        ("email IN (SELECT email FROM x)", "a subquery or a table is not allowed"),
+        ("EXISTS (SELECT 1)", "a subquery is not allowed"),
+        ("email FROM staging.learner", "no FROM"),
+        ("email; DROP TABLE sync.ledger", "no ';' and no statement"),
+        ("email, username", "only one expression"),
+        ("*", "'\\*' is not allowed"),
+        ("email AS mail", "a name \\(AS\\) is not allowed"),
+        ("GETENV('HOME')", "the function GETENV is not allowed; allowed are ABS"),
+        ("read_text('/etc/passwd')", "the function READ_TEXT is not allowed"),
+        ("now()", "the function NOW is not allowed"),
+        ("current_date", "the function CURRENT_DATE is not allowed"),
+        ("COUNT(email)", "the function COUNT is not allowed"),
+        ("LAG(email) OVER (ORDER BY email)", "window function|function LAG"),
+        ("$1", "a parameter is not allowed"),
+        ("CAST(email AS blob)", "CAST to BLOB is not allowed"),
+        ("given_name + 1", "the types don't fit"),
+        ("COALESCE(country, 5)", "the types don't fit"),
+        ("IF(status = 'a', 1, 'x')", "the types don't fit"),
+        ("email[1]", "not allowed in an expression"),
+        ("(" * 500 + "1" + ")" * 500, "nested deeper than 40 levels"),
+        ("NOT " * 400 + "true", "nested deeper than 40 levels"),
+        ("'" + "x" * 2000 + "'", "longer than 2,000 characters"),
+    ],
+)
+def test_another_expression_is_refused_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(ExpressionError, match=message) as caught:
+        compile_expression(text, CrmObject.CONTACT)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_the_vocabularies_are_those_that_the_checks_enforce() -> None:
+    enforced = {
+        CrmObject.CONTACT: {"status": set(LEARNER_STATUSES)},
+        CrmObject.ENROLLMENT: {"status": set(ENROLLMENT_STATUSES)},
+        CrmObject.COMPLETION: {"state": set(COMPLETION_STATES)},
+    }
+
+    assert enforced == VOCABULARIES
+    assert all(set(words) <= set(COLUMNS[obj]) for obj, words in VOCABULARIES.items())
