@@ -74,6 +74,8 @@ def _validated(document: Document, path: Path, environ: Mapping[str, str]) -> Co
     except ValidationError as exc:
         for problem in exc.errors(include_url=False, include_input=False):
             place = _place(problem["loc"])
+            if problem["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+                place = (*place, "adapter")
             if place[-1:] == ("from",) and place not in document.lines:  # the short form
                 place = place[:-1]
             if not any(unset == place[: len(unset)] for unset in document.unset):
@@ -99,14 +101,20 @@ def _message(kind: str, message: str, place: tuple[str, ...]) -> str:
     match kind:
         case "extra_forbidden":
             return f"there is no key '{place[-1]}' here"
-        case "missing" if place:
-            return "Field required"
+        case "missing":
+            return "this key is missing"
+        case "too_short":
+            return "must not be empty"
         case "literal_error" if place == ("version",):
             return f"must be {VERSION} (files of version 1 are read as well)"
         case "string_pattern_mismatch" if place[-1] in _SECRET_KEYS:
             return "must say where the secret lies, env:NAME or file:PATH: a contract never holds the secret itself"
+        case "union_tag_invalid" | "union_tag_not_found":
+            return f"must be one of {', '.join(_ADAPTERS[:2] if place[0] == 'source' else _ADAPTERS[2:])}"
         case "string_type":
             return "must be a text: write it in quotes"
+        case "model_type" | "model_attributes_type" if place[-2:-1] == ("fields",):
+            return "must be a column, an expression or a mapping"
         case "dict_type" | "model_type" | "model_attributes_type":
             return "must be a mapping"
         case _:

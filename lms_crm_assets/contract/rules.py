@@ -163,7 +163,8 @@ def _of_parents(
             continue
         parent = CrmObject(name)
         if obj in _above(parent, objects):
-            yield Problem(at, f"{obj} and {parent} would each stand above the other, which is a cycle")
+            each = "itself" if parent is obj else f"{parent}, and {parent} above it"
+            yield Problem(at, f"{obj} would stand above {each}, which is a cycle")
         elif parent not in PARENTS[obj]:
             possible = ", ".join(sorted(PARENTS[obj])) or "no parent at all"
             yield Problem(at, f"{obj} has no parent of that kind; it can have {possible}")
