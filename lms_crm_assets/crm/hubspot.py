@@ -17,6 +17,7 @@ from hubspot.crm.objects.exceptions import ApiException
 from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import HubSpotDestination
 from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.discovery import CrmSchema, discover_hubspot
 from lms_crm_assets.crm.normal_form import without_trailing_zeros
 from lms_crm_assets.crm.protocol import CrmRecord
 from lms_crm_assets.crm.throttle import Throttle
@@ -66,6 +67,10 @@ class HubSpotAdapter:
             self._call("GET", f"/crm/{self._api_version}/objects/contacts", query={"limit": 1})
         except UnreachableError as exc:
             raise WrongAddressError(f"{exc}: check destination.url") from exc
+
+    def discover(self, to: str, parents: Sequence[str] = (), /) -> CrmSchema | None:
+        """Properties, the schema's required ones, and the association labels to each parent."""
+        return discover_hubspot(lambda path: self._call("GET", path), self._api_version, to, parents)
 
     def snapshot(self, spec: ObjectSpec) -> Iterator[list[CrmRecord]]:
         """List all records; those without the match key are not ours."""

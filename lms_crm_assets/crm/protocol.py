@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.discovery import CrmSchema
 from lms_crm_assets.domain import CrmObject, CrmWrite, Link, Outcome
 
 
@@ -37,6 +38,9 @@ class CrmAdapter(Protocol):
 
     def probe(self) -> None:
         """Check address and credential with one cheap call."""
+
+    def discover(self, to: str, parents: Sequence[str] = (), /) -> CrmSchema | None:
+        """What the CRM tells of an object, and how it can be linked to `parents`; None when it has no such object."""
 
     def snapshot(self, spec: ObjectSpec) -> Iterator[list[CrmRecord]]:
         """Every record that has the match key, page by page, with the fields of the spec."""

@@ -7,7 +7,7 @@ no lock around a refresh, URLs bound to a session. One `Salesforce` object serve
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -24,6 +24,7 @@ from simple_salesforce.exceptions import (
 from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import SalesforceDestination
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
+from lms_crm_assets.crm.discovery import CrmSchema, from_describe
 from lms_crm_assets.crm.protocol import CrmRecord
 from lms_crm_assets.domain import CrmObject, CrmWrite, FieldType, Link, Outcome, OutcomeStatus
 from lms_crm_assets.errors import (
@@ -67,6 +68,18 @@ class SalesforceAdapter:
             self._call(lambda sf: sf.limits())
         except UnreachableError as exc:
             raise WrongAddressError(f"{exc}: check destination.url") from exc
+
+    def discover(self, to: str, parents: Sequence[str] = (), /) -> CrmSchema | None:
+        """Describe the object."""
+
+        def describe(sf: Salesforce) -> Any:
+            try:
+                return sf.restful(f"sobjects/{quote(to, safe='')}/describe")
+            except SalesforceResourceNotFound:
+                return None
+
+        answer = self._call(describe)
+        return None if answer is None else from_describe(answer, parents)
 
     def snapshot(self, spec: ObjectSpec) -> Iterator[list[CrmRecord]]:
         """Query page by page; parents by the Id behind the relationship."""

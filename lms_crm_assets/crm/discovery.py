@@ -1,0 +1,164 @@
+"""What a CRM tells of one of its objects, the same for every CRM; adapters fill it from their own answers."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote
+
+from lms_crm_assets.errors import PermissionMissingError, ProtocolError
+
+
+class Kind(StrEnum):
+    """What a CRM field can hold."""
+
+    TEXT = "text"
+    EMAIL = "email"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATETIME = "datetime"
+    DATE = "date"
+    PICKLIST = "picklist"
+    REFERENCE = "reference"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class CrmField:
+    """One field. `type` is the CRM's own word; `length` counts characters, `scale` decimals, None where nothing limits.
+
+    `required` means that a record can't be created without a value. `restricted`: only the words of `picklist` are
+    taken. `relationship` is the name by which a reference is written, `references` are the objects it may point to.
+    """
+
+    name: str
+    type: str
+    kind: Kind
+    length: int | None = None
+    scale: int | None = None
+    required: bool = False
+    createable: bool = True
+    updateable: bool = True
+    unique: bool = False
+    key: bool = False
+    picklist: tuple[str, ...] = ()
+    restricted: bool = False
+    references: tuple[str, ...] = ()
+    relationship: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CrmSchema:
+    """One object: its fields by name, and by which names it can be linked to each parent that was asked for."""
+
+    to: str
+    fields: Mapping[str, CrmField]
+    relations: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+_SALESFORCE_KINDS = {
+    **dict.fromkeys(("string", "textarea", "phone", "url", "encryptedstring"), Kind.TEXT),
+    **dict.fromkeys(("double", "currency", "percent", "int", "long"), Kind.NUMBER),
+    **dict.fromkeys(("picklist", "multipicklist", "combobox"), Kind.PICKLIST),
+    **{kind.value: kind for kind in (Kind.EMAIL, Kind.BOOLEAN, Kind.DATETIME, Kind.DATE, Kind.REFERENCE)},
+}
+_HUBSPOT_KINDS = {
+    **dict.fromkeys(("string", "phone_number"), Kind.TEXT),
+    **{kind.value: kind for kind in (Kind.NUMBER, Kind.DATETIME, Kind.DATE)},
+    "bool": Kind.BOOLEAN,
+    "enumeration": Kind.PICKLIST,
+}
+# HubSpot documentation, "Properties": the longest value of a property.
+_HUBSPOT_LENGTH = 65_536
+
+
+def from_describe(answer: Mapping[str, Any], parents: Iterable[str]) -> CrmSchema:
+    """A Salesforce object (REST guide, sObject Describe)."""
+    fields = {told["name"]: _salesforce_field(told) for told in answer["fields"]}
+    relations = {
+        parent: frozenset(
+            found.relationship
+            for found in fields.values()
+            if found.relationship and parent.lower() in {target.lower() for target in found.references}
+        )
+        for parent in parents
+    }
+    return CrmSchema(answer["name"], fields, relations)
+
+
+def from_properties(
+    to: str,
+    properties: Sequence[Mapping[str, Any]],
+    required: Iterable[str],
+    labels: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> CrmSchema:
+    """A HubSpot object (Properties API, the schema's `requiredProperties`, association labels by parent)."""
+    needed = frozenset(required)
+    fields = {told["name"]: _hubspot_field(told, needed) for told in properties}
+    relations = {
+        parent: frozenset({"default", *(kind["label"] for kind in kinds if kind.get("label"))} if kinds else ())
+        for parent, kinds in labels.items()
+    }
+    return CrmSchema(to, fields, relations)
+
+
+def discover_hubspot(get: Callable[[str], Any], version: str, to: str, parents: Iterable[str]) -> CrmSchema | None:
+    """Ask for properties, schema and labels; `get` makes a call and raises `ProtocolError` on 400 and 404."""
+    name = quote(to, safe="")
+    try:
+        properties = get(f"/crm/{version}/properties/{name}")["results"]
+    except ProtocolError:  # no object of that name; what else can go wrong has errors of its own
+        return None
+    try:
+        required = get(f"/crm-object-schemas/{version}/schemas/{name}")["requiredProperties"]
+    except (PermissionMissingError, ProtocolError):  # needs a scope of its own, and is not told of every object
+        required = []
+    labels: dict[str, list[Mapping[str, Any]]] = {}
+    for parent in parents:
+        try:
+            labels[parent] = get(f"/crm/v4/associations/{name}/{quote(parent, safe='')}/labels")["results"]
+        except ProtocolError:  # as above, for the parent's name
+            labels[parent] = []
+    return from_properties(to, properties, required, labels)
+
+
+def _salesforce_field(told: Mapping[str, Any]) -> CrmField:
+    kind = _SALESFORCE_KINDS.get(told["type"], Kind.OTHER)
+    texts = kind in {Kind.TEXT, Kind.EMAIL}
+    return CrmField(
+        name=told["name"],
+        type=told["type"],
+        kind=kind,
+        length=told["length"] or None if texts else None,
+        scale=0 if told["type"] in {"int", "long"} else told["scale"] if kind is Kind.NUMBER else None,
+        required=told["createable"] and not told["nillable"] and not told["defaultedOnCreate"],
+        createable=told["createable"],
+        updateable=told["updateable"],
+        unique=told["unique"],
+        key=told["externalId"],
+        picklist=tuple(one["value"] for one in told["picklistValues"] if one["active"]),
+        restricted=told["restrictedPicklist"],
+        references=tuple(told["referenceTo"]),
+        relationship=told["relationshipName"],
+    )
+
+
+def _hubspot_field(told: Mapping[str, Any], required: frozenset[str]) -> CrmField:
+    kind = _HUBSPOT_KINDS.get(told["type"], Kind.OTHER)
+    if told["name"] == "email" and told.get("hubspotDefined"):
+        kind = Kind.EMAIL
+    writable = not ((told.get("modificationMetadata") or {}).get("readOnlyValue") or told.get("calculated"))
+    unique = bool(told.get("hasUniqueValue"))
+    return CrmField(
+        name=told["name"],
+        type=told["type"],
+        kind=kind,
+        length=_HUBSPOT_LENGTH if kind is Kind.TEXT else None,
+        required=told["name"] in required,
+        createable=writable,
+        updateable=writable,
+        unique=unique,
+        key=unique,
+        picklist=tuple(one["value"] for one in told.get("options") or ()) if kind is Kind.PICKLIST else (),
+        restricted=kind is Kind.PICKLIST and not told.get("externalOptions"),
+    )
