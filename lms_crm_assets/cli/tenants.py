@@ -1,26 +1,219 @@
-"""`lms-crm tenants …`: looking at the contracts."""
+"""`lms-crm tenants …`: looking at the contracts, and at how they fit the CRM."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 from lms_crm_assets.cli.options import Tenant
-from lms_crm_assets.contract.loading import load_contract, tenant_names
+from lms_crm_assets.contract.document import Document
+from lms_crm_assets.contract.loading import contract_file, load_contract, load_with_lines, tenant_names
+from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.contract.overview import MappedField, mapped_fields
+from lms_crm_assets.contract.rewriting import upgraded
+from lms_crm_assets.crm.acceptance import Finding, Severity, unmapped
+from lms_crm_assets.crm.discovery import CrmField
+from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.errors import ContractError
 from lms_crm_assets.settings import Settings
 
 tenants_app = typer.Typer(help="Look at the tenants' contracts.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON object on stdout.")]
 
 
 @tenants_app.command("list")
 def list_tenants() -> None:
     """The tenants that have a contract."""
-    for name in tenant_names(Settings.from_environ().tenants_dir):
+    for name in tenant_names(_folder()):
         typer.echo(name)
 
 
 @tenants_app.command("validate")
-def validate(tenant: Tenant) -> None:
-    """Check a contract, and that both sides answer with its credentials."""
-    from lms_crm_assets.preflight import check_both_sides  # noqa: PLC0415 - the vendors' clients take a second
+def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
+    """Check a contract, that both sides answer, and that the CRM can hold what it names.
 
-    contract = load_contract(Settings.from_environ().tenants_dir, tenant)
+    Every trouble is one line with the file, the line and what to do. Exit code 1 when one of them is an error.
+    """
+    from lms_crm_assets.crm.examine import examine  # noqa: PLC0415 - the vendors' clients take a second
+    from lms_crm_assets.preflight import check_both_sides  # noqa: PLC0415 - as above
+
+    path = contract_file(_folder(), tenant)
+    try:
+        contract, document = load_with_lines(_folder(), tenant)
+    except ContractError as exc:
+        if not as_json:
+            raise
+        _print_json({"tenant": tenant, "valid": False, "mistakes": str(exc).splitlines(), "findings": []})
+        raise typer.Exit(1) from None
     check_both_sides(contract)
-    typer.echo(f"{tenant}: the contract is valid and both sides answer")
+    findings = [finding for found in examine(contract).values() for finding in found.findings]
+    failed = any(finding.severity is Severity.ERROR for finding in findings)
+    if as_json:
+        told = [{**asdict(f), "file": str(path), "line": document.line_of(f.path)} for f in findings]
+        _print_json({"tenant": tenant, "valid": not failed, "mistakes": [], "findings": told})
+    else:
+        for line in _lines(path, document, findings):
+            typer.echo(line)
+        if not failed:
+            typer.echo(f"{tenant}: the contract is valid, both sides answer, and the CRM can hold what it names")
+    raise typer.Exit(1 if failed else 0)
+
+
+@tenants_app.command("show")
+def show(tenant: Tenant, *, as_json: AsJson = False) -> None:
+    """The contract as it is understood: for each object, CRM field ← source, owner and type."""
+    contract = load_contract(_folder(), tenant)
+    rows = {obj: mapped_fields(contract, obj) for obj in contract.in_order()}
+    if as_json:
+        mapped = {obj: [asdict(row) for row in found] for obj, found in rows.items()}
+        _print_json({"contract": contract.model_dump(mode="json", by_alias=True), "mapped": mapped})
+        return
+    console = _console()
+    for line in _summary(contract):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for obj, found in rows.items():
+        mapping = contract.objects[obj]
+        console.print(_mapped_table(f"{obj} → {mapping.to}  ({mapping.mode})", found))
+
+
+@tenants_app.command("diff")
+def diff(tenant: Tenant, *, as_json: AsJson = False) -> None:
+    """The contract beside the CRM's schema, with the CRM's fields that are not mapped."""
+    from lms_crm_assets.crm.examine import examine  # noqa: PLC0415 - as above
+
+    contract = load_contract(_folder(), tenant)
+    told: dict[str, Any] = {}
+    console = _console()
+    for obj, found in examine(contract).items():
+        fields = found.schema.fields if found.schema else {}
+        free = unmapped(found.spec, found.schema) if found.schema else []
+        rows = mapped_fields(contract, obj)
+        told[obj] = {
+            "to": found.spec.to,
+            "exists": found.schema is not None,
+            "mapped": [{**asdict(row), "crm": _as_dict(fields.get(row.crm_field))} for row in rows],
+            "unmapped": [_as_dict(field) for field in free],
+            "findings": [asdict(finding) for finding in found.findings],
+        }
+        if not as_json:
+            console.print(_compared_table(obj, found.spec.to, rows, fields, found.findings, free))
+    if as_json:
+        _print_json({"tenant": tenant, "objects": told})
+
+
+@tenants_app.command("upgrade")
+def upgrade(
+    tenant: Tenant,
+    *,
+    write: Annotated[bool, typer.Option("--write", help="Rewrite the file; its comments are lost.")] = False,
+) -> None:
+    """The contract's file in the newest version of the format, on stdout or in its place. Comments are lost."""
+    path = contract_file(_folder(), tenant)
+    text = upgraded(path.read_bytes(), path, os.environ)
+    if not write:
+        typer.echo(text, nl=False)
+        return
+    beside = path.with_suffix(".yaml.new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+    typer.echo(f"{path} is rewritten; its comments are lost, see your version control", err=True)
+
+
+def _folder() -> Path:
+    return Settings.from_environ().tenants_dir
+
+
+def _lines(path: Path, document: Document, findings: Iterable[Finding]) -> Iterator[str]:
+    for finding in findings:
+        if finding.severity is not Severity.NOTE:
+            yield f"{path}:{document.line_of(finding.path)}: {finding.severity}: {finding.text}"
+
+
+def _summary(contract: Contract) -> Iterator[str]:
+    source, destination, guards = contract.source, contract.destination, contract.guardrails
+    yield f"{contract.tenant}: {contract.description or 'no description'}"
+    yield f"  {source.adapter} at {source.url} → {destination.adapter} at {destination.url}, mode {contract.mode}"
+    yield (
+        f"  full: {contract.schedules.full} · incremental: {contract.schedules.incremental} (cron, UTC)"
+        f" · fresh within {contract.sla.freshness_minutes} minutes · kept {contract.retention_days} days"
+    )
+    yield (
+        f"  a plan may update {_limit(guards.max_update_share, guards.max_updates)} and archive"
+        f" {_limit(guards.max_archive_share, guards.max_archives)} of an object's records, and use"
+        f" {guards.quota_share:.0%} of the day's calls; {'sent at once' if guards.auto_apply else 'sent when approved'}"
+    )
+
+
+def _limit(share: float, most: int | None) -> str:
+    return f"{share:.0%}" if most is None else f"{share:.0%} (at most {most:,})"
+
+
+def _mapped_table(title: str, rows: Iterable[MappedField]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for name in ("CRM field", "←", "owner", "type", "details"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        personal = "personal" if row.pii else ""
+        details = "; ".join(part for part in (row.details, personal) if part)
+        table.add_row(row.crm_field, row.source, row.owner, row.type, details)
+    return table
+
+
+def _compared_table(
+    obj: CrmObject,
+    to: str,
+    rows: Iterable[MappedField],
+    fields: dict[str, CrmField] | Any,
+    findings: Iterable[Finding],
+    free: Iterable[CrmField],
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=f"{obj} → {to}", title_justify="left")
+    for name in ("CRM field", "CRM type", "← contract", "type", "finding"):
+        table.add_column(name, overflow="fold")
+    # A finding of a field or parent stands in its row, another under the table's last one.
+    told: dict[str, list[Finding]] = {}
+    for finding in findings:
+        told.setdefault(finding.path[-1], []).append(finding)
+    for row in rows:
+        names = ("match_key",) if row.owner == "match key" else (row.crm_field, row.source.partition(" by ")[0])
+        own = [finding for name in names for finding in told.pop(name, [])]
+        table.add_row(row.crm_field, _crm_type(fields.get(row.crm_field)), row.source, row.type, _said(own) or "ok")
+    for finding in (finding for rest in told.values() for finding in rest):
+        table.add_row("", "", "", "", _said([finding]))
+    for field in free:
+        table.add_row(field.name, _crm_type(field), "", "", "not mapped")
+    return table
+
+
+def _said(findings: Iterable[Finding]) -> str:
+    return "\n".join(f"{f.severity}: {f.message}; {f.remedy}" for f in findings)
+
+
+def _crm_type(field: CrmField | None) -> str:
+    if field is None:
+        return ""
+    size = f"({field.length})" if field.length else ""
+    marks = [word for word, holds in (("required", field.required), ("unique", field.unique)) if holds]
+    return " ".join([f"{field.type}{size}", *marks])
+
+
+def _as_dict(field: CrmField | None) -> dict[str, Any] | None:
+    return None if field is None else asdict(field)
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+
+
+def _console() -> Console:
+    """Rich's console; a pipe or a file gets lines long enough for the tables."""
+    found = Console()
+    return found if found.is_terminal else Console(width=max(found.width, 140))

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from lms_crm_assets.contract.document import Document, filled, read_document
 from lms_crm_assets.contract.models import VERSION, Contract
-from lms_crm_assets.contract.upgrade import upgrade
+from lms_crm_assets.contract.upgrade import MOVED, upgrade
 from lms_crm_assets.errors import ContractError
 
 _TENANT = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -74,6 +74,8 @@ def _validated(document: Document, path: Path, environ: Mapping[str, str]) -> Co
     except ValidationError as exc:
         for problem in exc.errors(include_url=False, include_input=False):
             place = _place(problem["loc"])
+            if place not in document.lines:
+                place = MOVED.get(place, place)
             if problem["type"] in {"union_tag_invalid", "union_tag_not_found"}:
                 place = (*place, "adapter")
             if place[-1:] == ("from",) and place not in document.lines:  # the short form
