@@ -93,6 +93,11 @@ class Compiled:
     type: FieldType | None
 
 
+def allowed_functions() -> list[str]:
+    """The names of the functions that an expression may call, sorted."""
+    return sorted(set(_FUNCTIONS.values()))
+
+
 @cache
 def compile_expression(text: str, obj: CrmObject) -> Compiled:
     """Check an expression over the columns of `obj` and write it anew; `ExpressionError` says what is wrong."""
@@ -170,7 +175,7 @@ def _check(node: exp.Expr) -> None:
             raise ExpressionError("a parameter is not allowed")
         case exp.Func():
             name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
-            allowed = ", ".join(sorted(set(_FUNCTIONS.values())))
+            allowed = ", ".join(allowed_functions())
             raise ExpressionError(f"the function {name.upper()} is not allowed; allowed are {allowed}")
         case _:
             raise ExpressionError(f"{node.sql(dialect='duckdb')!r} is not allowed in an expression")

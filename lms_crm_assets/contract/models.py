@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lms_crm_assets.contract.cron import check_cron
@@ -42,7 +42,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class FieldMapping(ContractModel):
-    """What one CRM field holds. A text alone is short for `{from: …}`."""
+    """What one CRM field holds. A text alone is short for `{from: …}`; either `from` or `value` is given."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["from"]}, {"required": ["value"]}]})
 
     source: str | None = Field(
         None,

@@ -5,7 +5,9 @@ from typing import Any
 
 Document = dict[str, Any]
 
-MOVED = {("throttle", "crm", "calls_per_10_seconds"): ("destination", "calls_per_10_seconds")}
+MOVED: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("throttle", "crm", "calls_per_10_seconds"): ("destination", "calls_per_10_seconds")
+}
 """Where a key of the newest version stood in an older one, so that a mistake is told by the place in the file."""
 
 
