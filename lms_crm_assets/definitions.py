@@ -16,7 +16,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """All definitions, over the folders that the settings name."""
     return dg.Definitions(
         assets=[raw_lms, *STAGING, *CRM_SNAPSHOT, *DELTA, *SYNC],
-        jobs=[jobs.full_reconcile, jobs.incremental_pull],
+        jobs=[jobs.full_reconcile, jobs.incremental_pull, jobs.plan, jobs.apply],
         schedules=[automation.nightly_full_reconcile, automation.five_minute_incremental_pull],
         sensors=[automation.tenants_folder],
         resources={

@@ -41,6 +41,20 @@ class CrmObject(StrEnum):
     COMPLETION = "completion"
     COMPETENCY = "competency"
 
+    @property
+    def entity(self) -> LmsEntity:
+        """The entity whose rows become this object's records."""
+        return _ENTITIES[self]
+
+
+_ENTITIES = {
+    CrmObject.CONTACT: LmsEntity.LEARNERS,
+    CrmObject.COURSE: LmsEntity.COURSES,
+    CrmObject.ENROLLMENT: LmsEntity.ENROLLMENTS,
+    CrmObject.COMPLETION: LmsEntity.COMPLETIONS,
+    CrmObject.COMPETENCY: LmsEntity.COMPETENCIES,
+}
+
 
 class FieldType(StrEnum):
     """How a field's values are compared and written."""
@@ -103,14 +117,14 @@ class OutcomeStatus(StrEnum):
 class CrmWrite:
     """One record to upsert.
 
-    `values` holds CRM field → value in normal form (text, see `delta.normal_form`), only the fields that are to
-    change. `parents` holds the parent's object → its external id.
+    `values` holds CRM field → value in normal form (text, see `crm.normal_form`; None clears the field), only the
+    fields that are to change. `parents` holds the parent's object → its external id.
     """
 
     external_id: str
     crm_id: str | None
     action: Action
-    values: Mapping[str, str]
+    values: Mapping[str, str | None]
     parents: Mapping[str, str] = field(default_factory=dict)
 
 

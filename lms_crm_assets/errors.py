@@ -64,8 +64,12 @@ class UnreachableError(RetryableError):
 
 
 class BatchRefusedError(LmsCrmError):
-    """The CRM refused a whole batch for its content, nothing of it was written."""
+    """The CRM refused a whole batch for its content, nothing of it was written.
 
-    def __init__(self, message: str, *, code: str) -> None:
+    `detail` is the CRM's own text, which may quote learner data: it goes into outcomes, not into messages.
+    """
+
+    def __init__(self, message: str, *, code: str, detail: str) -> None:
         super().__init__(message)
         self.code = code
+        self.detail = detail

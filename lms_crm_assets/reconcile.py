@@ -1,5 +1,8 @@
 """Reconciling one tenant from the command line."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from dagster import DagsterInstance
 from rich import box
 from rich.console import Console
@@ -16,22 +19,38 @@ from lms_crm_assets.settings import Settings
 def reconcile_tenant(
     console: Console, settings: Settings, tenant: str, *, incremental: bool = False, title: str | None = None
 ) -> RunSummary:
-    """Check both sides, run the job with a progress bar, and print the figures."""
-    check_both_sides(load_contract(settings.tenants_dir, tenant))
-    job = build_definitions(settings).resolve_job_def("incremental_pull" if incremental else "full_reconcile")
-    with DagsterInstance.get() as instance, _bar(console) as bar:
-        task = bar.add_task(title or tenant, total=None, current="starting")
-        summary = run_job(
-            job,
-            tenant,
-            instance,
-            lambda current, done, total: bar.update(task, completed=done, total=total or None, current=current),
-        )
-        bar.update(task, current="done" if summary.succeeded else "failed")
+    """Reconcile with a progress bar; without a title of the caller's own, the figures are printed too."""
+    job = "incremental_pull" if incremental else "full_reconcile"
+    summary = run_for_tenant(console, settings, tenant, job, title=title)
     if title is None:
         console.print(figures({tenant: summary}))
         for line in summary.refused:
             console.print(f"[yellow]![/yellow] {line}", soft_wrap=True)
+    return summary
+
+
+def run_for_tenant(
+    console: Console,
+    settings: Settings,
+    tenant: str,
+    job: str,
+    *,
+    title: str | None = None,
+    ops: Mapping[str, Mapping[str, Any]] | None = None,
+) -> RunSummary:
+    """Check both sides, then run a job with a progress bar."""
+    check_both_sides(load_contract(settings.tenants_dir, tenant))
+    definition = build_definitions(settings).resolve_job_def(job)
+    with DagsterInstance.get() as instance, _bar(console) as bar:
+        task = bar.add_task(title or f"{tenant}: {job}", total=None, current="starting")
+        summary = run_job(
+            definition,
+            tenant,
+            instance,
+            lambda current, done, total: bar.update(task, completed=done, total=total or None, current=current),
+            ops,
+        )
+        bar.update(task, current="done" if summary.succeeded else "failed")
     return summary
 
 
@@ -40,7 +59,7 @@ def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("tenant", no_wrap=True)
     table.add_column("object", no_wrap=True)
-    for name in ("in the LMS", "invalid", "created", "updated", "unchanged", "rejected", "writes"):
+    for name in ("in the LMS", "invalid", "created", "updated", "archived", "unchanged", "rejected", "writes"):
         table.add_column(name, justify="right")
     extra = list(next(iter(more.values()))) if more else []
     for name in extra:
@@ -48,7 +67,16 @@ def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | 
     for tenant, summary in summaries.items():
         first = True
         for obj, o in summary.objects.items():
-            numbers = (o.in_lms, o.invalid, o.created, o.updated, o.unchanged, o.rejected + o.failed, o.write_calls)
+            numbers = (
+                o.in_lms,
+                o.invalid,
+                o.created,
+                o.updated,
+                o.archived,
+                o.unchanged,
+                o.rejected + o.failed,
+                o.write_calls,
+            )
             once = [more[tenant][name] if more and first else "" for name in extra]
             table.add_row(tenant if first else "", obj, *(f"{number:,}" for number in numbers), *once)
             first = False

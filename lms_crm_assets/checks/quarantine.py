@@ -5,9 +5,7 @@ from collections.abc import Collection
 import duckdb
 
 from lms_crm_assets.domain import LmsEntity
-
-_SHOWN = 1
-_CELL = 80
+from lms_crm_assets.masking import masked, safe_key, shortened
 
 
 def refusals(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> dict[str, int]:
@@ -21,30 +19,18 @@ def refused_rows(
 ) -> list[dict[str, str]]:
     """A sample of refused rows, of every code some, values of the personal columns masked."""
     query = (
-        'SELECT source_id, code, "column", "value", strftime(first_seen_at, \'%Y-%m-%d %H:%M\') FROM staging.quarantine'
-        " WHERE entity = $1 ORDER BY row_number() OVER (PARTITION BY code ORDER BY source_id), code LIMIT $2"
+        'SELECT source_id, code, "column", "value", strftime(first_seen_at, \'%Y-%m-%d %H:%M\') FROM ('
+        "SELECT *, row_number() OVER (PARTITION BY code ORDER BY len(source_id), source_id) AS n"
+        " FROM staging.quarantine WHERE entity = $1 ORDER BY n, code LIMIT $2)"
+        ' ORDER BY code, len(source_id), source_id, "column"'
     )
     return [
         {
-            "source_id": mask(source_id) if "@" in source_id else source_id,
+            "source_id": safe_key(source_id),
             "code": code,
             "column": column,
-            "value": mask(value) if column in personal else shortened(value),
+            "value": masked(value) if column in personal else safe_key(shortened(value)),
             "first_seen": first_seen,
         }
         for source_id, code, column, value, first_seen in con.execute(query, [entity, limit]).fetchall()
     ]
-
-
-def mask(value: str | None) -> str:
-    """A personal value as its first character and its length."""
-    if value is None or not value.strip():
-        return "(empty)"
-    return f"{value[:_SHOWN]}… ({len(value)} characters)"
-
-
-def shortened(value: str | None) -> str:
-    """A value that fits a table cell."""
-    if value is None or not value.strip():
-        return "(empty)"
-    return value if len(value) <= _CELL else f"{value[: _CELL - 1]}…"

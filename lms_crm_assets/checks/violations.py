@@ -64,7 +64,8 @@ def _across_rows(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> None:
         con,
         codes.DUPLICATE,
         "source_id",
-        "SELECT rid FROM candidate QUALIFY count(*) OVER (PARTITION BY source_id) > 1",
+        # A CRM's unique field may not tell upper from lower case.
+        "SELECT rid FROM candidate WHERE source_id IS NOT NULL QUALIFY count(*) OVER (PARTITION BY lower(source_id)) > 1",
     )
     if entity is LmsEntity.LEARNERS:
         # A learner who is refused anyway doesn't spoil the address for the one who keeps it.

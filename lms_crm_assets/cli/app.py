@@ -1,20 +1,30 @@
 """`lms-crm`: the command line.
 
 Exit codes: 0 all is well; 1 something a person must mend, said in one line; 2 the command's words are off; 3 the run
-ended but the CRM did not take some records; 75 trouble that may pass by itself, try again later.
+ended but the CRM did not take some records; 75 trouble that may pass by itself, try again later; 130 stopped by Ctrl-C.
 """
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from lms_crm_assets.cli.console import (
+    EXIT_LATER,
+    EXIT_MEND,
+    EXIT_STOPPED,
+    EXIT_UNDELIVERED,
+    complain,
+    complain_of,
+    output_console,
+    use_dagster_home,
+)
 from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.plans import apply, explain, plan
 from lms_crm_assets.cli.tenants import tenants_app
 from lms_crm_assets.errors import LmsCrmError, RetryableError
+from lms_crm_assets.interrupt import StoppedError
 from lms_crm_assets.settings import Settings
 
 app = typer.Typer(
@@ -25,8 +35,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(tenants_app, name="tenants")
-
-EXIT_MEND, EXIT_UNDELIVERED, EXIT_LATER = 1, 3, 75
+app.command()(plan)
+app.command()(apply)
+app.command()(explain)
 
 
 @app.command()
@@ -37,8 +48,8 @@ def demo() -> None:
     """
     from lms_crm_assets.demo.demo import run_demo  # noqa: PLC0415 - Dagster takes a second to import
 
-    _use_dagster_home()
-    raise typer.Exit(run_demo(_console()))
+    use_dagster_home()
+    raise typer.Exit(run_demo(output_console()))
 
 
 @app.command()
@@ -50,8 +61,8 @@ def dev(
     """Open the Dagster UI with the sandbox behind it."""
     from lms_crm_assets.demo.dev import run_dev  # noqa: PLC0415 - as above
 
-    _use_dagster_home()
-    raise typer.Exit(run_dev(_console(), port=port, fresh=fresh))
+    use_dagster_home()
+    raise typer.Exit(run_dev(output_console(), port=port, fresh=fresh))
 
 
 @app.command()
@@ -68,12 +79,10 @@ def reconcile(
     """
     from lms_crm_assets.reconcile import reconcile_tenant  # noqa: PLC0415 - as above
 
-    _use_dagster_home()
-    summary = reconcile_tenant(_console(), Settings.from_environ(), tenant, incremental=incremental)
-    if summary.problems:
-        for problem in summary.problems:
-            _complain(problem)
-        raise typer.Exit(EXIT_MEND)
+    use_dagster_home()
+    summary = reconcile_tenant(output_console(), Settings.from_environ(), tenant, incremental=incremental)
+    if not summary.succeeded:
+        raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
     raise typer.Exit(EXIT_UNDELIVERED if summary.undelivered else 0)
 
 
@@ -83,35 +92,17 @@ def sandbox(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "lms_crm_assets.sandbox", *context.args])  # noqa: S606 - no shell
 
 
-def _use_dagster_home() -> None:
-    """Take the folder of dagster.yaml as Dagster's home, unless the environment names one."""
-    if "DAGSTER_HOME" not in os.environ:
-        if not Path("dagster.yaml").is_file():
-            _complain("there is no dagster.yaml here: go to the project's folder, or set DAGSTER_HOME")
-            raise typer.Exit(EXIT_MEND)
-        os.environ["DAGSTER_HOME"] = str(Path.cwd())
-
-
-def _console() -> Console:
-    """Rich's console; a pipe or a file gets lines long enough for the tables."""
-    found = Console()
-    return found if found.is_terminal else Console(width=max(found.width, 120))
-
-
-def _complain(message: str) -> None:
-    typer.secho(f"lms-crm: {message}", err=True, fg=typer.colors.RED)
-
-
 def main() -> None:
     """Run the command; an error of ours is one line and an exit code, never a traceback."""
     try:
         app()
     except RetryableError as exc:
-        _complain(f"{exc}; try again later")
+        complain(f"{exc}; try again later")
         sys.exit(EXIT_LATER)
+    except StoppedError as exc:
+        complain(str(exc))
+        # A library's native thread that was interrupted may abort the interpreter's own way out; everything is closed.
+        os._exit(EXIT_STOPPED)
     except LmsCrmError as exc:
-        _complain(str(exc))
+        complain(str(exc))
         sys.exit(EXIT_MEND)
-    except KeyboardInterrupt:
-        _complain("stopped; what was delivered is in the ledger, the rest is sent by the next run")
-        sys.exit(130)

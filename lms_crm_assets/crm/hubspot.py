@@ -5,6 +5,7 @@ retries of its own (switched off: one layer only), models that drop errors (plai
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -19,8 +20,9 @@ from lms_crm_assets.contract.models import HubSpotDestination
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.discovery import CrmSchema, discover_hubspot
 from lms_crm_assets.crm.normal_form import without_trailing_zeros
+from lms_crm_assets.crm.patience import patiently
 from lms_crm_assets.crm.protocol import CrmRecord
-from lms_crm_assets.crm.throttle import Throttle
+from lms_crm_assets.crm.throttle import shared_throttle
 from lms_crm_assets.domain import CrmObject, CrmWrite, FieldType, Link, Outcome, OutcomeStatus
 from lms_crm_assets.errors import (
     BatchRefusedError,
@@ -53,9 +55,12 @@ class HubSpotAdapter:
         self.concurrency = destination.concurrency
         self._url = destination.url
         self._api_version = destination.api_version
-        self._throttle = Throttle(destination.calls_per_10_seconds)
+        token = resolve(destination.access_token).get_secret_value()
+        self._throttle = shared_throttle(destination.url, token, destination.calls_per_10_seconds)
+        self.calls_per_second = destination.calls_per_10_seconds / 10
+        self._daily: tuple[int, int] | None = None
         configuration = Configuration(host=destination.url)
-        configuration.access_token = resolve(destination.access_token).get_secret_value()
+        configuration.access_token = token
         configuration.retries = False
         configuration.connection_pool_maxsize = destination.concurrency
         self._client = ApiClient(configuration)
@@ -78,7 +83,7 @@ class HubSpotAdapter:
         if spec.parents:
             query["associations"] = ",".join(parent.to for parent in spec.parents.values())
         while True:
-            answer = self._call("GET", self._path(spec), query=query, spec=spec)
+            answer = self._read("GET", self._path(spec), query=query, spec=spec)
             rows = answer["results"]
             yield [_record(spec, row) for row in rows if row["properties"].get(spec.match_key)]
             after = answer.get("paging", {}).get("next", {}).get("after")
@@ -102,6 +107,49 @@ class HubSpotAdapter:
         answer = self._call("POST", f"{self._path(spec)}/batch/upsert", body=body, spec=spec)
         return match_results(spec.match_key, writes, answer)
 
+    def archive(self, spec: ObjectSpec, writes: Sequence[CrmWrite]) -> list[Outcome]:
+        """One batch archive; HubSpot answers nothing, records that are archived already included."""
+        self._call(
+            "POST",
+            f"{self._path(spec)}/batch/archive",
+            body={"inputs": [{"id": str(write.crm_id)} for write in writes]},
+            spec=spec,
+        )
+        return [Outcome(write.external_id, OutcomeStatus.SUCCEEDED, write.crm_id) for write in writes]
+
+    def read(self, spec: ObjectSpec, external_ids: Sequence[str]) -> list[CrmRecord]:
+        """Batch read by match key, then the associations of what was found."""
+        found: list[CrmRecord] = []
+        for start in range(0, len(external_ids), _PAGE):
+            body = {
+                "idProperty": spec.match_key,
+                "properties": [spec.match_key, *spec.fields],
+                "inputs": [{"id": key} for key in external_ids[start : start + _PAGE]],
+            }
+            rows = self._read("POST", f"{self._path(spec)}/batch/read", body=body, spec=spec)["results"]
+            linked = {parent: self._linked(spec, of.to, rows) for parent, of in spec.parents.items()}
+            for row in rows:
+                parents = {parent: ids.get(row["id"], []) for parent, ids in linked.items()}
+                found.append(replace(_record(spec, row), parents=parents))
+        return found
+
+    def _linked(self, spec: ObjectSpec, to: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+        """The CRM ids that each row is associated with."""
+        path = f"/crm/v4/associations/{quote(spec.to, safe='')}/{quote(to, safe='')}/batch/read"
+        answer = (
+            self._read("POST", path, body={"inputs": [{"id": row["id"]} for row in rows]}, spec=spec) if rows else {}
+        )
+        return {
+            result["from"]["id"]: sorted({str(ref["toObjectId"]) for ref in result["to"]}, key=int)
+            for result in answer.get("results", [])
+        }
+
+    def quota(self) -> tuple[int, int] | None:
+        """From the headers of the last answer; OAuth apps are not told."""
+        if self._daily is None:
+            self.probe()
+        return self._daily
+
     def link(self, spec: ObjectSpec, parent: CrmObject, links: Sequence[Link]) -> list[Outcome]:
         """Associate with the type that the contract's label names."""
         to = spec.parents[parent]
@@ -111,9 +159,13 @@ class HubSpotAdapter:
         return self._associate(spec, to.to, "create", [{**_pair(link), "types": types} for link in links], links)
 
     def unlink(self, spec: ObjectSpec, parent: CrmObject, links: Sequence[Link]) -> list[Outcome]:
-        """Take every association between the pairs away."""
+        """Take every association between the pairs away; HubSpot answers nothing when all of it worked."""
         inputs = [{"from": {"id": link.from_crm_id}, "to": [{"id": link.to_crm_id}]} for link in links]
-        return self._associate(spec, spec.parents[parent].to, "archive", inputs, links)
+        path = self._associations(spec, spec.parents[parent].to)
+        answer = self._call("POST", f"{path}/archive", body={"inputs": inputs}, spec=spec)
+        errors = (answer or {}).get("errors") or []
+        # Which pair an error means is not said in a form to rely on: none of them counts as done.
+        return [_link_outcome(link, done=not errors, errors=errors) for link in links]
 
     def close(self) -> None:
         """Close the connections."""
@@ -123,18 +175,23 @@ class HubSpotAdapter:
     def _path(self, spec: ObjectSpec) -> str:
         return f"/crm/{self._api_version}/objects/{quote(spec.to, safe='')}"
 
+    def _note_quota(self, headers: Mapping[str, str]) -> None:
+        allowed, left = (headers.get(f"X-HubSpot-RateLimit-Daily{what}", "") for what in ("", "-Remaining"))
+        if allowed.isdigit() and left.isdigit():
+            self._daily = (int(allowed) - int(left), int(allowed))
+
     def _associate(
         self, spec: ObjectSpec, to: str, operation: str, inputs: list[dict[str, Any]], links: Sequence[Link]
     ) -> list[Outcome]:
-        path = f"/crm/v4/associations/{quote(spec.to, safe='')}/{quote(to, safe='')}/batch/{operation}"
-        answer = self._call("POST", path, body={"inputs": inputs}, spec=spec) or {}
-        refused = {
-            crm_id: error
-            for error in answer.get("errors") or []
-            for ids in (error.get("context") or {}).values()
-            for crm_id in ids
-        }
-        return [_link_outcome(link, refused.get(link.from_crm_id) or refused.get(link.to_crm_id)) for link in links]
+        answer = (
+            self._call("POST", f"{self._associations(spec, to)}/{operation}", body={"inputs": inputs}, spec=spec) or {}
+        )
+        made = {_ends(result) for result in answer.get("results") or []}
+        errors = answer.get("errors") or []
+        return [_link_outcome(link, done=(link.from_crm_id, link.to_crm_id) in made, errors=errors) for link in links]
+
+    def _associations(self, spec: ObjectSpec, to: str) -> str:
+        return f"/crm/v4/associations/{quote(spec.to, safe='')}/{quote(to, safe='')}/batch"
 
     def _types_of(self, spec: ObjectSpec, to: str, label: str) -> list[dict[str, Any]]:
         key = (spec.to, to, label)
@@ -148,6 +205,13 @@ class HubSpotAdapter:
             ]
         return self._link_types[key]
 
+    def _read(self, method: str, path: str, **options: Any) -> Any:
+        """A call that changes nothing, made again when trouble passes."""
+        for attempt in patiently():
+            with attempt:
+                return self._call(method, path, **options)
+        raise AssertionError("patience either returns or raises")  # pragma: no cover
+
     def _call(
         self,
         method: str,
@@ -159,7 +223,7 @@ class HubSpotAdapter:
     ) -> Any:
         self._throttle.wait()
         try:
-            content, status, _ = self._client.call_api(
+            content, status, headers = self._client.call_api(
                 path,
                 method,
                 query_params=dict(query or {}),
@@ -174,7 +238,8 @@ class HubSpotAdapter:
         except (urllib3.exceptions.HTTPError, UnicodeDecodeError) as exc:
             raise UnreachableError(
                 f"HubSpot at {self._url} can't be reached or broke off ({type(exc).__name__})"
-            ) from exc
+            ) from None
+        self._note_quota(headers)
         if status == HTTPStatus.NO_CONTENT:
             return None
         if not isinstance(content, dict):
@@ -199,7 +264,11 @@ def match_results(match_key: str, writes: Sequence[CrmWrite], answer: Any) -> li
             outcomes.append(Outcome(key, OutcomeStatus.SUCCEEDED, written[key]))
         elif key in refused:
             error = refused[key]
-            outcomes.append(Outcome(key, OutcomeStatus.REJECTED, write.crm_id, error.get("category"), error["message"]))
+            outcomes.append(
+                Outcome(
+                    key, OutcomeStatus.REJECTED, write.crm_id, error.get("category", "UNKNOWN"), error.get("message")
+                )
+            )
         else:
             outcomes.append(Outcome(key, OutcomeStatus.FAILED, write.crm_id, "NO_RESULT", "no result was given"))
     return outcomes
@@ -228,7 +297,7 @@ def _associated(associations: Mapping[str, Any], to: str) -> list[dict[str, Any]
 
 def _wire(spec: ObjectSpec, write: CrmWrite) -> dict[str, str]:
     return {
-        name: without_trailing_zeros(value) if spec.fields[name].type is FieldType.NUMBER else value
+        name: without_trailing_zeros(value) if value and spec.fields[name].type is FieldType.NUMBER else value or ""
         for name, value in write.values.items()
     }
 
@@ -237,12 +306,21 @@ def _pair(link: Link) -> dict[str, Any]:
     return {"from": {"id": link.from_crm_id}, "to": {"id": link.to_crm_id}}
 
 
-def _link_outcome(link: Link, error: dict[str, Any] | None) -> Outcome:
-    if error is None:
+def _ends(result: Mapping[str, Any]) -> tuple[str, str]:
+    """The two CRM ids of an association result, in either of the forms that HubSpot uses."""
+    if "from" in result:
+        return str(result["from"]["id"]), str(result["to"]["id"])
+    return str(result.get("fromObjectId")), str(result.get("toObjectId"))
+
+
+def _link_outcome(link: Link, *, done: bool, errors: Sequence[Mapping[str, Any]]) -> Outcome:
+    """A link is made when the results name it; what nobody names is unknown and sent again."""
+    if done:
         return Outcome(link.external_id, OutcomeStatus.SUCCEEDED, link.from_crm_id)
-    return Outcome(
-        link.external_id, OutcomeStatus.REJECTED, link.from_crm_id, error.get("category"), error.get("message")
-    )
+    if errors:
+        code, message = errors[0].get("category", "UNKNOWN"), errors[0].get("message")
+        return Outcome(link.external_id, OutcomeStatus.REJECTED, link.from_crm_id, code, message)
+    return Outcome(link.external_id, OutcomeStatus.FAILED, link.from_crm_id, "NO_RESULT", "no result was given")
 
 
 def _translated(exc: ApiException, url: str, spec: ObjectSpec | None) -> Exception:
@@ -251,8 +329,9 @@ def _translated(exc: ApiException, url: str, spec: ObjectSpec | None) -> Excepti
         body = orjson.loads(exc.body or "")
     except orjson.JSONDecodeError:
         body = {}
-    category, message = body.get("category") or body.get("errorType") or "UNKNOWN", body.get("message", "")
-    said = f"HubSpot at {url} answers {exc.status} {category}: {message}"
+    # The message may quote learner data: it goes into outcomes, never into an exception's text.
+    category, message = str(body.get("category") or body.get("errorType") or "UNKNOWN"), str(body.get("message", ""))
+    said = f"HubSpot at {url} answers {exc.status} {category}"
     match exc.status:
         case 0:
             return RetryableError(f"HubSpot at {url} can't be reached safely (TLS)")
@@ -267,7 +346,7 @@ def _translated(exc: ApiException, url: str, spec: ObjectSpec | None) -> Excepti
         case status if status in _TRANSIENT:
             return RetryableError(said, retry_after_seconds=_retry_after(exc))
         case 400 | 409 if spec is not None:
-            return BatchRefusedError(said, code=category)
+            return BatchRefusedError(said, code=category, detail=message)
         case _:
             return ProtocolError(said)
 

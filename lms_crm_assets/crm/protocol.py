@@ -33,6 +33,8 @@ class CrmAdapter(Protocol):
     batch_size: int
     link_batch_size: int
     concurrency: int
+    calls_per_second: float
+    """The rate that the adapter keeps to, or may be expected to reach where nothing limits it."""
     links_with_upsert: bool
     """Whether `upsert` makes the links to parents too; otherwise they need `link` afterwards."""
 
@@ -53,6 +55,15 @@ class CrmAdapter(Protocol):
 
     def unlink(self, spec: ObjectSpec, parent: CrmObject, links: Sequence[Link]) -> list[Outcome]:
         """Take associations away; one outcome a link, in order."""
+
+    def archive(self, spec: ObjectSpec, writes: Sequence[CrmWrite]) -> list[Outcome]:
+        """Take records away the way the CRM lets people restore them; one outcome a record, in order."""
+
+    def read(self, spec: ObjectSpec, external_ids: Sequence[str]) -> list[CrmRecord]:
+        """The records of these match keys as the CRM holds them now, in any order; missing ones are left out."""
+
+    def quota(self) -> tuple[int, int] | None:
+        """Calls used today and allowed a day, where the CRM tells."""
 
     def close(self) -> None:
         """Give the connections back."""

@@ -6,6 +6,7 @@ no lock around a refresh, URLs bound to a session. One `Salesforce` object serve
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -25,6 +26,7 @@ from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import SalesforceDestination
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
 from lms_crm_assets.crm.discovery import CrmSchema, from_describe
+from lms_crm_assets.crm.patience import patiently
 from lms_crm_assets.crm.protocol import CrmRecord
 from lms_crm_assets.domain import CrmObject, CrmWrite, FieldType, Link, Outcome, OutcomeStatus
 from lms_crm_assets.errors import (
@@ -41,6 +43,7 @@ from lms_crm_assets.errors import (
 T = TypeVar("T")
 
 _TIMEOUT_SECONDS = (10, 150)
+_KEYS_A_QUERY = 100
 # The row is fine, its moment was not: the same row may pass when sent again (facts: errors).
 _PASSING_TROUBLES = frozenset({"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "ALL_OR_NONE_OPERATION_ROLLED_BACK"})
 
@@ -50,6 +53,8 @@ class SalesforceAdapter:
 
     links_with_upsert = True
     link_batch_size = 0
+    # Salesforce limits the day, not the second; a Collections call of 200 takes about 0.5 s.
+    calls_per_second = 2.0
 
     def __init__(self, destination: SalesforceDestination) -> None:
         self.batch_size = destination.batch_size
@@ -83,17 +88,26 @@ class SalesforceAdapter:
 
     def snapshot(self, spec: ObjectSpec) -> Iterator[list[CrmRecord]]:
         """Query page by page; parents by the Id behind the relationship."""
-        columns = ["Id", spec.match_key, *spec.fields, *(f"{p.relation}.Id" for p in spec.parents.values())]
-        soql = f"SELECT {', '.join(columns)} FROM {spec.to} WHERE {spec.match_key} != null"
-        answer = self._call(lambda sf: sf.query(soql), spec)
+        soql = f"SELECT {_columns(spec)} FROM {spec.to} WHERE {spec.match_key} != null"
+        answer = self._query(soql, spec)
         while True:
             yield [_record(spec, row) for row in answer["records"]]
             if answer["done"]:
                 return
             answer = self._more(answer["nextRecordsUrl"], spec)
 
+    def _query(self, soql: str, spec: ObjectSpec) -> Any:
+        return self._read(lambda sf: sf.query(soql), spec)
+
     def _more(self, url: str, spec: ObjectSpec) -> Any:
-        return self._call(lambda sf: sf.query_more(url, identifier_is_url=True), spec)
+        return self._read(lambda sf: sf.query_more(url, identifier_is_url=True), spec)
+
+    def _read(self, call: Callable[[Salesforce], T], spec: ObjectSpec) -> T:
+        """A call that changes nothing, made again when trouble passes."""
+        for attempt in patiently():
+            with attempt:
+                return self._call(call, spec)
+        raise AssertionError("patience either returns or raises")  # pragma: no cover
 
     def upsert(self, spec: ObjectSpec, writes: Sequence[CrmWrite]) -> list[Outcome]:
         """One sObject Collections call, `allOrNone` off; results come in input order."""
@@ -103,6 +117,30 @@ class SalesforceAdapter:
         if not isinstance(results, list) or len(results) != len(writes):
             raise RetryableError(f"Salesforce answered {path} without one result a record: the outcome is unknown")
         return [_outcome(write, result) for write, result in zip(writes, results, strict=True)]
+
+    def archive(self, spec: ObjectSpec, writes: Sequence[CrmWrite]) -> list[Outcome]:
+        """Delete into the recycle bin; what is there already counts as done."""
+        query = {"ids": ",".join(str(write.crm_id) for write in writes), "allOrNone": "false"}
+        results = self._call(lambda sf: sf.restful("composite/sobjects", params=query, method="DELETE"), spec)
+        if not isinstance(results, list) or len(results) != len(writes):
+            raise RetryableError("Salesforce answered a deletion without one result a record: the outcome is unknown")
+        outcomes = [_outcome(write, result) for write, result in zip(writes, results, strict=True)]
+        return [replace(o, status=OutcomeStatus.SUCCEEDED) if o.code == "ENTITY_IS_DELETED" else o for o in outcomes]
+
+    def read(self, spec: ObjectSpec, external_ids: Sequence[str]) -> list[CrmRecord]:
+        """Query by match key, so many at a time that the address stays short."""
+        columns = _columns(spec)
+        found: list[CrmRecord] = []
+        for start in range(0, len(external_ids), _KEYS_A_QUERY):
+            keys = ", ".join(_soql_text(key) for key in external_ids[start : start + _KEYS_A_QUERY])
+            soql = f"SELECT {columns} FROM {spec.to} WHERE {spec.match_key} IN ({keys})"
+            found.extend(_record(spec, row) for row in self._query(soql, spec)["records"])
+        return found
+
+    def quota(self) -> tuple[int, int] | None:
+        """From the org's limits."""
+        daily = self._call(lambda sf: sf.limits())["DailyApiRequests"]
+        return daily["Max"] - daily["Remaining"], daily["Max"]
 
     def link(self, spec: ObjectSpec, parent: CrmObject, links: Sequence[Link]) -> list[Outcome]:
         """Never needed: lookups are part of the upsert."""
@@ -123,7 +161,7 @@ class SalesforceAdapter:
             except SalesforceExpiredSession:
                 return call(self._client(self._valid_token(instead_of=token)))
         except (SalesforceError, requests.RequestException) as exc:
-            raise _translated(exc, self._destination.url, spec) from exc
+            raise _translated(exc, self._destination.url, spec) from None
 
     def _valid_token(self, instead_of: str | None) -> str:
         """The shared token; logs in when there is none, or when it still is the one that was refused."""
@@ -148,7 +186,7 @@ class SalesforceAdapter:
                 "check destination.client_id and destination.client_secret"
             ) from None  # the cause may hold the request's form
         except requests.RequestException as exc:
-            raise _translated(exc, self._destination.url, None) from exc
+            raise _translated(exc, self._destination.url, None) from None
         except (AttributeError, ValueError, TypeError) as exc:
             # simple-salesforce assumes a token answer's shape.
             raise ProtocolError(
@@ -184,6 +222,14 @@ class _OneHostSession(requests.Session):
         return super().request(method, here, *args, **options)
 
 
+def _columns(spec: ObjectSpec) -> str:
+    return ", ".join(["Id", spec.match_key, *spec.fields, *(f"{p.relation}.Id" for p in spec.parents.values())])
+
+
+def _soql_text(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def _record(spec: ObjectSpec, row: dict[str, Any]) -> CrmRecord:
     parents = {parent: [row[of.relation]["Id"]] if row.get(of.relation) else [] for parent, of in spec.parents.items()}
     return CrmRecord(row[spec.match_key], row["Id"], {name: row[name] for name in spec.fields}, parents)
@@ -198,7 +244,9 @@ def _wire(spec: ObjectSpec, write: CrmWrite) -> dict[str, Any]:
     return {"attributes": {"type": spec.to}, spec.match_key: write.external_id, **values, **parents}
 
 
-def _json(value: str, field: FieldSpec) -> Any:
+def _json(value: str | None, field: FieldSpec) -> Any:
+    if value is None:
+        return None
     match field.type:
         case FieldType.NUMBER:
             return float(value)
@@ -219,12 +267,13 @@ def _outcome(write: CrmWrite, result: dict[str, Any]) -> Outcome:
 
 def _translated(exc: Exception, url: str, spec: ObjectSpec | None) -> Exception:
     """What an exception of simple-salesforce or requests means to us."""
-    if isinstance(exc, requests.ConnectionError | requests.Timeout):
+    if isinstance(exc, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError):
         return UnreachableError(f"Salesforce at {url} can't be reached or broke off ({type(exc).__name__})")
     if not isinstance(exc, SalesforceError):
         return RetryableError(f"the call to Salesforce at {url} went wrong ({type(exc).__name__})")
     code, message = _code_and_message(exc.content)
-    said = f"Salesforce at {url} answers {exc.status} {code}: {message}"
+    # The message may quote learner data; only those about names in the contract are safe to show.
+    said = f"Salesforce at {url} answers {exc.status} {code}"
     match exc:
         case SalesforceExpiredSession():
             return CredentialError(f"{said}; a fresh session is refused as well")
@@ -235,9 +284,9 @@ def _translated(exc: Exception, url: str, spec: ObjectSpec | None) -> Exception:
         case SalesforceRefusedRequest():
             return PermissionMissingError(f"{said}; check the integration user's permissions")
         case SalesforceMalformedRequest() if code in {"INVALID_FIELD", "INVALID_TYPE", "MALFORMED_QUERY"} and spec:
-            return FatalError(f"{said}; objects.{spec.object} names something that this org doesn't have")
+            return FatalError(f"{said}: {message}; objects.{spec.object} names something that this org doesn't have")
         case SalesforceMalformedRequest():
-            return BatchRefusedError(said, code=code)
+            return BatchRefusedError(said, code=code, detail=message)
         case SalesforceResourceNotFound() if spec:
             return FatalError(f"{said}; check objects.{spec.object}.to and its match_key")
         case _ if exc.status >= requests.codes.server_error or exc.status in {420, 429}:

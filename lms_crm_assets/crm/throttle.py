@@ -1,8 +1,22 @@
-"""A limit on calls in a sliding window, shared by the threads of one process."""
+"""A limit on calls in a sliding window, shared by everything in one process that talks to the same CRM."""
 
+import hashlib
 import threading
 import time
 from collections import deque
+
+_shared: dict[tuple[str, str, int], "Throttle"] = {}
+_making = threading.Lock()
+
+# The CRM counts arrivals, we count departures: a little more than its window keeps jitter from passing the limit.
+_WINDOW_SECONDS = 10.25
+
+
+def shared_throttle(address: str, credential: str, calls: int) -> "Throttle":
+    """The process's one throttle for a CRM and a credential: neighbouring steps share the CRM's window."""
+    key = (address, hashlib.sha256(credential.encode()).hexdigest(), calls)
+    with _making:
+        return _shared.setdefault(key, Throttle(calls, _WINDOW_SECONDS))
 
 
 class Throttle:

@@ -18,8 +18,8 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
         group_name="crm_snapshot",
         partitions_def=TENANTS,
         kinds={"duckdb"},
-        description=f"Every {obj} that the CRM holds and that has our match key, with the fields that the contract "
-        "names, in the CRM's own spelling.",
+        description=f"Each {obj} in the CRM that has our match key, as it was before this run's sync: the fields that the "
+        "contract names, in the CRM's own spelling. Empty before the first sync.",
     )
     def crm_snapshot(
         context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
@@ -30,7 +30,7 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
             if obj not in contract.objects:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
             spec = object_spec(contract, obj)
-            file = tenants.folder(tenant, "landing") / f"{obj}.{context.run.run_id}.ndjson"
+            file = tenants.folder(tenant, "landing") / f"{obj}.ndjson"
             crm = crm_adapter(contract.destination)
             captured_at = datetime.now(UTC)
             try:

@@ -1,29 +1,36 @@
-"""delta: what has to change in the CRM, one row a record."""
+"""delta: what has to change in the CRM, one row a record; and the plan that is made of it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import dagster as dg
+from pydantic import Field
 
 from lms_crm_assets.contract.canonical import PARENTS
+from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.contract.spec import object_spec
+from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
-from lms_crm_assets.delta.build import build_delta, sample
+from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts
+from lms_crm_assets.delta.forecast import Pace, Quota, forecast
+from lms_crm_assets.delta.guardrails import breaches
+from lms_crm_assets.delta.plan import Plan, approve, has_delta, record_plan
+from lms_crm_assets.delta.show import change_rows
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.sync.journal import recover
+from lms_crm_assets.warehouse.sql import scalar
 
-SOURCES = {
-    CrmObject.CONTACT: [LmsEntity.LEARNERS],
-    CrmObject.COURSE: [LmsEntity.COURSES],
-    CrmObject.ENROLLMENT: [LmsEntity.ENROLLMENTS],
-    CrmObject.COMPLETION: [LmsEntity.COMPLETIONS, LmsEntity.SCORES],
-    CrmObject.COMPETENCY: [LmsEntity.COMPETENCIES],
-}
+_ALSO_READ = {CrmObject.COMPLETION: [LmsEntity.SCORES]}
 _PLAN_COLUMNS = {
     "external_id": "The LMS's id, the value of the match key",
-    "action": "create or update",
+    "action": "create, update or archive; unchanged where only an observed field differs",
+    "field": "The CRM field, or the parent that the record is linked to",
+    "old": "What the CRM holds (learner data is masked)",
+    "new": "What the LMS says (learner data is masked)",
     "class": "ours: the LMS changed; drift: the CRM was changed by others; conflict: both",
-    "changed_fields": "The CRM fields that are to be written",
+    "owner": "Whose word counts for the field",
 }
 
 
@@ -33,10 +40,10 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
         group_name="delta",
         partitions_def=TENANTS,
         kinds={"duckdb"},
-        description=f"Each {obj} whose CRM state differs from the LMS under the contract: create or update, the "
+        description=f"Each {obj} whose CRM state differs from the LMS under the contract: what to do with it, the "
         "changed fields with old and new value, and whether the difference is ours, drift or a conflict.",
         deps=[
-            *(key("staging", entity.staging_table) for entity in SOURCES[obj]),
+            *(key("staging", entity.staging_table) for entity in (obj.entity, *_ALSO_READ.get(obj, []))),
             *(key("crm_snapshot", other) for other in (obj, *sorted(PARENTS[obj]))),
         ],
     )
@@ -52,17 +59,144 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
             with warehouse.connect(tenant) as con:
                 recovered = recover(con, spec, tenants.folder(tenant, "sync"))
                 counts = build_delta(con, spec)
-                rows = sample(con, spec, TABLE_LIMIT)
+                rows = change_rows(con, spec, TABLE_LIMIT)
         return dg.MaterializeResult(
             metadata={
                 **asdict(counts),
-                "dagster/row_count": counts.create + counts.update,
+                "dagster/row_count": counts.create + counts.update + counts.archive,
                 "recovered_journals": recovered,
-                "plan": table(rows, _PLAN_COLUMNS),
+                f"changes_first_{TABLE_LIMIT}": table(rows, _PLAN_COLUMNS),
             }
         )
 
     return delta
 
 
-DELTA = [_delta_asset(obj) for obj in CrmObject]
+class PlanConfig(dg.Config):
+    """Which plan is to be sent."""
+
+    apply_plan: str = Field("", description="The id of a stored plan to send, if it is not stale; empty: a new plan.")
+    despite_guardrails: bool = Field(False, description="Send the stored plan although the guardrails refuse it.")
+
+
+_PLAN = key("delta", "plan")
+
+
+@dg.asset(
+    key=_PLAN,
+    group_name="delta",
+    partitions_def=TENANTS,
+    kinds={"duckdb"},
+    deps=[key("delta", obj) for obj in CrmObject],
+    description="The deltas of all objects as one plan with an id, its forecast, and whether it may be sent.",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "guardrails",
+            asset=_PLAN,
+            blocking=True,
+            description="The plan stays within the contract's guardrails: shares and numbers of updates and archives, "
+            "the size of the source, the day's quota. Beyond them nothing is sent without a person.",
+        ),
+        dg.AssetCheckSpec(
+            "approved",
+            asset=_PLAN,
+            description="The plan may be sent: the contract applies plans by itself, or a person approved it.",
+        ),
+    ],
+)
+def plan(
+    context: dg.AssetExecutionContext, config: PlanConfig, tenants: TenantsResource, warehouse: WarehouseResource
+) -> dg.MaterializeResult:
+    """Make a plan of the deltas, or approve the stored one that the configuration names."""
+    tenant = context.partition_key
+    now = datetime.now(UTC)
+    with translated():
+        contract = tenants.contract(tenant)
+        specs = {obj: object_spec(contract, obj) for obj in contract.in_order()}
+        pace, quota = _pace_and_quota(contract)
+        with warehouse.connect(tenant) as con:
+            built = {obj: spec for obj, spec in specs.items() if has_delta(con, obj)}
+            counts = {obj: read_counts(con, obj) for obj in built}
+            if config.apply_plan:
+                made = approve(
+                    con,
+                    config.apply_plan,
+                    list(built.values()),
+                    despite_guardrails=config.despite_guardrails,
+                    now=now,
+                )
+            else:
+                sources = {
+                    obj: scalar(con, f"SELECT count(*) FROM staging.{obj.entity.staging_table}") for obj in built
+                }
+                expected = forecast(counts, {obj: len(spec.parents) for obj, spec in built.items()}, pace, quota)
+                made = record_plan(
+                    con,
+                    list(built.values()),
+                    forecast=expected,
+                    breaches=breaches(counts, sources, expected, contract.guardrails),
+                    auto_apply=contract.guardrails.auto_apply,
+                    sync_run_id=context.run.run_id,
+                    now=now,
+                    retention_days=contract.retention_days,
+                )
+    return _plan_result(tenant, made, counts, despite_guardrails=config.despite_guardrails)
+
+
+def _pace_and_quota(contract: Contract) -> tuple[Pace, Quota | None]:
+    crm = crm_adapter(contract.destination)
+    try:
+        quota = crm.quota()
+        return Pace(crm.batch_size, crm.link_batch_size, crm.calls_per_second), Quota(*quota) if quota else None
+    finally:
+        crm.close()
+
+
+def _plan_result(
+    tenant: str, made: Plan, counts: Mapping[CrmObject, DeltaCounts], *, despite_guardrails: bool
+) -> dg.MaterializeResult:
+    within = not made.breaches or despite_guardrails
+    share = made.forecast["quota_share_after"]
+    how = f"lms-crm apply --tenant {tenant} {made.plan_id}"
+    columns = {
+        "object": "CRM object",
+        "create": "Records to create",
+        "update": "Records to update",
+        "archive": "Records to archive",
+        "unchanged": "Records that agree",
+        "drift": "Updates because the CRM was changed by others",
+        "conflict": "Updates where both sides changed",
+        "observed": "Records whose observed fields differ",
+    }
+    return dg.MaterializeResult(
+        metadata={
+            "plan_id": made.plan_id,
+            "status": made.status,
+            "records": made.forecast["records"],
+            "calls": made.forecast["calls"],
+            "minutes": round(made.forecast["minutes"], 2),
+            **({"quota_share_after": round(share, 4)} if share is not None else {}),
+            "summary": table([{"object": obj.value, **asdict(count)} for obj, count in counts.items()], columns),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="guardrails",
+                passed=within,
+                severity=dg.AssetCheckSeverity.ERROR,
+                description=f"{tenant}: the plan stays within the guardrails."
+                if within
+                else f"{tenant}: {'; '.join(made.breaches)}. Nothing was sent. To send it all the same: {how} --despite-guardrails",
+            ),
+            dg.AssetCheckResult(
+                check_name="approved",
+                passed=made.status == "approved",
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"{tenant}: the plan may be sent."
+                if made.status == "approved"
+                else f"{tenant}: the plan {made.plan_id} waits for a person: {how}",
+            ),
+        ],
+    )
+
+
+DELTA = [*(_delta_asset(obj) for obj in CrmObject), plan]

@@ -19,6 +19,9 @@ def key(layer: str, name: str) -> dg.AssetKey:
 TABLE_LIMIT = 50
 """Rows of a sample table in the UI."""
 
+PASSING = "may_pass_by_itself"
+"""Metadata of a failure: whether the same run may succeed later."""
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -26,7 +29,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except LmsCrmError as exc:
-        raise dg.Failure(str(exc), allow_retries=not isinstance(exc, FatalError)) from exc
+        passing = not isinstance(exc, FatalError)
+        raise dg.Failure(str(exc), metadata={PASSING: passing}, allow_retries=passing) from exc
 
 
 def table(

@@ -12,6 +12,19 @@ full_reconcile = dg.define_asset_job(
     description="Read everything from the LMS and the CRM, compare, and write what differs.",
 )
 
+plan = dg.define_asset_job(
+    "plan",
+    selection=_EVERYTHING - dg.AssetSelection.groups("sync"),
+    description="Read both sides and compare, but write nothing: the plan is stored under an id.",
+)
+
+apply = dg.define_asset_job(
+    "apply",
+    selection=_EVERYTHING,
+    description="Read both sides again and send the stored plan that the configuration of delta__plan names, unless "
+    "what it would change has changed since.",
+)
+
 incremental_pull = dg.define_asset_job(
     "incremental_pull",
     selection=_EVERYTHING - dg.AssetSelection.groups("crm_snapshot"),

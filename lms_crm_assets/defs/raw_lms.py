@@ -11,7 +11,7 @@ from lms_crm_assets.defs.edge import TENANTS, key, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.adapters import lms_adapter
-from lms_crm_assets.lms.landing import cursor, land, load
+from lms_crm_assets.lms.landing import cursor, land, landing_folder, load
 from lms_crm_assets.warehouse.sql import scalar
 
 _MEANING = {
@@ -43,7 +43,7 @@ class PullConfig(dg.Config):
             key("raw_lms", entity),
             group_name="raw_lms",
             kinds={"duckdb"},
-            description=f"{_MEANING[entity]} The payload as the LMS sent it, with `source_id` and `observed_at`.",
+            description=f"{_MEANING[entity]} As the LMS sent it, with source_id and observed_at.",
             skippable=True,
         )
         for entity in LmsEntity
@@ -63,24 +63,24 @@ def raw_lms(
             with warehouse.connect(tenant) as con:
                 since = cursor(con, entities)
         observed_at = datetime.now(UTC)
-        try:
-            landed = land(lms.pull(entities, since), entities, tenants.folder(tenant, "landing") / context.run.run_id)
-        finally:
-            lms.close()
-        if since is not None:
-            landed.advance_together()
-        with warehouse.connect(tenant) as con:
-            for entity in entities:
-                load(
-                    con,
-                    entity,
-                    landed,
-                    observed_at=observed_at,
-                    complete=config.mode == "full",
-                    max_shrink_share=contract.checks.max_shrink_share,
-                )
-            live = {e: scalar(con, f"SELECT count(*) FROM raw_lms.{e} WHERE NOT is_deleted") for e in entities}
-        landed.discard()
+        with landing_folder(tenants.folder(tenant, "landing")) as folder:
+            try:
+                landed = land(lms.pull(entities, since), entities, folder)
+            finally:
+                lms.close()
+            if since is not None:
+                landed.advance_together()
+            with warehouse.connect(tenant) as con:
+                for entity in entities:
+                    load(
+                        con,
+                        entity,
+                        landed,
+                        observed_at=observed_at,
+                        complete=config.mode == "full",
+                        max_shrink_share=contract.checks.max_shrink_share,
+                    )
+                live = {e: scalar(con, f"SELECT count(*) FROM raw_lms.{e} WHERE NOT is_deleted") for e in entities}
     for entity in entities:
         yield dg.MaterializeResult(
             asset_key=key("raw_lms", entity),

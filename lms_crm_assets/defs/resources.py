@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.defs.edge import translated
+from lms_crm_assets.defs.lock import end_orphans, take_lock
 from lms_crm_assets.warehouse.connection import connect
 
 
@@ -19,6 +22,24 @@ class TenantsResource(dg.ConfigurableResource[None]):
 
     tenants_dir: str = Field(description="Where the contracts are, one YAML file a tenant.")
     state_dir: str = Field(description="Where landing files, spools and journals are kept.")
+    _lock: BinaryIO | None = PrivateAttr(None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Take the tenant's lock for the run: a second run, from the command line say, would fight for its files."""
+        run = context.run
+        tenant = run.tags.get("dagster/partition") if run else None
+        if run is None or tenant is None:
+            return
+        with translated():
+            self._lock = take_lock(self.folder(tenant, "locks") / "run.lock", tenant)
+        if context.instance is not None:
+            end_orphans(context.instance, tenant, run.run_id)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Give the lock back."""
+        del context
+        if self._lock is not None:
+            self._lock.close()
 
     def contract(self, tenant: str) -> Contract:
         """The tenant's contract as it stands now."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from lms_crm_assets.defs.delta import SOURCES
-from lms_crm_assets.defs.edge import TENANTS, key
+from lms_crm_assets import interrupt
+from lms_crm_assets.defs.edge import PASSING, TENANTS, key
 from lms_crm_assets.domain import CrmObject
 
 Progress = Callable[[str, int, int], None]
@@ -26,6 +26,7 @@ class ObjectSummary:
     invalid: int
     created: int
     updated: int
+    archived: int
     unchanged: int
     rejected: int
     failed: int
@@ -34,13 +35,18 @@ class ObjectSummary:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did; `problems` holds one line for each failed step, `refused` one for each failed check."""
+    """What a run did.
+
+    `problems` holds one line for each failed step, `passing` says that they may be gone later, `refused` one for each failed check, `plan` the plan's figures.
+    """
 
     run_id: str
     succeeded: bool
     objects: Mapping[str, ObjectSummary]
     problems: list[str] = field(default_factory=list)
+    passing: bool = False
     refused: list[str] = field(default_factory=list)
+    plan: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def undelivered(self) -> int:
@@ -49,13 +55,18 @@ class RunSummary:
 
 
 def run_job(
-    job: dg.JobDefinition, tenant: str, instance: dg.DagsterInstance, progress: Progress = lambda *_: None
+    job: dg.JobDefinition,
+    tenant: str,
+    instance: dg.DagsterInstance,
+    progress: Progress = lambda *_: None,
+    ops: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunSummary:
-    """Run the job for the tenant to its end; errors are in the summary."""
+    """Run the job for the tenant to its end; errors are in the summary. `ops` configures steps by name."""
     if not instance.has_dynamic_partition(str(TENANTS.name), tenant):
         instance.add_dynamic_partitions(str(TENANTS.name), [tenant])
     run_id = str(uuid.uuid4())
-    configured = job.get_run_config_for_partition_key(tenant)
+    configured = dict(job.get_run_config_for_partition_key(tenant))
+    configured["ops"] = {**configured.get("ops", {}), **{name: {"config": c} for name, c in (ops or {}).items()}}
     results: list[dg.ExecuteInProcessResult] = []
     failures: list[BaseException] = []
 
@@ -76,7 +87,13 @@ def run_job(
 
     worker = threading.Thread(target=execute, name=f"run-{tenant}")
     worker.start()
-    _follow(worker, run_id, instance, progress)
+    try:
+        _follow(worker, run_id, instance, progress)
+    except KeyboardInterrupt:
+        # The work looks at this between two calls, so that nothing is left half-known.
+        interrupt.requested.set()
+        worker.join()
+        raise interrupt.StoppedError from None
     if failures:
         raise failures[0]
     return _summary(run_id, results[0])
@@ -113,7 +130,7 @@ def _follow(worker: threading.Thread, run_id: str, instance: dg.DagsterInstance,
 
 def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
     metadata: dict[dg.AssetKey, dict[str, Any]] = {}
-    problems: list[str] = []
+    problems: dict[str, bool] = {}
     refused: list[str] = []
     for event in result.all_events:
         if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
@@ -122,7 +139,9 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
                 name: value.value for name, value in materialization.metadata.items()
             }
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
-            problems.append(_problem(event))
+            problems.update([_problem(event)])
+        elif event.event_type is dg.DagsterEventType.RUN_FAILURE and not problems:
+            problems.update([_run_problem(event)])
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
@@ -130,34 +149,55 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
     objects = {
         obj.value: _object_summary(obj, metadata)
         for obj in CrmObject
-        if "records_created" in metadata.get(key("sync", obj), {})
+        if key("delta", obj) in metadata or "records_created" in metadata.get(key("sync", obj), {})
     }
-    return RunSummary(run_id, result.success, objects, list(dict.fromkeys(problems)), refused)
+    return RunSummary(
+        run_id,
+        result.success,
+        objects,
+        problems=list(problems),
+        passing=bool(problems) and all(problems.values()),
+        refused=refused,
+        plan=metadata.get(key("delta", "plan"), {}),
+    )
 
 
-def _problem(event: dg.DagsterEvent) -> str:
-    """The one line that matters of a failed step: the message of the failure, not of Dagster's wrapping."""
+def _problem(event: dg.DagsterEvent) -> tuple[str, bool]:
+    """The one line that matters of a failed step, and whether it may pass by itself."""
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
-        return str(data.user_failure_data.description)
-    error = data.error
+        passing = data.user_failure_data.metadata.get(PASSING)
+        return str(data.user_failure_data.description), bool(passing and passing.value)
+    return f"{event.step_key}: {_innermost(data.error)}", False
+
+
+def _run_problem(event: dg.DagsterEvent) -> tuple[str, bool]:
+    """The same of a run that failed without a step: its resources could not be made."""
+    text = _innermost(event.job_failure_data.error)
+    return text, "another run of" in text
+
+
+def _innermost(error: Any) -> str:
+    """The first line of the message that Dagster wrapped."""
     while error is not None and error.cause is not None:
         error = error.cause
-    text = error.message.strip().splitlines()[0] if error else "no reason given"
-    return f"{event.step_key}: {text}"
+    if error is None:
+        return "no reason given"
+    return str(error.message).strip().splitlines()[0].partition(": ")[2] or str(error.message).strip()
 
 
 def _object_summary(obj: CrmObject, metadata: Mapping[dg.AssetKey, Mapping[str, Any]]) -> ObjectSummary:
-    staging = metadata.get(key("staging", SOURCES[obj][0].staging_table), {})
+    staging = metadata.get(key("staging", obj.entity.staging_table), {})
     delta = metadata.get(key("delta", obj), {})
-    sync = metadata[key("sync", obj)]
+    sync = metadata.get(key("sync", obj), {})
     return ObjectSummary(
         in_lms=staging.get("in_lms", 0),
         invalid=staging.get("invalid", 0),
-        created=sync["records_created"],
-        updated=sync["records_updated"],
+        created=sync.get("records_created", 0),
+        updated=sync.get("records_updated", 0),
+        archived=sync.get("records_archived", 0),
         unchanged=delta.get("unchanged", 0),
-        rejected=sync["records_rejected"],
-        failed=sync["records_failed"],
-        write_calls=sync["write_calls"],
+        rejected=sync.get("records_rejected", 0),
+        failed=sync.get("records_failed", 0),
+        write_calls=sync.get("write_calls", 0),
     )

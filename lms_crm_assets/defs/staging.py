@@ -10,7 +10,7 @@ from lms_crm_assets.contract.models import MoodleSource
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity
-from lms_crm_assets.staging.build import build_staging
+from lms_crm_assets.staging.build import StagingCounts, build_staging
 from lms_crm_assets.staging.tables import COLUMNS, PERSONAL_COLUMNS
 
 _MEANING = {
@@ -49,18 +49,19 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
         group_name="staging",
         partitions_def=TENANTS,
         kinds={"duckdb", "polars"},
-        description=f"{_MEANING[entity]} Rows that break a rule are in `staging.quarantine` with a code.",
+        description=f"{_MEANING[entity]} Rows that break a rule are in staging.quarantine with a code.",
         deps=[
             key("raw_lms", entity),
             *(key("staging", other.staging_table) for other in _UPSTREAM[entity]),
         ],
         metadata={
+            "dagster/table_name": f"staging.{entity.staging_table}",
             "dagster/column_schema": dg.TableSchema(
                 [
                     dg.TableColumn(name, kind, tags={"pii": ""} if name in PERSONAL_COLUMNS else None)
                     for name, kind in {"source_id": "VARCHAR", **COLUMNS[entity]}.items()
                 ]
-            )
+            ),
         },
         check_specs=[
             dg.AssetCheckSpec(
@@ -92,14 +93,14 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
                     check_name="valid_rows",
                     passed=counts.invalid == 0,
                     severity=dg.AssetCheckSeverity.ERROR if too_many else dg.AssetCheckSeverity.WARN,
-                    description=_summary(by_code, counts.invalid, counts.in_lms),
+                    description=_summary(tenant, by_code, counts),
                     metadata={
                         "invalid": counts.invalid,
-                        "invalid_share": counts.invalid_share,
+                        "invalid_share": round(counts.invalid_share, 4),
                         "refused_rows": table(
                             [{**row, "remedy": CATALOGUE[row["code"]].remedy} for row in rows], _REFUSED_COLUMNS
                         ),
-                        **by_code,
+                        "by_code": dg.MetadataValue.json(by_code),
                     },
                 )
             ],
@@ -108,11 +109,11 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
     return staging
 
 
-def _summary(by_code: dict[str, int], invalid: int, in_lms: int) -> str:
-    if not invalid:
-        return f"All {in_lms} rows are valid."
-    reasons = "; ".join(f"{number} × {code} {CATALOGUE[code].meaning.rstrip('.')}" for code, number in by_code.items())
-    return f"{invalid} of {in_lms} rows are refused: {reasons}."
+def _summary(tenant: str, by_code: dict[str, int], counts: StagingCounts) -> str:
+    if not counts.invalid:
+        return f"{tenant}: all {counts.in_lms} rows are valid."
+    reasons = "; ".join(f"{code} × {n} ({CATALOGUE[code].meaning.rstrip('.')})" for code, n in by_code.items())
+    return f"{tenant}: {counts.invalid} of {counts.in_lms} rows refused, by code (a row can have several): {reasons}."
 
 
 STAGING = [_staging_asset(entity) for entity in LmsEntity]

@@ -10,6 +10,7 @@ from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
+from lms_crm_assets.delta.plan import plan_to_send
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.outcomes import refused_outcomes
@@ -31,10 +32,10 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
         key=asset_key,
         group_name="sync",
         partitions_def=TENANTS,
-        kinds={"api"},
-        description=f"Each {obj} of the delta upserted by its match key, parents first. Outcomes are in "
-        "`sync.outcomes`, what was last written in `sync.ledger`.",
-        deps=[key("delta", obj), *(key("sync", parent) for parent in sorted(PARENTS[obj]))],
+        kinds={"salesforce", "hubspot"},
+        description=f"Each {obj} of the plan upserted by its match key, parents first. Outcomes are in "
+        "sync.outcomes, what was last written in sync.ledger.",
+        deps=[key("delta", "plan"), *(key("sync", parent) for parent in sorted(PARENTS[obj]))],
         check_specs=[
             dg.AssetCheckSpec(
                 "delivered",
@@ -54,11 +55,20 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     metadata={"skipped": f"{tenant} maps no {obj}"},
                     check_results=[dg.AssetCheckResult(check_name="delivered", passed=True)],
                 )
+            with warehouse.connect(tenant) as con:
+                plan = plan_to_send(con)
+            if plan is None or obj in plan.sent:
+                why = "there is no approved plan" if plan is None else f"the plan {plan.plan_id} was sent already"
+                return dg.MaterializeResult(
+                    metadata={"skipped": why},
+                    check_results=[dg.AssetCheckResult(check_name="delivered", passed=True, description=why)],
+                )
             crm = crm_adapter(contract.destination)
             try:
                 counts = Delivery(
                     crm=crm,
                     spec=object_spec(contract, obj),
+                    plan_id=plan.plan_id,
                     open_warehouse=lambda: warehouse.connect(tenant),
                     folder=tenants.folder(tenant, "sync"),
                     sync_run_id=context.run.run_id,
@@ -73,6 +83,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
             metadata={
                 "records_created": counts.created,
                 "records_updated": counts.updated,
+                "records_archived": counts.archived,
                 "records_rejected": counts.rejected,
                 "records_failed": counts.failed,
                 "write_calls": counts.write_calls,
@@ -81,9 +92,15 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 dg.AssetCheckResult(
                     check_name="delivered",
                     passed=undelivered == 0,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description=_summary(counts.created + counts.updated, undelivered, counts.reasons),
-                    metadata={"undelivered": table(refused, _OUTCOME_COLUMNS), **counts.reasons},
+                    severity=dg.AssetCheckSeverity.ERROR,
+                    description=_summary(
+                        counts.created + counts.updated + counts.archived, undelivered, counts.reasons
+                    ),
+                    metadata={
+                        "undelivered": undelivered,
+                        **({"undelivered_rows": table(refused, _OUTCOME_COLUMNS)} if refused else {}),
+                        "by_code": dg.MetadataValue.json(counts.reasons),
+                    },
                 )
             ],
         )

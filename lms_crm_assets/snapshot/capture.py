@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import orjson
 
+from lms_crm_assets import interrupt
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import CrmAdapter
 from lms_crm_assets.domain import CrmObject
@@ -46,6 +47,7 @@ def land_snapshot(
             )
             rows += len(records)
             progress(rows)
+            interrupt.check()
     return rows
 
 
@@ -61,13 +63,24 @@ def load_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, 
             f" FROM read_json($file, format = 'newline_delimited', columns = {{{columns}}})",
             {"file": str(file), "captured_at": captured_at},
         )
+        con.execute("DELETE FROM crm_snapshot.captures WHERE object = $1", [spec.object])
+        con.execute("INSERT INTO crm_snapshot.captures VALUES ($1, $2)", [spec.object, captured_at])
         _refuse_duplicates(con, spec)
 
 
 def ensure_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
-    """Make an empty snapshot table where there is none yet."""
+    """Make an empty snapshot table where there is none yet.
+
+    `FatalError` when the contract names fields that the snapshot lacks: what the CRM holds there is not known.
+    """
     columns = ", ".join(f"{quoted(name)} VARCHAR" for name in snapshot_columns(spec))
     con.execute(f"CREATE TABLE IF NOT EXISTS crm_snapshot.{spec.object} ({columns}, captured_at TIMESTAMPTZ)")
+    there = {str(row[0]) for row in con.execute(f"DESCRIBE crm_snapshot.{spec.object}").fetchall()}
+    if lacking := [name for name in snapshot_columns(spec) if name not in there]:
+        raise FatalError(
+            f"the contract names {', '.join(lacking)} of {spec.object} since the CRM was captured last: "
+            "run a full reconciliation first"
+        )
 
 
 def snapshot_columns(spec: ObjectSpec) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is to be sent, spooled from the delta to a file so that the warehouse is closed while it is sent."""
+"""What is to be sent, spooled from the plan to a file so that the warehouse is closed while it is sent."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,36 +11,46 @@ import orjson
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link
 from lms_crm_assets.snapshot.capture import parent_column
-from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
+from lms_crm_assets.warehouse.sql import literal, scalar
 
 
-def spool_writes(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, *, with_links: bool) -> int:
-    """Write the delta's records to `file`, children of one parent together; gives their number.
+def spool_writes(
+    con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str, file: Path, *, with_links: bool
+) -> int:
+    """Write the plan's creates and updates to `file`, children of one parent together; gives their number.
 
     Records whose links alone changed are left out where links are made by calls of their own.
     """
-    if not table_exists(con, "delta", spec.object):
-        file.write_bytes(b"")
-        return 0
-    file.parent.mkdir(parents=True, exist_ok=True)
-    kept = "true" if with_links else "cardinality(after) > 0 OR action = 'create'"
-    rows = f"FROM delta.{spec.object} WHERE {kept}"
+    written = "list_filter(changes, lambda c: c.written)"
+    kept = "true" if with_links else f"len({written}) > 0 OR action = 'create'"
+    rows = f"FROM {_planned(spec, plan_id)} WHERE action IN ('create', 'update') AND ({kept})"
     order = ", ".join([f"parents[{literal(parent)}]" for parent in spec.parents] + ["external_id"])
+    values = f"map(list_transform({written}, lambda c: c.field), list_transform({written}, lambda c: c.new))"
     con.execute(
-        f"COPY (SELECT external_id, crm_id, action, after::JSON AS after, parents::JSON AS parents {rows}"
+        f"COPY (SELECT external_id, crm_id, action, to_json({values}) AS values, to_json(parents) AS parents {rows}"
         f" ORDER BY {order}) TO {literal(str(file))} (FORMAT JSON)"
     )
     return scalar(con, f"SELECT count(*) {rows}")
 
 
+def spool_archives(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str, file: Path) -> int:
+    """Write the plan's records to archive to `file`; gives their number."""
+    rows = f"FROM {_planned(spec, plan_id)} WHERE action = 'archive'"
+    con.execute(
+        "COPY (SELECT external_id, crm_id, action, '{}'::JSON AS values, '{}'::JSON AS parents"
+        f" {rows} ORDER BY external_id) TO {literal(str(file))} (FORMAT JSON)"
+    )
+    return scalar(con, f"SELECT count(*) {rows}")
+
+
 def spool_links(
-    con: duckdb.DuckDBPyConnection, spec: ObjectSpec, parent: CrmObject, links: Path, unlinks: Path
+    con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str, parent: CrmObject, links: Path, unlinks: Path
 ) -> tuple[int, list[str]]:
     """Write the links to make and to take away; gives how many, and the records whose parent is not in the CRM."""
     column, key = parent_column(parent), literal(parent)
     wanted = (
-        f"(SELECT d.external_id, d.parents[{key}] AS parent_id, s.crm_id AS from_crm_id, p.crm_id AS to_crm_id, s.{column} AS linked"
-        f" FROM delta.{spec.object} d JOIN crm_snapshot.{spec.object} s USING (external_id)"
+        f"(SELECT d.external_id, d.parents[{key}] AS parent_id, s.crm_id AS from_crm_id, p.crm_id AS to_crm_id,"
+        f" s.{column} AS linked FROM {_planned(spec, plan_id)} d JOIN crm_snapshot.{spec.object} s USING (external_id)"
         f" LEFT JOIN crm_snapshot.{parent} p ON p.external_id = d.parents[{key}] WHERE d.parents[{key}] IS NOT NULL)"
     )
     con.execute(
@@ -48,21 +58,22 @@ def spool_links(
         f" ORDER BY to_crm_id, external_id) TO {literal(str(links))} (FORMAT JSON)"
     )
     con.execute(
-        "COPY (SELECT external_id, parent_id, from_crm_id, to_crm_id FROM (SELECT external_id, parent_id, from_crm_id, to_crm_id AS kept,"
-        f" unnest(string_split(linked, ';')) AS to_crm_id FROM {wanted} WHERE to_crm_id IS NOT NULL)"
+        "COPY (SELECT external_id, parent_id, from_crm_id, to_crm_id FROM (SELECT external_id, parent_id, from_crm_id,"
+        f" to_crm_id AS kept, unnest(string_split(linked, ';')) AS to_crm_id FROM {wanted} WHERE to_crm_id IS NOT NULL)"
         f" WHERE to_crm_id <> kept) TO {literal(str(unlinks))} (FORMAT JSON)"
     )
     orphans = con.execute(f"SELECT external_id FROM {wanted} WHERE to_crm_id IS NULL").fetchall()
     return scalar(con, f"SELECT count(*) FROM {wanted}"), [row[0] for row in orphans]
 
 
+def _planned(spec: ObjectSpec, plan_id: str) -> str:
+    return f"(SELECT * FROM delta.plan_rows WHERE plan_id = {literal(plan_id)} AND object = {literal(spec.object)})"
+
+
 def write_batches(file: Path, size: int) -> Iterator[list[CrmWrite]]:
     """The spooled records in batches."""
     for rows in _batches(file, size):
-        yield [
-            CrmWrite(r["external_id"], r["crm_id"], Action(r["action"]), _given(r["after"]), _given(r["parents"]))
-            for r in rows
-        ]
+        yield [CrmWrite(r["external_id"], r["crm_id"], Action(r["action"]), r["values"], r["parents"]) for r in rows]
 
 
 def link_batches(file: Path, size: int) -> Iterator[list[Link]]:
@@ -75,7 +86,3 @@ def _batches(file: Path, size: int) -> Iterator[list[dict[str, Any]]]:
     with file.open("rb") as lines:
         while chunk := list(islice(lines, size)):
             yield [orjson.loads(line) for line in chunk]
-
-
-def _given(values: dict[str, str | None]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Delivering one object's delta: batches side by side, each tried again where that may help, every outcome kept.
+"""Delivering one object's part of a plan: batches side by side, each tried again where that may help, every outcome kept.
 
 What the CRM refuses is an outcome; what stops everything (credential, quota, address) is an exception, raised after
 the outcomes so far are in the ledger. What was not delivered is in the next delta.
@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
-import stamina
 
+from lms_crm_assets import interrupt
 from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.patience import TRIES, patiently
 from lms_crm_assets.crm.protocol import CrmAdapter
+from lms_crm_assets.delta.plan import mark_sent
 from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome, OutcomeStatus
 from lms_crm_assets.errors import BatchRefusedError, RetryableError
-from lms_crm_assets.sync.batches import link_batches, spool_links, spool_writes, write_batches
+from lms_crm_assets.sync.batches import link_batches, spool_archives, spool_links, spool_writes, write_batches
 from lms_crm_assets.sync.journal import Entry, Journal, fold, recover
 from lms_crm_assets.sync.outcomes import DeliveryCounts, outcome_counts
 
@@ -29,13 +31,10 @@ Send = Callable[[Sequence[Item]], list[Outcome]]
 Open = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 Progress = Callable[[int, int], None]
 
-_ATTEMPTS = 5
-_WAIT_MAX_SECONDS = 30.0
-
 
 @dataclass(frozen=True)
 class Delivery:
-    """One object's delivery of one run.
+    """One object's part of a plan, delivered by one run.
 
     `open_warehouse` gives a connection for a short while; nothing is held while calls are under way. `folder` keeps
     spool files and journals.
@@ -43,44 +42,60 @@ class Delivery:
 
     crm: CrmAdapter
     spec: ObjectSpec
+    plan_id: str
     open_warehouse: Open
     folder: Path
     sync_run_id: str
     progress: Progress = lambda _done, _total: None
 
     def run(self) -> DeliveryCounts:
-        """Send everything in the delta; gives the counts."""
+        """Send the object's part of the plan; gives the counts."""
         self.folder.mkdir(parents=True, exist_ok=True)
         calls = _Counter()
-        spool = self.folder / f"{self.spec.object}.spool"
+        spool = self._file("spool")
         with self.open_warehouse() as con:
             recover(con, self.spec, self.folder)
-            total = spool_writes(con, self.spec, spool, with_links=self.crm.links_with_upsert)
-        if total:
-            batches = write_batches(spool, self.crm.batch_size)
-            self._send_all("upsert", batches, self._upsert(calls), self._write_entry, total)
-        spool.unlink()
+            total = spool_writes(con, self.spec, self.plan_id, spool, with_links=self.crm.links_with_upsert)
+        self._send_all("upsert", write_batches(spool, self.crm.batch_size), self._upsert(calls), self._entry, total)
         if not self.crm.links_with_upsert:
             for parent in self.spec.parents:
                 self._link_to(parent, calls)
         with self.open_warehouse() as con:
+            total = spool_archives(con, self.spec, self.plan_id, spool)
+        self._send_all("archive", write_batches(spool, self.crm.batch_size), self._archive(calls), self._entry, total)
+        spool.unlink()
+        with self.open_warehouse() as con:
+            mark_sent(con, self.plan_id, self.spec.object)
             return replace(outcome_counts(con, self.spec.object, self.sync_run_id), write_calls=calls.value)
+
+    def _archive(self, calls: "_Counter") -> Send[CrmWrite]:
+        return lambda batch: send_batch(calls.counting(lambda b: self.crm.archive(self.spec, b)), batch)
 
     def _upsert(self, calls: "_Counter") -> Send[CrmWrite]:
         return lambda batch: send_batch(calls.counting(lambda b: self.crm.upsert(self.spec, b)), batch)
 
-    def _write_entry(self, write: CrmWrite, outcome: Outcome) -> Entry:
+    def _entry(self, write: CrmWrite, outcome: Outcome) -> Entry:
         parents = write.parents if self.crm.links_with_upsert else {}
-        return Entry(outcome, "upsert", write.action, write.values, parents)
+        operation = "archive" if write.action is Action.ARCHIVE else "upsert"
+        return Entry(outcome, operation, write.action, write.values, parents)
 
     def _link_to(self, parent: CrmObject, calls: "_Counter") -> None:
         """Take wrong associations away, then make the right ones."""
-        links, unlinks = (self.folder / f"{self.spec.object}.{parent}.{kind}" for kind in ("links", "unlinks"))
+        links, unlinks = self._file(f"{parent}.links"), self._file(f"{parent}.unlinks")
         with self.open_warehouse() as con:
-            total, orphans = spool_links(con, self.spec, parent, links, unlinks)
+            total, orphans = spool_links(con, self.spec, self.plan_id, parent, links, unlinks)
         size = self.crm.link_batch_size
-        for batch in link_batches(unlinks, size):
-            send_batch(calls.counting(lambda b: self.crm.unlink(self.spec, parent, b)), batch)
+        kept: set[str] = set()
+
+        def unlinked(link: Link, outcome: Outcome) -> Entry:
+            if outcome.status is not OutcomeStatus.SUCCEEDED:
+                kept.add(link.external_id)
+            return Entry(outcome, f"unlink {parent}", Action.UPDATE, {}, {})
+
+        def unlink(batch: Sequence[Link]) -> list[Outcome]:
+            return send_batch(calls.counting(lambda b: self.crm.unlink(self.spec, parent, b)), batch)
+
+        self._send_all(f"unlink {parent}", link_batches(unlinks, size), unlink, unlinked, total)
 
         def entry(link: Link, outcome: Outcome) -> Entry:
             return Entry(outcome, f"link {parent}", Action.UPDATE, {}, {parent.value: link.parent_id})
@@ -92,9 +107,15 @@ class Delivery:
             Outcome(key, OutcomeStatus.FAILED, None, "PARENT_MISSING", f"its {parent} is not in the CRM")
             for key in orphans
         ]
-        self._send_all(f"link {parent}", link_batches(links, size), send, entry, total, missing)
+        # A record that kept a wrong parent gets no second one beside it.
+        right = ([link for link in batch if link.external_id not in kept] for batch in link_batches(links, size))
+        self._send_all(f"link {parent}", filter(None, right), send, entry, total, missing)
         links.unlink()
         unlinks.unlink()
+
+    def _file(self, name: str) -> Path:
+        """A file of this delivery alone."""
+        return self.folder / f"{self.spec.object}.{self.sync_run_id}.{name}"
 
     def _send_all(
         self,
@@ -106,7 +127,9 @@ class Delivery:
         missing: Iterable[Outcome] = (),
     ) -> None:
         """Send the batches side by side and journal them as they come back; at the end fold the journal."""
-        file = self.folder / f"{self.spec.object}.{phase.replace(' ', '-')}.{self.sync_run_id}.ndjson"
+        if not total:
+            return
+        file = self._file(f"{phase.replace(' ', '-')}.ndjson")
         done = 0
         try:
             with Journal(file, self.sync_run_id) as journal:
@@ -120,7 +143,7 @@ class Delivery:
                     self.progress(done, total)
         finally:
             with self.open_warehouse() as con:
-                fold(con, self.spec, file, into_snapshot=True)
+                fold(con, self.spec, file)
 
 
 def send_batch(send: Send[Item], batch: Sequence[Item]) -> list[Outcome]:
@@ -134,7 +157,7 @@ def send_batch(send: Send[Item], batch: Sequence[Item]) -> list[Outcome]:
         outcomes = _sent(send, batch)
     except BatchRefusedError as exc:
         if len(batch) == 1:
-            return [Outcome(batch[0].external_id, OutcomeStatus.REJECTED, None, exc.code, str(exc))]
+            return [Outcome(batch[0].external_id, OutcomeStatus.REJECTED, None, exc.code, exc.detail)]
         middle = len(batch) // 2
         return send_batch(send, batch[:middle]) + send_batch(send, batch[middle:])
     failed = [i for i, outcome in enumerate(outcomes) if outcome.status is OutcomeStatus.FAILED]
@@ -145,19 +168,13 @@ def send_batch(send: Send[Item], batch: Sequence[Item]) -> list[Outcome]:
 
 
 def _sent(send: Send[Item], batch: Sequence[Item]) -> list[Outcome]:
-    for attempt in stamina.retry_context(on=_wait, attempts=_ATTEMPTS, timeout=None, wait_max=_WAIT_MAX_SECONDS):
+    for attempt in patiently():
         with attempt:
             outcomes = send(batch)
-            if attempt.num < _ATTEMPTS and all(outcome.status is OutcomeStatus.FAILED for outcome in outcomes):
+            if attempt.num < TRIES and all(outcome.status is OutcomeStatus.FAILED for outcome in outcomes):
                 raise RetryableError(f"all {len(batch)} records failed for the moment ({outcomes[0].code})")
             return outcomes
-    raise AssertionError("stamina either returns or raises")  # pragma: no cover
-
-
-def _wait(exc: Exception) -> bool | float:
-    if not isinstance(exc, RetryableError):
-        return False
-    return True if exc.retry_after_seconds is None else exc.retry_after_seconds
+    raise AssertionError("patience either returns or raises")  # pragma: no cover
 
 
 def side_by_side(
@@ -172,6 +189,8 @@ def side_by_side(
     failure: BaseException | None = None
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="sync") as pool:
         while True:
+            if failure is None and interrupt.requested.is_set():
+                failure = interrupt.StoppedError()
             while failure is None and len(running) < workers and (following := next(numbered, None)) is not None:
                 running[pool.submit(send, following[1])] = following
             if not running:

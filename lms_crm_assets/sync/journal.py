@@ -4,6 +4,7 @@ A line a record in an NDJSON file, flushed to the disk batch by batch while the 
 warehouse when the delivery ends, or before the next one when it was killed. Owns `sync.ledger` and `sync.outcomes`.
 """
 
+import fcntl
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Entry:
     outcome: Outcome
     operation: str
     action: Action
-    values: Mapping[str, str]
+    values: Mapping[str, str | None]
     parents: Mapping[str, str]
 
 
@@ -48,6 +49,8 @@ class Journal:
         self.file = file
         self._sync_run_id = sync_run_id
         self._lines = file.open("ab")
+        # Whoever recovers journals leaves those alone that somebody still writes.
+        fcntl.flock(self._lines, fcntl.LOCK_EX)
 
     def note(self, batch_id: str, entries: Iterable[Entry], now: datetime) -> None:
         """Write one batch's outcomes through to the disk."""
@@ -77,8 +80,8 @@ class Journal:
         self._lines.close()
 
 
-def fold(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, *, into_snapshot: bool) -> None:
-    """Take a journal into outcomes and ledger, and into the snapshot while that is still older; then remove it.
+def fold(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path) -> None:
+    """Take a journal into outcomes and ledger, and what is younger than the snapshot into that; then remove it.
 
     A line cut short by a kill is left out: its batch is in doubt, and the next snapshot tells.
     """
@@ -92,22 +95,37 @@ def fold(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, *, into_s
             " code, message, batch_id, sync_run_id, synced_at FROM folded"
         )
         con.execute("DELETE FROM folded WHERE status <> 'succeeded'")
+        ensure_snapshot(con, spec)
+        _forget_archived(con, spec)
         _update_ledger(con, spec.object)
-        if into_snapshot:
-            _update_snapshot(con, spec)
+        _update_snapshot(con, spec)
         con.execute("DROP TABLE folded")
     file.unlink()
 
 
 def recover(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, folder: Path) -> int:
-    """Fold the journals that killed deliveries of this object left behind; gives their number.
-
-    The snapshot is left alone: it may be younger than they are.
-    """
-    left = sorted(folder.glob(f"{spec.object}.*.ndjson"))
+    """Fold the journals that killed deliveries of this object left behind; gives their number."""
+    left = [file for file in sorted(folder.glob(f"{spec.object}.*.ndjson")) if not _is_written(file)]
     for file in left:
-        fold(con, spec, file, into_snapshot=False)
+        fold(con, spec, file)
     return len(left)
+
+
+def _is_written(file: Path) -> bool:
+    with file.open("rb") as lines:
+        try:
+            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def _forget_archived(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
+    """Archived records are no longer ours: they leave the ledger, and the snapshot with them."""
+    archived = "(SELECT external_id FROM folded WHERE operation = 'archive')"
+    con.execute(f"DELETE FROM sync.ledger WHERE object = {literal(spec.object)} AND external_id IN {archived}")
+    con.execute(f"DELETE FROM crm_snapshot.{spec.object} WHERE external_id IN {archived}")
+    con.execute("DELETE FROM folded WHERE operation = 'archive'")
 
 
 def _update_ledger(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:
@@ -126,11 +144,12 @@ def _update_ledger(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:
 
 
 def _update_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
-    """Bring the snapshot to what the CRM acknowledged, so that the next delta needs no new one."""
-    ensure_snapshot(con, spec)
+    """Bring the snapshot to what the CRM acknowledged since, so that the next delta needs no new one."""
     table = f"crm_snapshot.{spec.object}"
     fields = "".join(
-        f", coalesce(f.values[{literal(name)}], s.{quoted(name)}) AS {quoted(name)}" for name in spec.fields
+        f", CASE WHEN map_contains(f.values, {literal(name)}) THEN f.values[{literal(name)}]"
+        f" ELSE s.{quoted(name)} END AS {quoted(name)}"
+        for name in spec.fields
     )
     parents = "".join(
         f", coalesce(p_{parent}.crm_id, s.{parent_column(parent)}) AS {parent_column(parent)}"
@@ -143,6 +162,8 @@ def _update_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
     con.execute(
         "CREATE OR REPLACE TEMP TABLE fresh AS SELECT f.external_id, coalesce(f.crm_id, s.crm_id) AS crm_id"
         f"{fields}{parents}, f.synced_at AS captured_at FROM folded f LEFT JOIN {table} s USING (external_id){joins}"
+        " WHERE f.synced_at > coalesce((SELECT max(captured_at) FROM crm_snapshot.captures WHERE object ="
+        f" {literal(spec.object)}), TIMESTAMPTZ '1970-01-01 00:00:00+00')"
     )
     con.execute(f"DELETE FROM {table} USING fresh WHERE {table}.external_id = fresh.external_id")
     columns = ", ".join(quoted(name) for name in snapshot_columns(spec))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.masking import safe_key
 
 
 @dataclass
@@ -13,6 +14,7 @@ class DeliveryCounts:
 
     created: int = 0
     updated: int = 0
+    archived: int = 0
     rejected: int = 0
     failed: int = 0
     write_calls: int = 0
@@ -22,23 +24,25 @@ class DeliveryCounts:
 def outcome_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: str) -> DeliveryCounts:
     """What became of an object's records in one run: a record counts once, by its worst outcome."""
     worst = (
-        "SELECT external_id, bool_or(action = 'create') AS created, bool_or(status = 'rejected') AS rejected,"
+        "SELECT external_id, bool_or(action = 'create') AS created, bool_or(action = 'archive') AS archived,"
+        " bool_or(status = 'rejected') AS rejected,"
         " bool_or(status = 'failed') AS failed FROM sync.outcomes WHERE object = $1 AND sync_run_id = $2 GROUP BY ALL"
     )
-    created, updated, rejected, failed = con.execute(
+    created, updated, archived, rejected, failed = con.execute(
         "SELECT count(*) FILTER (created AND NOT rejected AND NOT failed),"
-        " count(*) FILTER (NOT created AND NOT rejected AND NOT failed), count(*) FILTER (rejected),"
+        " count(*) FILTER (NOT created AND NOT archived AND NOT rejected AND NOT failed),"
+        " count(*) FILTER (archived AND NOT rejected AND NOT failed), count(*) FILTER (rejected),"
         f" count(*) FILTER (failed AND NOT rejected) FROM ({worst})",
         [obj, sync_run_id],
     ).fetchall()[0]
     reasons = dict(
         con.execute(
-            "SELECT code, count(DISTINCT external_id) FROM sync.outcomes"
+            "SELECT coalesce(code, 'UNKNOWN'), count(DISTINCT external_id) FROM sync.outcomes"
             " WHERE object = $1 AND sync_run_id = $2 AND status <> 'succeeded' GROUP BY ALL ORDER BY ALL",
             [obj, sync_run_id],
         ).fetchall()
     )
-    return DeliveryCounts(created, updated, rejected, failed, reasons=reasons)
+    return DeliveryCounts(created, updated, archived, rejected, failed, reasons=reasons)
 
 
 def refused_outcomes(
@@ -50,4 +54,7 @@ def refused_outcomes(
         " WHERE object = $1 AND sync_run_id = $2 AND status <> 'succeeded' ORDER BY ALL LIMIT $3",
         [obj, sync_run_id, limit],
     ).fetchall()
-    return [dict(zip(("external_id", "status", "code", "batch_id"), row, strict=True)) for row in rows]
+    return [
+        {"external_id": safe_key(key), "status": status, "code": code or "", "batch_id": batch_id}
+        for key, status, code, batch_id in rows
+    ]

@@ -18,6 +18,37 @@ CREATE TABLE IF NOT EXISTS staging.quarantine (
     last_seen_at TIMESTAMPTZ
 );
 
+-- When each object was captured from the CRM last.
+CREATE TABLE IF NOT EXISTS crm_snapshot.captures (object VARCHAR, captured_at TIMESTAMPTZ);
+
+-- The counts of each object's delta as it was built last.
+CREATE TABLE IF NOT EXISTS delta.counts (object VARCHAR, counts JSON);
+
+-- A plan: what a run found to do, kept for time travel. `status`: waiting (for a person), refused (by the guardrails),
+-- approved. `sent` lists the objects that were delivered.
+CREATE TABLE IF NOT EXISTS delta.plans (
+    plan_id VARCHAR,
+    sync_run_id VARCHAR,
+    status VARCHAR,
+    created_at TIMESTAMPTZ,
+    approved_at TIMESTAMPTZ,
+    forecast JSON,
+    breaches VARCHAR[],
+    sent VARCHAR[]
+);
+
+CREATE TABLE IF NOT EXISTS delta.plan_rows (
+    plan_id VARCHAR,
+    object VARCHAR,
+    external_id VARCHAR,
+    crm_id VARCHAR,
+    action VARCHAR,
+    class VARCHAR,
+    changes STRUCT(field VARCHAR, "old" VARCHAR, "new" VARCHAR, owner VARCHAR, written BOOLEAN, class VARCHAR)[],
+    parents MAP(VARCHAR, VARCHAR),
+    parents_before MAP(VARCHAR, VARCHAR)
+);
+
 -- What was last written, one row a record and object; `applied` maps CRM field → value in normal form.
 CREATE TABLE IF NOT EXISTS sync.ledger (
     object VARCHAR,

@@ -1,6 +1,7 @@
 """The delta against a plain-Python model of what it should find."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec, ParentSpec
 from lms_crm_assets.crm.normal_form import normal_form, without_trailing_zeros
 from lms_crm_assets.delta.build import build_delta
-from lms_crm_assets.domain import CrmObject, FieldType
+from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.snapshot.capture import load_snapshot
 from lms_crm_assets.warehouse.connection import connect
@@ -80,8 +81,11 @@ def live(key: str, **values: Any) -> dict[str, Any]:
 def delta(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     found = con.execute("SELECT * FROM delta.enrollment").to_arrow_table().to_pylist()
     for row in found:
-        for column in ("before", "after", "parents", "parents_before"):
-            row[column] = dict(row[column])
+        row["parents"], row["parents_before"] = dict(row["parents"]), dict(row["parents_before"])
+        written = [change for change in row["changes"] if change["written"]]
+        row["before"] = {change["field"]: change["old"] for change in written}
+        row["after"] = {change["field"]: change["new"] for change in written}
+        row["changed_fields"] = [*row["after"], *row["parents"]]
     return {row["external_id"]: row for row in found}
 
 
@@ -150,8 +154,78 @@ def test_a_record_that_left_the_lms_is_left_alone(con: duckdb.DuckDBPyConnection
     stage(con, [])
     capture(con, ENROLLMENT, [live("1", Role="student")], tmp_path)
 
+    con.execute("INSERT INTO sync.ledger VALUES ('enrollment', '1', 'E1', MAP {}, 'r', now())")
+
     assert build_delta(con, ENROLLMENT).gone == 1
     assert delta(con) == {}
+
+
+def mirrored(con: duckdb.DuckDBPyConnection, tmp_path: Path, mode: SyncMode) -> set[tuple[str, str]]:
+    """1 is new, 2 changed, 3 gone, 4 gone but not ours, 5 gone only into quarantine."""
+    parents(con, tmp_path)
+    stage(con, [("1", "new", None, None, "l1", "c1"), ("2", "changed", None, None, "l1", "c1")])
+    linked = {"parent_contact": "C1", "parent_course": "K1"}
+    capture(con, ENROLLMENT, [live(key, Role="r", **linked) for key in "2345"], tmp_path)
+    con.execute(
+        "INSERT INTO sync.ledger SELECT 'enrollment', k, 'E' || k, MAP {}, 'r', now() FROM unnest(['2', '3', '5']) t(k)"
+    )
+    con.execute(
+        "INSERT INTO staging.quarantine VALUES ('enrollments', '5', 'LMS-105', 'r', 'status', 'x', now(), now())"
+    )
+    build_delta(con, replace(ENROLLMENT, mode=mode))
+    return {(key, row["action"]) for key, row in delta(con).items()}
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        (SyncMode.UPSERT, {("1", "create"), ("2", "update")}),
+        (SyncMode.UPDATE, {("2", "update")}),
+        (SyncMode.INSERT, {("1", "create")}),
+        (SyncMode.MIRROR, {("1", "create"), ("2", "update"), ("3", "archive")}),
+        (SyncMode.ARCHIVE, {("3", "archive")}),
+    ],
+)
+def test_a_mode_does_what_it_allows_and_archives_only_what_we_wrote_and_what_really_left(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, mode: SyncMode, expected: set[tuple[str, str]]
+) -> None:
+    assert mirrored(con, tmp_path, mode) == expected
+
+
+@pytest.mark.parametrize(
+    ("owner", "ours", "theirs", "written"),
+    [
+        (Owner.ENFORCE, "a", "b", "a"),
+        (Owner.ENFORCE, None, "b", None),
+        (Owner.NEVER_NULL, "a", "b", "a"),
+        (Owner.NEVER_NULL, None, "b", "-"),
+        (Owner.FILL_IF_EMPTY, "a", None, "a"),
+        (Owner.FILL_IF_EMPTY, "a", "b", "-"),
+        (Owner.FILL_IF_EMPTY, None, "b", "-"),
+        (Owner.OBSERVE, "a", "b", "-"),
+        (Owner.OBSERVE, "a", None, "-"),
+    ],
+)
+def test_the_owner_of_a_field_decides_what_is_written(
+    con: duckdb.DuckDBPyConnection,
+    tmp_path: Path,
+    owner: Owner,
+    ours: str | None,
+    theirs: str | None,
+    written: str | None,
+) -> None:
+    parents(con, tmp_path)
+    stage(con, [("1", ours, None, None, "l1", "c1")])
+    capture(con, ENROLLMENT, [live("1", Role=theirs, parent_contact="C1", parent_course="K1")], tmp_path)
+    owned = replace(ENROLLMENT, fields={"Role": replace(field("role", FieldType.TEXT), owner=owner)})
+
+    counts = build_delta(con, owned)
+
+    row = delta(con).get("1")
+    assert (row["after"] if row else {}) == ({} if written == "-" else {"Role": written})
+    assert counts.update == (0 if written == "-" else 1)
+    assert counts.observed == (1 if owner is Owner.OBSERVE else 0)
+    assert row is None or row["action"] == ("unchanged" if written == "-" else "update")
 
 
 def test_two_crm_records_with_one_match_key_are_an_error(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""`lms-crm plan`, `apply` and `explain`: reading what would change, sending exactly that, and why it did."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from lms_crm_assets.cli.console import (
+    EXIT_MEND,
+    EXIT_UNDELIVERED,
+    complain_of,
+    output_console,
+    use_dagster_home,
+)
+from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.contract.loading import load_contract
+from lms_crm_assets.delta.plan import find_plan, plan_rows, plan_size
+from lms_crm_assets.delta.show import plan_lines
+from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.errors import FatalError
+from lms_crm_assets.explain import explain as explained
+from lms_crm_assets.explain import story_lines
+from lms_crm_assets.settings import Settings
+from lms_crm_assets.warehouse.connection import connect
+
+_SHOWN_ROWS = 100
+JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable, on one line.")]
+
+
+def plan(
+    tenant: Tenant,
+    *,
+    obj: Annotated[CrmObject | None, typer.Option("--object", "-o", help="Show this object only.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the plan to a file for `lms-crm apply`.")] = None,
+    as_json: JsonFlag = False,
+    all_rows: Annotated[bool, typer.Option("--all", help=f"Show all records, not the first {_SHOWN_ROWS}.")] = False,
+) -> None:
+    """Show what a reconciliation would change in the CRM, and change nothing.
+
+    Example: [bold]lms-crm plan --tenant acme --out plan.json[/bold], read it, then
+    [bold]lms-crm apply plan.json[/bold]
+    """
+    from lms_crm_assets.reconcile import run_for_tenant  # noqa: PLC0415 - Dagster takes a second to import
+
+    use_dagster_home()
+    settings = Settings.from_environ()
+    console = output_console(to_stderr=as_json)
+    summary = run_for_tenant(console, settings, tenant, "plan")
+    plan_id = summary.plan.get("plan_id")
+    if plan_id is None:
+        raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
+    with connect(Path(settings.warehouse.format(tenant=tenant))) as con:
+        stored = find_plan(con, plan_id)
+        document: dict[str, Any] = {
+            "tenant": tenant,
+            "plan_id": plan_id,
+            "status": stored.status,
+            "created_at": stored.created_at.isoformat(),
+            "forecast": stored.forecast,
+            "breaches": stored.breaches,
+        }
+        size = plan_size(con, plan_id)
+        rows = plan_rows(con, plan_id, obj, None if all_rows or as_json or out else _SHOWN_ROWS)
+    if out is not None:
+        out.write_text(json.dumps({**document, "rows": rows}, ensure_ascii=False, indent=1), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps({**document, "rows": rows}, ensure_ascii=False))
+    else:
+        _print_plan(console, document, rows, size, out)
+    raise typer.Exit(EXIT_MEND if stored.breaches else 0)
+
+
+def _print_plan(
+    console: Console, document: dict[str, Any], rows: list[dict[str, Any]], size: int, out: Path | None
+) -> None:
+    shown = rows[:_SHOWN_ROWS] if out else rows
+    for line in plan_lines(shown):
+        style = {"+": "green", "~": "yellow", "-": "red"}.get(line[0])
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    counts = {mark: sum(row["action"] == action for row in rows) for mark, action in _ACTIONS.items()}
+    more = " (more are not shown: --all)" if len(rows) < size or len(shown) < len(rows) else ""
+    named = ", ".join(f"{number:,} to {mark}" for mark, number in counts.items() if number) or "nothing to do"
+    expected = document["forecast"]
+    share = expected["quota_share_after"]
+    console.print(f"\nPlan {document['plan_id']}: {named if not more else f'{size:,} records to write'}{more}.")
+    console.print(
+        f"Sending it takes {expected['calls']:,} calls, about {expected['minutes']:.1f} minutes"
+        + (f", and brings the day's quota to {share:.1%}." if share is not None else ".")
+    )
+    for breach in document["breaches"]:
+        console.print(f"[red]✗[/red] {breach}", soft_wrap=True)
+    if size:
+        target = out or f"--tenant {document['tenant']} {document['plan_id']}"
+        flag = " --despite-guardrails" if document["breaches"] else ""
+        console.print(f"To send exactly this: [bold]lms-crm apply {target}{flag}[/bold]", soft_wrap=True)
+
+
+_ACTIONS = {"create": "create", "update": "update", "archive": "archive"}
+
+
+def apply(
+    plan_name: Annotated[str, typer.Argument(metavar="PLAN", help="A plan's id, or the file that --out wrote.")],
+    tenant: Annotated[str, typer.Option("--tenant", "-t", help="The tenant; a file names it itself.")] = "",
+    *,
+    despite_guardrails: Annotated[
+        bool, typer.Option("--despite-guardrails", help="Send a plan that the guardrails refuse.")
+    ] = False,
+) -> None:
+    """Send exactly a stored plan, unless what it would change has changed since.
+
+    Both sides are read again first; the records that changed are named and nothing is sent.
+    """
+    from lms_crm_assets.reconcile import figures, run_for_tenant  # noqa: PLC0415 - Dagster takes a second to import
+
+    use_dagster_home()
+    plan_id, tenant = _named_plan(plan_name, tenant)
+    console = output_console()
+    config = {"delta__plan": {"apply_plan": plan_id, "despite_guardrails": despite_guardrails}}
+    summary = run_for_tenant(console, Settings.from_environ(), tenant, "apply", ops=config)
+    if not summary.succeeded:
+        raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
+    console.print(figures({tenant: summary}))
+    raise typer.Exit(EXIT_UNDELIVERED if summary.undelivered else 0)
+
+
+def _named_plan(name: str, tenant: str) -> tuple[str, str]:
+    """The plan's id and its tenant, from an id or a file."""
+    file = Path(name)
+    if not file.suffix:
+        if not tenant:
+            raise FatalError(f"whose plan is {name}? Add --tenant")
+        return name, tenant
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        return str(document["plan_id"]), str(document["tenant"])
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise FatalError(f"{file} is no plan that `lms-crm plan --out` wrote") from exc
+
+
+def explain(
+    learner: Annotated[str, typer.Argument(help="The learner's id in the LMS, their e-mail or their user name.")],
+    tenant: Tenant,
+    *,
+    at: Annotated[
+        datetime | None,
+        typer.Option(help="As things were then (UTC).", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell one learner's story: raw row, checks, plans, what was sent and what the CRM answered, with times."""
+    settings = Settings.from_environ()
+    contract = load_contract(settings.tenants_dir, tenant)
+    file = Path(settings.warehouse.format(tenant=tenant))
+    if not file.exists():
+        raise FatalError(f"{tenant} was never reconciled: there is no {file}")
+    with connect(file) as con:
+        story = explained(con, contract, learner, at=at)
+    if as_json:
+        typer.echo(json.dumps(story, ensure_ascii=False, default=str))
+        return
+    for line in story_lines(story):
+        typer.echo(line)

@@ -1,0 +1,176 @@
+"""A plan: what one run found to do for all objects, kept by id, so that exactly it can be read, approved and sent.
+
+Owns the tables `delta.plans` and `delta.plan_rows`.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import duckdb
+import orjson
+
+from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.delta.forecast import Forecast
+from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.errors import FatalError
+from lms_crm_assets.warehouse.connection import transaction
+from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
+
+_COLUMNS = "external_id, crm_id, action, class, changes, parents, parents_before"
+_WRITES = "('create', 'update', 'archive')"
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stored plan; `sent` are the objects that were delivered."""
+
+    plan_id: str
+    status: str
+    created_at: datetime
+    forecast: dict[str, Any]
+    breaches: list[str]
+    sent: list[str]
+
+
+def record_plan(
+    con: duckdb.DuckDBPyConnection,
+    specs: Sequence[ObjectSpec],
+    *,
+    forecast: Forecast,
+    breaches: list[str],
+    auto_apply: bool,
+    sync_run_id: str,
+    now: datetime,
+    retention_days: int = 30,
+) -> Plan:
+    """Keep the deltas of all objects as a plan, approved unless a guardrail or the contract wants a person first.
+
+    Plans older than the retention are dropped.
+    """
+    plan_id = f"p-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    status = "refused" if breaches else "approved" if auto_apply else "waiting"
+    with transaction(con):
+        oldest = now - timedelta(days=retention_days)
+        con.execute(
+            "DELETE FROM delta.plan_rows WHERE plan_id IN (SELECT plan_id FROM delta.plans WHERE created_at < $1)",
+            [oldest],
+        )
+        con.execute("DELETE FROM delta.plans WHERE created_at < $1", [oldest])
+        for spec in specs:
+            con.execute(
+                f"INSERT INTO delta.plan_rows SELECT $1, {literal(spec.object)}, {_COLUMNS} FROM delta.{spec.object}",
+                [plan_id],
+            )
+        con.execute(
+            "INSERT INTO delta.plans VALUES ($1, $2, $3, $4, $5, $6, $7, [])",
+            [
+                plan_id,
+                sync_run_id,
+                status,
+                now,
+                now if status == "approved" else None,
+                orjson.dumps(asdict(forecast)).decode(),
+                breaches,
+            ],
+        )
+    return find_plan(con, plan_id)
+
+
+def find_plan(con: duckdb.DuckDBPyConnection, plan_id: str) -> Plan:
+    """A plan by its id; `FatalError` when there is none."""
+    rows = con.execute(
+        "SELECT plan_id, status, created_at, forecast, breaches, sent FROM delta.plans WHERE plan_id = $1", [plan_id]
+    ).fetchall()
+    if not rows:
+        raise FatalError(f"there is no plan {plan_id!r} for this tenant (plans are kept for the contract's retention)")
+    found = rows[0]
+    return Plan(found[0], found[1], found[2], orjson.loads(found[3]), list(found[4]), list(found[5]))
+
+
+def approve(
+    con: duckdb.DuckDBPyConnection,
+    plan_id: str,
+    specs: Sequence[ObjectSpec],
+    *,
+    despite_guardrails: bool,
+    now: datetime,
+) -> Plan:
+    """Approve a stored plan if it still is what has to be done: each of its rows against the delta of this moment.
+
+    `FatalError` names the rows whose source or CRM record changed since, or says that it was sent or refused.
+    """
+    plan = find_plan(con, plan_id)
+    if plan.sent:
+        raise FatalError(f"the plan {plan_id} was sent already; make a new one")
+    if plan.breaches and not despite_guardrails:
+        raise FatalError(f"the guardrails refuse the plan {plan_id}: {'; '.join(plan.breaches)}")
+    stale = [row for spec in specs for row in _stale_rows(con, plan_id, spec.object)]
+    if stale:
+        named = ", ".join(stale[:_NAMED]) + (f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else "")
+        raise FatalError(f"the plan {plan_id} is stale, the LMS or the CRM changed since: {named}; make a new plan")
+    con.execute("UPDATE delta.plans SET status = 'approved', approved_at = $1 WHERE plan_id = $2", [now, plan_id])
+    return find_plan(con, plan_id)
+
+
+def _stale_rows(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) -> list[str]:
+    rows = con.execute(
+        f"SELECT p.external_id FROM delta.plan_rows p LEFT JOIN delta.{obj} d USING (external_id)"
+        f" WHERE p.plan_id = $1 AND p.object = {literal(obj)} AND p.action IN {_WRITES}"
+        " AND (d.external_id IS NULL OR d.action <> p.action OR d.crm_id IS DISTINCT FROM p.crm_id"
+        " OR d.parents <> p.parents OR d.parents_before <> p.parents_before"
+        " OR list_transform(d.changes, lambda c: {'f': c.field, 'o': c.old, 'n': c.new})"
+        " <> list_transform(p.changes, lambda c: {'f': c.field, 'o': c.old, 'n': c.new})) ORDER BY ALL",
+        [plan_id],
+    ).fetchall()
+    return [f"{obj} {row[0]}" for row in rows]
+
+
+def plan_to_send(con: duckdb.DuckDBPyConnection) -> Plan | None:
+    """The newest plan if it is approved; None when there is none or when it waits for a person."""
+    rows = con.execute(
+        "SELECT plan_id FROM delta.plans ORDER BY coalesce(approved_at, created_at) DESC, plan_id DESC LIMIT 1"
+    ).fetchall()
+    plan = find_plan(con, rows[0][0]) if rows else None
+    return plan if plan and plan.status == "approved" else None
+
+
+def mark_sent(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) -> None:
+    """Note that an object's part of the plan was delivered: it is not sent a second time."""
+    con.execute("UPDATE delta.plans SET sent = list_append(sent, $1) WHERE plan_id = $2", [obj, plan_id])
+
+
+def plan_rows(
+    con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """A plan's rows for people and files, in the order of delivery."""
+    where = "plan_id = $1" + (f" AND object = {literal(obj)}" if obj else "")
+    order = " ".join(f"WHEN {literal(o)} THEN {n}" for n, o in enumerate(CrmObject))
+    rows = con.execute(
+        "SELECT object, external_id, crm_id, action, class, changes, to_json(parents), to_json(parents_before)"
+        f" FROM delta.plan_rows WHERE {where} ORDER BY CASE object {order} END, action, external_id"
+        + (f" LIMIT {limit:d}" if limit is not None else ""),
+        [plan_id],
+    ).fetchall()
+    names = ("object", "external_id", "crm_id", "action", "class", "changes")
+    return [
+        {
+            **dict(zip(names, row[:6], strict=True)),
+            "parents": orjson.loads(row[6]),
+            "parents_before": orjson.loads(row[7]),
+        }
+        for row in rows
+    ]
+
+
+def plan_size(con: duckdb.DuckDBPyConnection, plan_id: str) -> int:
+    """How many records the plan writes."""
+    return scalar(con, f"SELECT count(*) FROM delta.plan_rows WHERE plan_id = $1 AND action IN {_WRITES}", [plan_id])
+
+
+def has_delta(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> bool:
+    """Whether the object's delta was built."""
+    return table_exists(con, "delta", obj)

@@ -1,0 +1,139 @@
+"""One learner's story: what the LMS said, what the checks found, what was planned, sent and answered, with times."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import orjson
+
+from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.delta.show import plan_lines
+from lms_crm_assets.domain import CrmObject, LmsEntity
+from lms_crm_assets.errors import FatalError
+from lms_crm_assets.warehouse.sql import literal, table_exists
+
+_CHILDREN = (LmsEntity.ENROLLMENTS, LmsEntity.COMPLETIONS, LmsEntity.SCORES, LmsEntity.COMPETENCIES)
+
+
+def explain(
+    con: duckdb.DuckDBPyConnection, contract: Contract, learner: str, *, at: datetime | None = None
+) -> dict[str, Any]:
+    """Everything that is known of a learner and of their records, as JSON-able data.
+
+    `learner` is the LMS's id, an e-mail or a user name. With `at` only plans and outcomes until then count.
+    """
+    until = at.replace(tzinfo=at.tzinfo or UTC) if at else datetime.now(UTC)
+    key, raw = _learner(con, learner)
+    keys = {CrmObject.CONTACT: [key]}
+    for obj in contract.in_order():
+        if obj is not CrmObject.CONTACT and obj.entity in _CHILDREN:
+            keys[obj] = _keys_of(con, obj, key)
+    objects = [
+        {"object": obj.value, "external_id": external_id, **_record(con, obj, external_id, until)}
+        for obj, external_ids in keys.items()
+        for external_id in external_ids
+    ]
+    return {"tenant": contract.tenant, "learner": key, "at": until.isoformat(), "raw": raw, "records": objects}
+
+
+def _learner(con: duckdb.DuckDBPyConnection, learner: str) -> tuple[str, dict[str, Any]]:
+    rows = (
+        con.execute(
+            "SELECT source_id, payload, is_deleted, observed_at FROM raw_lms.learners WHERE source_id = $1"
+            " OR lower(payload->>'email') = lower($1) OR lower(payload->>'username') = lower($1)"
+            " ORDER BY (source_id = $1) DESC, source_id",
+            [learner],
+        ).fetchall()
+        if table_exists(con, "raw_lms", LmsEntity.LEARNERS)
+        else []
+    )
+    if not rows:
+        raise FatalError("the LMS has given no learner with that id, e-mail or user name")
+    if len(rows) > 1 and rows[0][0] != learner:
+        raise FatalError(f"several learners fit: {', '.join(row[0] for row in rows)}; name one by its id")
+    key, payload, is_deleted, observed_at = rows[0]
+    given = orjson.loads(payload) if payload else None
+    return key, {"observed_at": observed_at.isoformat(), "is_deleted": is_deleted, "payload": given}
+
+
+def _keys_of(con: duckdb.DuckDBPyConnection, obj: CrmObject, learner: str) -> list[str]:
+    """The keys of the learner's rows: valid ones, and those that were planned for them before."""
+    found = con.execute(
+        f"SELECT source_id FROM staging.{obj.entity.staging_table} WHERE learner_id = $1 UNION"
+        f" SELECT external_id FROM delta.plan_rows WHERE object = {literal(obj)} AND parents['contact'] = $1"
+        " ORDER BY ALL",
+        [learner],
+    ).fetchall()
+    return [row[0] for row in found]
+
+
+def _record(con: duckdb.DuckDBPyConnection, obj: CrmObject, key: str, until: datetime) -> dict[str, Any]:
+    refused = con.execute(
+        'SELECT code, rule, "column", "value", first_seen_at, last_seen_at FROM staging.quarantine'
+        " WHERE entity = $1 AND source_id = $2 AND first_seen_at <= $3 ORDER BY ALL",
+        [obj.entity, key, until],
+    ).fetchall()
+    plans = con.execute(
+        "SELECT p.created_at, p.plan_id, p.status, r.action, r.class, r.changes, to_json(r.parents),"
+        " to_json(r.parents_before) FROM delta.plan_rows r JOIN delta.plans p USING (plan_id)"
+        f" WHERE r.object = {literal(obj)} AND r.external_id = $1 AND p.created_at <= $2 ORDER BY p.created_at",
+        [key, until],
+    ).fetchall()
+    outcomes = con.execute(
+        "SELECT synced_at, operation, status, crm_id, code, message, batch_id, sync_run_id FROM sync.outcomes"
+        f" WHERE object = {literal(obj)} AND external_id = $1 AND synced_at <= $2 ORDER BY synced_at",
+        [key, until],
+    ).fetchall()
+    ledger = con.execute(
+        "SELECT crm_id, to_json(applied), synced_at FROM sync.ledger"
+        f" WHERE object = {literal(obj)} AND external_id = $1 AND synced_at <= $2",
+        [key, until],
+    ).fetchall()
+    return {
+        "refused": _named(("code", "rule", "column", "value", "first_seen_at", "last_seen_at"), refused),
+        "planned": [
+            {**row, "parents": orjson.loads(row["parents"]), "parents_before": orjson.loads(row["parents_before"])}
+            for row in _named(
+                ("at", "plan_id", "status", "action", "class", "changes", "parents", "parents_before"), plans
+            )
+        ],
+        "sent": _named(("at", "operation", "status", "crm_id", "code", "message", "batch_id", "run"), outcomes),
+        "applied": [
+            {**row, "values": orjson.loads(row["values"])} for row in _named(("crm_id", "values", "at"), ledger)
+        ],
+    }
+
+
+def _named(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def story_lines(story: dict[str, Any]) -> Iterator[str]:
+    """The story as lines for a terminal."""
+    raw = story["raw"]
+    yield f"Learner {story['learner']} of {story['tenant']}, as known at {_time(story['at'])}"
+    yield f"  LMS, seen {_time(raw['observed_at'])}{' (deleted there)' if raw['is_deleted'] else ''}:"
+    yield f"    {orjson.dumps(raw['payload']).decode()}"
+    for record in story["records"]:
+        yield f"{record['object']} {record['external_id']}"
+        for entry in record["refused"]:
+            yield (
+                f"  {_time(entry['first_seen_at'])}  refused by our checks: {entry['code']} {entry['rule']}"
+                f" ({entry['column']} = {entry['value']!r})"
+            )
+        for entry in record["planned"]:
+            yield f"  {_time(entry['at'])}  planned in {entry['plan_id']} ({entry['status']}):"
+            row = {**entry, "object": record["object"], "external_id": record["external_id"]}
+            yield from (f"    {line}" for line in plan_lines([row]))
+        for entry in record["sent"]:
+            why = f": {entry['code']} {entry['message'] or ''}".rstrip() if entry["code"] else ""
+            crm_id = f" as {entry['crm_id']}" if entry["crm_id"] else ""
+            yield f"  {_time(entry['at'])}  {entry['operation']} {entry['status']}{crm_id} in {entry['batch_id']}{why}"
+        if not any(record[part] for part in ("refused", "planned", "sent")):
+            yield "  nothing was to be done"
+
+
+def _time(moment: datetime | str) -> str:
+    found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
