@@ -19,6 +19,8 @@ from lms_crm_assets.domain import CrmObject, FieldType
 MAX_LENGTH = 2_000
 # sqlglot, its generator and DuckDB's parser all recurse; Python's own limit of 1,000 frames is some 100 levels.
 MAX_DEPTH = 40
+# More of them, nested, would make a text that fills the memory: 20 characters for one, three times, are 8,000 for one.
+MAX_GROWING_REPLACES, MAX_REPLACEMENT = 3, 20
 
 _SQL_TYPES = {
     FieldType.TEXT: "VARCHAR",
@@ -104,6 +106,7 @@ def compile_expression(text: str, obj: CrmObject) -> Compiled:
     tree = _parsed(text)
     for node in tree.walk():
         _check(node)
+    _check_growth(tree)
     columns = frozenset(_named(column, obj) for column in tree.find_all(exp.Column))
     if isinstance(tree, exp.Column):
         (name,) = columns
@@ -181,6 +184,24 @@ def _check(node: exp.Expr) -> None:
             raise ExpressionError(f"{node.sql(dialect='duckdb')!r} is not allowed in an expression")
 
 
+def _check_growth(tree: exp.Expr) -> None:
+    """REPLACE is the only function whose result can be many times its argument."""
+    growing = 0
+    for replace in tree.find_all(exp.Replace):
+        old, new = replace.expression, replace.args.get("replacement")
+        if not (_is_text(old) and _is_text(new)) or len(new.name) > MAX_REPLACEMENT:
+            raise ExpressionError(
+                f"REPLACE takes what to replace and by what in single quotes, by at most {MAX_REPLACEMENT} characters"
+            )
+        growing += len(new.name) > len(old.name)
+    if growing > MAX_GROWING_REPLACES:
+        raise ExpressionError(f"at most {MAX_GROWING_REPLACES} REPLACE may make a text longer")
+
+
+def _is_text(node: exp.Expr | None) -> bool:
+    return isinstance(node, exp.Literal) and bool(node.is_string)
+
+
 def _named(column: exp.Column, obj: CrmObject) -> str:
     if column.table:
         raise ExpressionError(f"'{column.sql()}': a column stands alone, other tables can't be read")
@@ -198,11 +219,18 @@ def _regenerated(tree: exp.Expr) -> exp.Expr:
     )
     # Bottom up, for a cast may stand in a cast.
     for cast in reversed(list(quoted.find_all(exp.Cast))):
-        made = exp.TryCast(this=cast.this.copy(), to=exp.DataType.build(_CASTS[cast.to.this], dialect="duckdb"))
+        made = exp.TryCast(this=cast.this.copy(), to=_target(cast.to))
         if cast is quoted:
             return made
         cast.replace(made)
     return quoted
+
+
+def _target(to: exp.DataType) -> exp.DataType:
+    """The type to cast to; a DECIMAL keeps the digits it was given (NUMBER is read as DECIMAL(18, 3))."""
+    if to.this is exp.DType.DECIMAL and [part.name for part in to.expressions] not in ([], ["18", "3"]):
+        return to.copy()
+    return exp.DataType.build(_CASTS[to.this], dialect="duckdb")
 
 
 def _bound_type(sql: str, columns: frozenset[str], obj: CrmObject) -> FieldType | None:

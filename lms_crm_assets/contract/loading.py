@@ -58,7 +58,8 @@ def _parse(content: bytes, path: Path, environ: Mapping[str, str]) -> tuple[Cont
     document = read_document(content)
     contract = _validated(document, path, environ) if document.content else None
     if contract is None or document.problems:
-        lines = dict.fromkeys(f"{path}:{line}: {said}" for line, said in sorted(document.problems))
+        # One line each, whatever stands in the file's keys.
+        lines = dict.fromkeys(f"{path}:{line}: {' '.join(said.split())}" for line, said in sorted(document.problems))
         raise ContractError("\n".join(lines)) from None
     return contract, document
 

@@ -17,9 +17,12 @@ from lms_crm_assets.demo.sandbox_process import running_sandbox
 
 
 def run_dev(console: Console, *, port: int, fresh: bool) -> int:
-    """Run until Ctrl-C; gives Dagster's exit code."""
+    """Run until Ctrl-C or SIGTERM; gives Dagster's exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if fresh:
-        shutil.rmtree(STATE_DIR, ignore_errors=True)
+        # With Dagster's own history, which would show runs over a warehouse that is gone.
+        for folder in (STATE_DIR, STATE_DIR.parent / "dagster"):
+            shutil.rmtree(folder, ignore_errors=True)
     settings = demo_settings()
     port = _free(port)
     with running_sandbox(["--state-dir", str(STATE_DIR / "sandbox")]) as sandbox:
@@ -33,17 +36,23 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
         with DagsterInstance.get() as instance:
             instance.add_dynamic_partitions(str(TENANTS.name), tenant_names(settings.tenants_dir))
         console.print(f"\nThe Dagster UI: [bold]http://127.0.0.1:{port}[/bold]  (Ctrl-C stops everything)")
-        console.print("Assets → Materialize all → choose acme and globex; or Jobs → full_reconcile.")
+        console.print(
+            "Jobs → full_reconcile → Materialize all, for acme or globex, reconciles; Assets shows the graph."
+        )
         console.print(
             f"The sandbox: Moodle {sandbox.moodle}, school {sandbox.school}, Salesforce {sandbox.salesforce}, "
             f"HubSpot {sandbox.hubspot}\n",
             soft_wrap=True,
         )
         command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-        process = subprocess.Popen(command)  # noqa: S603 - our own command
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: process.send_signal(signal.SIGINT))
-        return process.wait()
+        # `dg dev`, which supersedes it, needs one package more and does the same.
+        quiet = {**os.environ, "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"}
+        process = subprocess.Popen([*command, "--log-level", "warning"], env=quiet)  # noqa: S603 - our own command
+        try:
+            return process.wait()
+        except (KeyboardInterrupt, SystemExit):
+            process.send_signal(signal.SIGINT)
+            return process.wait()
 
 
 def _free(port: int) -> int:

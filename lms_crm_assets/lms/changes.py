@@ -6,16 +6,19 @@ Listings hold live rows only; the change feed holds upserts and deletes in the o
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import ChangesSource
 from lms_crm_assets.domain import LmsEntity, RawRecord
-from lms_crm_assets.errors import ProtocolError, RetryableError
+from lms_crm_assets.errors import ProtocolError
 from lms_crm_assets.lms.protocol import Capabilities, Page
 from lms_crm_assets.lms.transport import Transport
 
 _ROOT = "/api/v1"
+_PASSES = 3
+
+T = TypeVar("T")
 
 
 class ChangesAdapter:
@@ -48,25 +51,26 @@ class ChangesAdapter:
         self._transport.close()
 
     def _listing(self, entity: LmsEntity) -> Iterator[Page]:
-        seen = 0
-        for answer in self._pages(f"{_ROOT}/{entity}", {}):
-            items = answer["items"]
-            seen += len(items)
-            yield Page(entity, [RawRecord(str(item["id"]), item) for item in items], _latest(items))
-            if answer["next"] is None and seen < answer["total"]:
-                raise RetryableError(f"{self._source.url}{_ROOT}/{entity} ended at {seen} of {answer['total']} rows")
+        """All rows; once more from the start when rows were added while it was read."""
+        for _ in range(_PASSES):
+            seen = total = 0
+            for answer in self._pages(f"{_ROOT}/{entity}", {}):
+                items, total = _member(answer, "items", list), _member(answer, "total", int)
+                yield Page(entity, [_record(item, seen + n) for n, item in enumerate(items)], _latest(items), total)
+                seen += len(items)
+            if seen >= total:
+                return
 
     def _changes(self, entities: Collection[LmsEntity], since: datetime) -> Iterator[Page]:
         stamp = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for answer in self._pages(f"{_ROOT}/changes", {"since": stamp}):
             by_entity: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-            for change in answer["changes"]:
-                by_entity[change["entity"]].append(change)
+            for change in _member(answer, "changes", list):
+                by_entity[_member(change, "entity", str)].append(change)
             for entity in LmsEntity:
                 changes = by_entity.get(entity, [])
                 if entity in entities and changes:
-                    records = [RawRecord(str(c["id"]), c["data"], is_deleted=c["op"] == "delete") for c in changes]
-                    yield Page(entity, records, _latest(changes))
+                    yield Page(entity, [_changed(change) for change in changes], _latest(changes))
 
     def _pages(self, path: str, parameters: Mapping[str, Any]) -> Iterator[Any]:
         query = {**parameters, "limit": self._source.page_size}
@@ -74,7 +78,7 @@ class ChangesAdapter:
         while True:
             answer = self._transport.get(path, query)
             yield answer
-            cursor = answer["next"]
+            cursor = answer.get("next")
             if cursor is None:
                 return
             if cursor in cursors:
@@ -83,7 +87,35 @@ class ChangesAdapter:
             query["cursor"] = cursor
 
 
-def _latest(rows: Collection[Mapping[str, Any]]) -> datetime | None:
-    # Texts of one format in UTC sort as the moments do; one parse a page is enough.
-    stamps = [row["updated_at"] for row in rows if row.get("updated_at")]
-    return datetime.fromisoformat(max(stamps)) if stamps else None
+def _record(item: Any, position: int) -> RawRecord:
+    """A listed row; one without an id gets a key of its own, so that it is refused with a code and not lost."""
+    given = item.get("id") if isinstance(item, dict) else None
+    return RawRecord(f"(row {position} has no id)" if given is None else str(given), item)
+
+
+def _changed(change: Any) -> RawRecord:
+    return RawRecord(str(_member(change, "id", object)), change.get("data"), is_deleted=change.get("op") == "delete")
+
+
+def _member(answer: Any, name: str, kind: type[T]) -> T:
+    """A member of an answer; `ProtocolError` where the contract's shape is not kept."""
+    if not isinstance(answer, dict) or not isinstance(answer.get(name), kind):
+        raise ProtocolError(
+            f"the LMS answers without '{name}' as the changes contract asks: see docs/changes-contract.md"
+        )
+    found: T = answer[name]
+    return found
+
+
+def _latest(rows: Collection[Any]) -> datetime | None:
+    """The newest readable stamp; one that can't be read is the check's business, not the cursor's."""
+    stamps = {row["updated_at"] for row in rows if isinstance(row, dict) and isinstance(row.get("updated_at"), str)}
+    return max(filter(None, map(_moment, stamps)), default=None)
+
+
+def _moment(stamp: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None

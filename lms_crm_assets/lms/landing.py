@@ -4,7 +4,8 @@ Owns the tables `raw_lms.<entity>`: `source_id, payload, is_deleted, observed_at
 """
 
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import BinaryIO
 import duckdb
 import orjson
 
+from lms_crm_assets import interrupt
 from lms_crm_assets.domain import LmsEntity
-from lms_crm_assets.errors import FatalError
+from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.lms.protocol import Page
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import scalar, table_exists
@@ -25,11 +27,12 @@ _LANDED = f"read_json($file, columns = {_COLUMNS}, format = 'newline_delimited',
 
 @dataclass
 class Landed:
-    """A finished pull on disk: rows and newest source timestamp per entity."""
+    """A finished pull on disk: rows, newest source timestamp and the rows the LMS says it has, per entity."""
 
     folder: Path
     rows: dict[LmsEntity, int] = field(default_factory=dict)
     latest: dict[LmsEntity, datetime] = field(default_factory=dict)
+    expected: dict[LmsEntity, int] = field(default_factory=dict)
 
     def file(self, entity: LmsEntity) -> Path:
         """The entity's NDJSON file."""
@@ -40,9 +43,20 @@ class Landed:
         if self.latest:
             self.latest = dict.fromkeys(self.rows, max(self.latest.values()))
 
-    def discard(self) -> None:
-        """Remove the files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+@contextmanager
+def landing_folder(parent: Path) -> Iterator[Path]:
+    """A folder for one pull, removed afterwards whatever happens: it holds learner data.
+
+    What a killed pull left there is removed first; there is one pull of a tenant at a time.
+    """
+    shutil.rmtree(parent, ignore_errors=True)
+    folder = parent / "pull"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(parent, ignore_errors=True)
 
 
 def land(
@@ -53,8 +67,7 @@ def land(
 ) -> Landed:
     """Write all pages to `folder`, one file an entity; holds one page in memory."""
     landed = Landed(folder)
-    landed.discard()
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     files: dict[LmsEntity, BinaryIO] = {}
     try:
         for entity in entities:
@@ -70,9 +83,12 @@ def land(
                 for i, r in enumerate(page.records)
             )
             landed.rows[page.entity] = n + len(page.records)
+            if page.total is not None:
+                landed.expected[page.entity] = page.total
             if page.latest is not None:
                 landed.latest[page.entity] = max(page.latest, landed.latest.get(page.entity, page.latest))
             progress(page.entity, landed.rows[page.entity])
+            interrupt.check()
     finally:
         for file in files.values():
             file.close()
@@ -110,6 +126,7 @@ def load(
             " WHERE landed.source_id = old.source_id AND landed.is_deleted AND landed.payload IS NULL"
         )
         if complete:
+            _refuse_short(con, entity, landed.expected.get(entity, 0))
             _refuse_shrunken(con, entity, max_shrink_share)
             con.execute(
                 "INSERT INTO landed BY NAME SELECT source_id, payload, true AS is_deleted,"
@@ -126,8 +143,18 @@ def load(
             con.execute("DELETE FROM raw_lms.cursors WHERE stream = $1", [entity])
             con.execute(
                 "INSERT INTO raw_lms.cursors VALUES ($1, $2, $3)",
-                [entity, landed.latest[entity].isoformat(), observed_at],
+                # A row that is stamped in the future must not blind the pulls until then.
+                [entity, min(landed.latest[entity], observed_at).isoformat(), observed_at],
             )
+
+
+def _refuse_short(con: duckdb.DuckDBPyConnection, entity: LmsEntity, expected: int) -> None:
+    given = scalar(con, "SELECT count(*) FROM landed")
+    if given < expected:
+        raise RetryableError(
+            f"the LMS says it has {expected} {entity} but gave {given} different ones: nothing was changed; rows moved "
+            "between its pages, run again"
+        )
 
 
 def _refuse_shrunken(con: duckdb.DuckDBPyConnection, entity: LmsEntity, max_shrink_share: float) -> None:

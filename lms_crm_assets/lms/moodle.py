@@ -70,7 +70,7 @@ class MoodleAdapter:
             yield from self._participants(entities)
         if LmsEntity.COMPETENCIES in entities and self._source.reports.competencies is not None:
             for rows in self._report(self._source.reports.competencies, COMPETENCIES_HEADERS):
-                yield Page(LmsEntity.COMPETENCIES, [_record(row, row[3], row[1]) for row in rows])
+                yield Page(LmsEntity.COMPETENCIES, [_record(row, row[3], row[0], row[1]) for row in rows])
 
     def close(self) -> None:
         """Close the connections."""

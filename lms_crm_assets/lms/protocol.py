@@ -29,12 +29,14 @@ class Capabilities:
 class Page:
     """Some records of one entity.
 
-    `latest` is the newest of the source's own timestamps on the page, None where it has none.
+    `latest` is the newest of the source's own timestamps on the page, None where it has none. `total` is the number of
+    records that the source says it has in all, None where it doesn't say.
     """
 
     entity: LmsEntity
     records: list[RawRecord]
     latest: datetime | None = None
+    total: int | None = None
 
 
 class LmsAdapter(Protocol):

@@ -1,5 +1,6 @@
 """HTTP towards an LMS: pooled, with time limits, retried where the same call may succeed later."""
 
+import json
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Self
@@ -96,8 +97,8 @@ class Transport:
         if status != httpx.codes.OK:
             raise ProtocolError(f"{where} answers {status}")
         try:
-            content = orjson.loads(response.content)
-        except orjson.JSONDecodeError as exc:
+            content = _parsed(response.content)
+        except ValueError as exc:
             # A proxy's HTML page or a body cut short: the next try may get the real answer.
             raise UnreachableError(f"{where} answers something that is no JSON") from exc
         self._check(content)
@@ -112,6 +113,15 @@ class Transport:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _parsed(body: bytes) -> Any:
+    """JSON, also with what strict parsers refuse (half a surrogate, 1e400): it reaches the checks as a text."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        lenient = json.loads(body, parse_float=str, parse_constant=str)
+        return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _wait_for(exc: Exception) -> bool | float:

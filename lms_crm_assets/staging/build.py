@@ -15,6 +15,9 @@ from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file
 
+# What CRMs trim too: tab, line feed, carriage return, space, no-break space.
+_BLANKS = "chr(9) || chr(10) || chr(13) || ' ' || chr(160)"
+
 # 'Z' or '+01', '+01:00', '+0100' behind a time of day: without it nobody knows which moment is meant.
 _OFFSET = r":\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)$"
 
@@ -91,7 +94,9 @@ def _read(con: duckdb.DuckDBPyConnection, entity: LmsEntity, adapter: str, timez
 def _type(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: list[str]) -> None:
     """Make the temp table `candidate`: every canonical column with its type, and in `unreadable` those that failed."""
     types = {"source_id": "VARCHAR", **COLUMNS[entity], "source_updated_at": "TIMESTAMPTZ"}
-    clean = {column: f"NULLIF(trim({quoted(column)}), '')" if column in texts else "NULL" for column in types}
+    clean = {
+        column: f"NULLIF(trim({quoted(column)}, {_BLANKS}), '')" if column in texts else "NULL" for column in types
+    }
     cast = {column: _cast(clean[column], kind) for column, kind in types.items()}
     typed = ", ".join(f"{cast[column]} AS {quoted(column)}" for column in types)
     failed = ", ".join(

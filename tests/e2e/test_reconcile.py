@@ -202,3 +202,85 @@ def quarantined(settings: Settings, tenant: str, keys: Iterable[str]) -> dict[st
             [list(keys)],
         ).fetchall()
     return {key: set(found) for key, found in rows}
+
+
+@pytest.mark.parametrize(
+    ("tenant", "trouble"),
+    [
+        ("acme", {"route": "GET .*/query", "kind": "status", "status": 503, "times": 2}),
+        ("acme", {"route": "GET .*/query", "kind": "cut_after", "times": 1}),
+        ("globex", {"route": "GET /crm/v3/objects", "kind": "status", "status": 503, "times": 2, "skip": 1}),
+        (
+            "globex",
+            {"route": "crm/v3/objects", "kind": "status", "status": 429, "headers": {"Retry-After": "1"}, "times": 12},
+        ),
+    ],
+)
+def test_trouble_while_the_crm_is_read_is_waited_out(
+    sandbox: Sandbox, reconcile: Reconcile, tenant: str, trouble: dict[str, object]
+) -> None:
+    fault(sandbox.salesforce if tenant == "acme" else sandbox.hubspot, trouble)
+
+    summary = reconcile(tenant)
+
+    assert summary.succeeded, summary.problems
+    assert summary.undelivered == 0
+
+
+def test_a_child_without_its_parent_is_told_in_every_run_and_linked_when_the_parent_comes(
+    sandbox: Sandbox, reconcile: Reconcile
+) -> None:
+    enrolled = {r["learner_id"] for r in records(sandbox.school, "enrollments")}
+    valid = [r for r in records(sandbox.school, "learners") if r["email"] and r["status"] == "active"]
+    learner = next(r for r in valid if r["id"] in enrolled)
+    other = mutate(sandbox.hubspot, object="contacts", op="create", properties={"email": learner["email"].lower()})
+
+    first, second = reconcile("globex"), reconcile("globex", "incremental_pull")
+
+    assert first.objects["enrollment"].failed == second.objects["enrollment"].failed > 0
+    mutate(sandbox.hubspot, object="contacts", op="archive", id=other["id"])
+    third = reconcile("globex")
+    assert third.undelivered == 0, third.refused
+    assert agrees(prove_globex(sandbox.school, sandbox.hubspot))
+
+
+def test_keys_that_differ_in_case_alone_are_refused(sandbox: Sandbox, reconcile: Reconcile) -> None:
+    learner = next(r for r in records(sandbox.school, "learners") if r["email"] and r["status"] == "active")
+    for key in ("twin", "TWIN"):
+        fields = {**learner, "email": f"{key}.{len(key)}@{key}.test", "username": key}
+        mutate(
+            sandbox.school,
+            object="learners",
+            op="create",
+            id=key,
+            fields={k: v for k, v in fields.items() if k != "id"},
+        )
+
+    reconcile("globex")
+
+    assert not {"twin", "TWIN"} & {r["properties"]["lms_user_id"] for r in records(sandbox.hubspot, "contacts")}
+
+
+def test_nothing_of_learners_is_in_what_dagster_keeps(sandbox: Sandbox, settings: Settings) -> None:
+    learners = [r for r in records(sandbox.school, "learners") if r["email"]]
+    bad = next(r for r in learners if "@" in r["email"])
+    mutate(sandbox.school, object="learners", op="update", id=bad["id"], fields={"email": "canary.at.nowhere"})
+    canaries = {"canary.at.nowhere", *(r["email"] for r in learners), *(r["username"] for r in learners)}
+    fault(
+        sandbox.hubspot,
+        {
+            "route": "batch/upsert",
+            "kind": "status",
+            "status": 500,
+            "body": '{"message": "canary@crm.test"}',
+            "times": 99,
+        },
+    )
+    definitions = build_definitions(settings)
+    with dg.DagsterInstance.ephemeral() as instance:
+        summary = run_job(definitions.resolve_job_def("full_reconcile"), "globex", instance)
+        events = "\n".join(str(entry) for entry in instance.all_logs(summary.run_id))
+
+    assert not summary.succeeded
+    assert "canary@crm.test" not in events
+    assert [value for value in canaries if value in events] == []

@@ -82,11 +82,16 @@ def test_the_cursor_is_the_newest_timestamp_and_moves_with_the_rows(
     con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     assert cursor(con, [LEARNERS]) is None
-    loaded(con, landed(tmp_path, page(row("1"), latest=NOW - timedelta(1)), page(row("2"), latest=NOW)))
-    assert cursor(con, [LEARNERS]) == NOW
+    day = timedelta(days=1)
+    loaded(con, landed(tmp_path, page(row("1"), latest=NOW - 3 * day), page(row("2"), latest=NOW - 2 * day)))
+    assert cursor(con, [LEARNERS]) == NOW - 2 * day
 
-    loaded(con, landed(tmp_path, page(row("1"), latest=NOW + timedelta(1))), complete=False)
-    assert cursor(con, [LEARNERS]) == NOW + timedelta(1)
+    loaded(con, landed(tmp_path, page(row("1"), latest=NOW - day)), complete=False)
+    assert cursor(con, [LEARNERS]) == NOW - day
+
+    # A row that is stamped in the future does not blind the pulls until then.
+    loaded(con, landed(tmp_path, page(row("1"), latest=NOW + 365 * day)), complete=False)
+    assert cursor(con, [LEARNERS]) == NOW
 
     assert cursor(con, [LEARNERS, LmsEntity.COURSES]) is None
 

@@ -36,7 +36,7 @@ def test_a_batch_that_is_refused_costs_only_the_bad_records(bad: list[bool]) -> 
 
     def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
         if any(bad[int(w.external_id)] for w in batch):
-            raise BatchRefusedError("no", code="INVALID")
+            raise BatchRefusedError("no", code="INVALID", detail="d")
         held.update(w.external_id for w in batch)
         return succeeded(batch)
 

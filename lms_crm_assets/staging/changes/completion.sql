@@ -1,5 +1,5 @@
 SELECT
-    source_id,
+    r.id AS source_id,
     r.learner_id,
     r.course_id,
     r.state,
@@ -9,7 +9,8 @@ SELECT
     r.updated_at AS source_updated_at,
     observed_at
 FROM (
-    SELECT source_id, observed_at, json_transform(payload, '{
+    SELECT observed_at, json_transform(payload, '{
+        "id": "VARCHAR",
         "learner_id": "VARCHAR", "course_id": "VARCHAR", "state": "VARCHAR", "progress_pct": "VARCHAR",
         "completed_at": "VARCHAR", "updated_at": "VARCHAR"}') AS r
     FROM raw_lms.completions WHERE NOT is_deleted

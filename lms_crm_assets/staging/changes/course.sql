@@ -1,5 +1,5 @@
 SELECT
-    source_id,
+    r.id AS source_id,
     r.external_id,
     r.code,
     r.title,
@@ -9,7 +9,8 @@ SELECT
     r.updated_at AS source_updated_at,
     observed_at
 FROM (
-    SELECT source_id, observed_at, json_transform(payload, '{
+    SELECT observed_at, json_transform(payload, '{
+        "id": "VARCHAR",
         "external_id": "VARCHAR", "code": "VARCHAR", "title": "VARCHAR", "visible": "VARCHAR",
         "starts_at": "VARCHAR", "ends_at": "VARCHAR", "updated_at": "VARCHAR"}') AS r
     FROM raw_lms.courses WHERE NOT is_deleted

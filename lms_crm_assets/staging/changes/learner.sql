@@ -1,5 +1,5 @@
 SELECT
-    source_id,
+    r.id AS source_id,
     r.external_id,
     r.username,
     r.email,
@@ -11,7 +11,8 @@ SELECT
     r.updated_at AS source_updated_at,
     observed_at
 FROM (
-    SELECT source_id, observed_at, json_transform(payload, '{
+    SELECT observed_at, json_transform(payload, '{
+        "id": "VARCHAR",
         "external_id": "VARCHAR", "username": "VARCHAR", "email": "VARCHAR", "given_name": "VARCHAR",
         "family_name": "VARCHAR", "organization": "VARCHAR", "country": "VARCHAR", "status": "VARCHAR",
         "updated_at": "VARCHAR"}') AS r

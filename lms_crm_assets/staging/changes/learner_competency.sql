@@ -1,5 +1,5 @@
 SELECT
-    source_id,
+    r.id AS source_id,
     r.learner_id,
     r.course_id,
     r.competency.code,
@@ -11,7 +11,8 @@ SELECT
     r.updated_at AS source_updated_at,
     observed_at
 FROM (
-    SELECT source_id, observed_at, json_transform(payload, '{
+    SELECT observed_at, json_transform(payload, '{
+        "id": "VARCHAR",
         "learner_id": "VARCHAR", "course_id": "VARCHAR",
         "competency": {"code": "VARCHAR", "name": "VARCHAR", "framework": "VARCHAR"},
         "rating": "VARCHAR", "proficient": "VARCHAR", "rated_at": "VARCHAR", "updated_at": "VARCHAR"}') AS r

@@ -5,8 +5,8 @@ SELECT
     r.shortname AS code,
     r.fullname AS title,
     r.visible,
-    CASE WHEN r.startdate > 0 THEN to_timestamp(r.startdate)::VARCHAR END AS starts_at,
-    CASE WHEN r.enddate > 0 THEN to_timestamp(r.enddate)::VARCHAR END AS ends_at,
+    CASE WHEN r.startdate > 0 THEN TRY(to_timestamp(r.startdate))::VARCHAR END AS starts_at,
+    CASE WHEN r.enddate > 0 THEN TRY(to_timestamp(r.enddate))::VARCHAR END AS ends_at,
     observed_at
 FROM (
     SELECT source_id, observed_at, json_transform(payload, '{
@@ -14,4 +14,4 @@ FROM (
         "startdate": "BIGINT", "enddate": "BIGINT", "format": "VARCHAR"}') AS r
     FROM raw_lms.courses WHERE NOT is_deleted
 )
-WHERE r.format <> 'site'
+WHERE r.format IS DISTINCT FROM 'site'
