@@ -1,0 +1,130 @@
+"""What an analytics engineer sees in the Dagster UI: the graph, the rows, what is refused, the plan, the delivery."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from lms_crm_assets.domain import CrmObject, LmsEntity
+from tests.ui.conftest import DagsterUI, Shoot
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _materialized(ui: DagsterUI, page: Page, shoot: Shoot) -> None:
+    """Globex by its job, then acme by clicking "Materialize all": so the latest figures everywhere are acme's."""
+    globex = ui.launch("full_reconcile", "globex")
+    page.goto("/asset-groups", wait_until="domcontentloaded")
+    page.get_by_role("button", name="Materialize all").click()
+    dialog = page.get_by_role("dialog").filter(has_text="Launch runs to materialize")
+    dialog.get_by_text("Select a partition or create one").click()
+    choices = page.get_by_role("dialog").filter(has=page.get_by_placeholder("Filter partitions"))
+    expect(choices.get_by_role("menuitem", name="globex")).to_be_visible()
+    choices.get_by_role("menuitem", name="acme").click()
+    shoot(page, "1-launch")
+    page.keyboard.press("Escape")
+    ui.wait_for(globex)
+    page.get_by_role("button", name="Launch 1 run").click()
+    page.get_by_role("button", name="View", exact=True).or_(page.get_by_role("link", name="View", exact=True)).click()
+    page.wait_for_url("**/runs/*")
+    expect(page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    shoot(page, "2-run")
+
+
+def test_the_graph_goes_from_the_lms_to_the_crm(page: Page, shoot: Shoot) -> None:
+    page.goto("/asset-groups", wait_until="domcontentloaded")
+
+    groups = {name: _group(page, name) for name in ("raw_lms", "staging", "crm_snapshot", "delta", "sync")}
+    for group in groups.values():
+        expect(group).to_be_visible()
+    for name, group in groups.items():
+        # The number is that of the assets in the state of their colour: all of them, none is missing a tenant.
+        expect(group).to_have_text(f"{name}{len(LmsEntity if name in {'raw_lms', 'staging'} else CrmObject)}")
+    shoot(page, "3-lineage")
+
+    left = {name: _left(group) for name, group in groups.items()}
+    assert left["raw_lms"] < left["staging"] < left["delta"] < left["sync"]
+    assert left["crm_snapshot"] < left["delta"]
+
+
+def test_the_learners_are_counted_for_each_tenant(page: Page, shoot: Shoot) -> None:
+    page.goto("/assets/staging/learner", wait_until="domcontentloaded")
+    expect(page.get_by_text("People who learn, one row each.")).to_be_visible()
+    expect(page.get_by_text("Row count", exact=True).locator("xpath=..")).to_have_text("Row count202")
+    columns = _rows(page, "Column name")
+    shoot(page, "4-learner")
+    assert [row[0] for row in columns[1:]] == [
+        "source_id",
+        *(f"{name}\npii" for name in ("external_id", "username", "email", "given_name", "family_name")),
+        "organization",
+        "country",
+        "status",
+    ]
+
+    for tenant, in_lms, valid in (("acme", "203", "202"), ("globex", "995", "975")):
+        page.goto(f"/assets/staging/learner?view=partitions&partition={tenant}", wait_until="domcontentloaded")
+        expect(page.get_by_text("Materialized (2)")).to_be_visible()
+        figures = {row[0]: row[1] for row in _rows(page, "in_lms")}
+        shoot(page, f"5-learner-{tenant}")
+        assert figures["in_lms"] == in_lms
+        assert figures["dagster/row_count"] == valid
+
+
+def test_refused_learners_are_a_table_with_code_and_remedy(page: Page, shoot: Shoot) -> None:
+    page.goto("/assets/staging/learner?view=checks", wait_until="domcontentloaded")
+    expect(page.get_by_text(re.compile("^1 of 203 rows are refused: .*1 × LMS-104 "))).to_be_visible()
+    expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
+
+    rows = _rows(page, "source_id")
+    shoot(page, "6-valid-rows")
+    assert rows[0] == ["source_id", "code", "column", "value", "first_seen", "remedy"]
+    # Moodle's guest, as recorded. A learner's data is in the warehouse, not in Dagster's database.
+    assert sorted([*row[:4], row[5]] for row in rows[1:]) == [
+        ["1", "LMS-101", "family_name", "(empty)", "Fill the value in the LMS."],
+        ["1", "LMS-104", "email", "r… (14 characters)", "Correct the address in the LMS."],
+    ]
+    assert "@" not in page.locator("body").inner_text()
+
+
+def test_the_plan_names_what_will_be_written(page: Page, shoot: Shoot) -> None:
+    page.goto("/assets/delta/contact", wait_until="domcontentloaded")
+    expect(page.get_by_text("Row count", exact=True).locator("xpath=..")).to_have_text("Row count202")
+
+    plan = _rows(page, "external_id")
+    shoot(page, "7-delta-contact")
+    assert plan[0] == ["external_id", "action", "class", "changed_fields"]
+    assert len(plan) == 1 + 50
+    assert {(action, found) for _, action, found, _ in plan[1:]} == {("create", "ours")}
+    assert all("LMS_Username__c" in fields for *_, fields in plan[1:])
+
+
+def test_the_delivery_is_counted(page: Page, shoot: Shoot) -> None:
+    page.goto("/assets/sync/contact", wait_until="domcontentloaded")
+    expect(page.get_by_text("upserted by its match key")).to_be_visible()
+    figures = {row[0]: row[-1] for row in _rows(page, "records_created")}
+    shoot(page, "8-sync-contact")
+    assert figures["records_created"] == "202"
+    assert figures["records_rejected"] == figures["records_failed"] == "0"
+    assert figures["write_calls"] == "2"
+
+    page.goto("/assets/sync/contact?view=checks", wait_until="domcontentloaded")
+    expect(page.get_by_text("All 202 records were taken by the CRM.")).to_be_visible()
+    shoot(page, "9-delivered")
+
+
+def _group(page: Page, name: str) -> Locator:
+    """A collapsed group of the graph."""
+    return page.locator("svg foreignObject").filter(has_text=re.compile(f"^{name}"))
+
+
+def _left(locator: Locator) -> float:
+    box = locator.bounding_box()
+    assert box is not None
+    return box["x"]
+
+
+def _rows(page: Page, heading: str) -> list[list[str]]:
+    """The texts of the innermost table in which the heading stands."""
+    table = page.locator("table").filter(has=page.get_by_text(heading, exact=True)).last
+    expect(table).to_be_visible()
+    return [row.locator("th, td").all_inner_texts() for row in table.locator("tr").all()]
