@@ -188,18 +188,19 @@ def _check_growth(tree: exp.Expr) -> None:
     """REPLACE is the only function whose result can be many times its argument."""
     growing = 0
     for replace in tree.find_all(exp.Replace):
-        old, new = replace.expression, replace.args.get("replacement")
-        if not (_is_text(old) and _is_text(new)) or len(new.name) > MAX_REPLACEMENT:
+        old, new = _text(replace.expression), _text(replace.args.get("replacement"))
+        if old is None or new is None or len(new) > MAX_REPLACEMENT:
             raise ExpressionError(
                 f"REPLACE takes what to replace and by what in single quotes, by at most {MAX_REPLACEMENT} characters"
             )
-        growing += len(new.name) > len(old.name)
+        growing += len(new) > len(old)
     if growing > MAX_GROWING_REPLACES:
         raise ExpressionError(f"at most {MAX_GROWING_REPLACES} REPLACE may make a text longer")
 
 
-def _is_text(node: exp.Expr | None) -> bool:
-    return isinstance(node, exp.Literal) and bool(node.is_string)
+def _text(node: exp.Expr | None) -> str | None:
+    """The text of a literal in single quotes."""
+    return str(node.this) if isinstance(node, exp.Literal) and node.is_string else None
 
 
 def _named(column: exp.Column, obj: CrmObject) -> str:

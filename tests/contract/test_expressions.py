@@ -1,7 +1,11 @@
 """Expressions: what is allowed, what it becomes, what it gives in DuckDB, and why another is refused."""
 
+from decimal import Decimal
+
 import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lms_crm_assets.checks.schemas import COMPLETION_STATES, ENROLLMENT_STATUSES, LEARNER_STATUSES
 from lms_crm_assets.contract.canonical import COLUMNS, VOCABULARIES
@@ -38,6 +42,7 @@ ROW = (
         ("YEAR(CAST('2026-11-24' AS datetime))", NUMBER, 2026),
         ("EXTRACT(month FROM CAST('2026-11-24' AS datetime))", NUMBER, 11),
         ("'it''s'", TEXT, "it's"),
+        ("CAST('2.345' AS DECIMAL(9,2))", NUMBER, Decimal("2.35")),
         # Reads as text and could not be a truth value for this row: a null, not a failed run.
         ("username AND true", BOOLEAN, None),
     ],
@@ -95,6 +100,9 @@ def test_what_it_reads_is_told_and_quoted() -> None:
         ("COALESCE(country, 5)", "the types don't fit"),
         ("IF(status = 'a', 1, 'x')", "the types don't fit"),
         ("email[1]", "not allowed in an expression"),
+        ("REPLACE(given_name, username, email)", "REPLACE takes what to replace and by what in single quotes"),
+        ("REPLACE(" * 4 + "email" + ", 'a', 'aa')" * 4, "at most 3 REPLACE may make a text longer"),
+        ("CAST(email AS int[])", "CAST to .* is not allowed"),
         ("(" * 500 + "1" + ")" * 500, "nested deeper than 40 levels"),
         ("NOT " * 400 + "true", "nested deeper than 40 levels"),
         ("'" + "x" * 2000 + "'", "longer than 2,000 characters"),
@@ -116,3 +124,20 @@ def test_the_vocabularies_are_those_that_the_checks_enforce() -> None:
 
     assert enforced == VOCABULARIES
     assert all(set(words) <= set(COLUMNS[obj]) for obj, words in VOCABULARIES.items())
+
+
+TOKENS = (
+    "given_name email status ( ) , || + - / = < AND OR NOT CASE WHEN THEN ELSE END 'x' 1 NULL IS IN LIKE CAST( AS TEXT"
+    " :: [ ; -- /* . ? $1 -> \" SELECT FROM EXISTS DISTINCT OVER UPPER( COALESCE( EXTRACT( year now() e'x' x'ab' \0 *"
+)
+
+
+@given(st.lists(st.sampled_from(TOKENS.split()), max_size=9))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_compiled_or_refused_in_one_line(words: list[str]) -> None:
+    try:
+        compiled = compile_expression(" ".join(words), CrmObject.CONTACT)
+    except ExpressionError as exc:
+        assert len(str(exc).splitlines()) == 1  # noqa: PT017 - either is right
+    else:
+        duckdb.sql(f"SELECT {compiled.sql} FROM ({ROW})").fetchall()

@@ -4,6 +4,8 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lms_crm_assets.cli.app import app
@@ -302,3 +304,39 @@ def test_no_run_starts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load_contract(tenants, "acme")
     assert isinstance(CliRunner().invoke(app, ["reconcile", "--tenant", "acme"]).exception, ContractError)
     assert not state.exists()
+
+
+SNIPPETS = [
+    "\t",
+    "\n",
+    ": ",
+    "- ",
+    "[",
+    "}",
+    "&a ",
+    "*a",
+    "!!",
+    "'",
+    '"',
+    "\0",
+    "é",
+    "null",
+    "1",
+    "${X}",
+    "|",
+    "<<: ",
+    "---\n",
+]
+SNIPPETS += ["? ", ".nan", "1e999", "\u2028", "2020-13-45", "yes", "9" * 30]
+
+
+@given(st.lists(st.tuples(st.integers(0, len(VALID)), st.integers(0, 20), st.sampled_from(SNIPPETS)), max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_any_damage_leaves_a_contract_or_lines_with_the_file(damage: list[tuple[int, int, str]]) -> None:
+    text = VALID
+    for start, length, snippet in damage:
+        text = text[:start] + snippet + text[start + length :]
+    try:
+        parse_contract(text, Path("tenants/acme.yaml"), ENVIRON)
+    except ContractError as exc:
+        assert all(line.startswith("tenants/acme.yaml:") for line in str(exc).splitlines())  # noqa: PT017 - either
