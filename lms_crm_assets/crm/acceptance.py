@@ -110,7 +110,7 @@ def _match_key(spec: ObjectSpec, schema: CrmSchema) -> Iterator[Finding]:
         yield Finding(
             Severity.ERROR,
             at,
-            f"'{held.name}' is not unique, so that records can't be found by it",
+            f"'{held.name}' is {'no external id' if held.unique else 'not unique'}, so that records can't be found by it",
             "make it unique and an external id (Salesforce), or make a property with hasUniqueValue (HubSpot: only at"
             " its creation)",
         )

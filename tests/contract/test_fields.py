@@ -6,10 +6,10 @@ import duckdb
 import pycountry
 import pytest
 
-from lms_crm_assets.contract.models import FieldMapping
-from lms_crm_assets.contract.spec import FieldSpec, field_spec
+from lms_crm_assets.contract.models import Contract, FieldMapping
+from lms_crm_assets.contract.spec import FieldSpec, field_spec, object_spec
 from lms_crm_assets.crm.normal_form import normal_form
-from lms_crm_assets.domain import CrmObject, FieldType, Owner
+from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 
 
 def spec(obj: CrmObject, **mapping: Any) -> FieldSpec:
@@ -132,3 +132,28 @@ def test_an_enforced_checkbox_has_no_third_state() -> None:
 
     assert live(enforced, None, "true", "") == ["false", "true", "false"]
     assert live(careful, None, "true", "") == [None, "true", None]
+
+
+@pytest.mark.parametrize(
+    ("keys", "mode"),
+    [
+        ({}, SyncMode.UPSERT),
+        ({"gone": "archive"}, SyncMode.MIRROR),
+        ({"mode": "upsert", "gone": "nothing"}, SyncMode.UPSERT),
+        ({"mode": "mirror"}, SyncMode.MIRROR),
+        ({"mode": "archive", "gone": "archive"}, SyncMode.ARCHIVE),
+        ({"mode": "insert"}, SyncMode.INSERT),
+    ],
+)
+def test_archiving_what_is_gone_is_a_mode_below_the_contract(keys: dict[str, str], mode: SyncMode) -> None:
+    contract = Contract.model_validate(
+        {
+            "version": 2,
+            "tenant": "acme",
+            "source": {"adapter": "changes", "url": "https://lms.test", "token": "env:T"},
+            "destination": {"adapter": "hubspot", "access_token": "env:T"},
+            "objects": {"contact": {"to": "contacts", "match_key": "k", "fields": {"email": "email"}, **keys}},
+        }
+    )
+
+    assert object_spec(contract, CrmObject.CONTACT).mode is mode

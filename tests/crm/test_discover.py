@@ -219,6 +219,16 @@ def test_the_match_key_has_to_be_a_unique_text(key: str, message: str) -> None:
     assert {finding.path[:3] for finding in found} == {("objects", "course", "match_key")}
 
 
+@pytest.mark.parametrize(("lacking", "message"), [("unique", "is not unique"), ("key", "is no external id")])
+def test_a_match_key_is_unique_and_an_external_id(lacking: str, message: str) -> None:
+    half = replace(CRM.fields["Key"], **{lacking: False})  # type: ignore[arg-type]  # both are booleans
+
+    (found,) = accept(SPEC, replace(CRM, fields={**CRM.fields, "Key": half}))
+
+    assert message in found.message
+    assert "external id" in found.remedy
+
+
 def test_an_object_that_is_not_there_is_one_error() -> None:
     (found,) = accept(SPEC, None)
 
