@@ -162,6 +162,7 @@ def _plan_result(
         "object": "CRM object",
         "create": "Records to create",
         "update": "Records to update",
+        "overwrite": "Updates that replace what the CRM holds",
         "archive": "Records to archive",
         "unchanged": "Records that agree",
         "drift": "Updates because the CRM was changed by others",

@@ -132,6 +132,7 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
     metadata: dict[dg.AssetKey, dict[str, Any]] = {}
     problems: dict[str, bool] = {}
     refused: list[str] = []
+    blocking: dict[str, list[str]] = {}
     for event in result.all_events:
         if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             materialization = event.step_materialization_data.materialization
@@ -139,13 +140,15 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
                 name: value.value for name, value in materialization.metadata.items()
             }
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
-            problems.update([_problem(event)])
+            problems.update([_problem(event, blocking)])
         elif event.event_type is dg.DagsterEventType.RUN_FAILURE and not problems:
             problems.update([_run_problem(event)])
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
                 refused.append(f"{'/'.join(check.asset_key.path)}: {check.description}")
+                if check.severity is dg.AssetCheckSeverity.ERROR:
+                    blocking.setdefault(str(event.step_key), []).append(str(check.description))
     objects = {
         obj.value: _object_summary(obj, metadata)
         for obj in CrmObject
@@ -162,9 +165,14 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
     )
 
 
-def _problem(event: dg.DagsterEvent) -> tuple[str, bool]:
-    """The one line that matters of a failed step, and whether it may pass by itself."""
+def _problem(event: dg.DagsterEvent, blocking: Mapping[str, list[str]]) -> tuple[str, bool]:
+    """The one line that matters of a failed step, and whether it may pass by itself.
+
+    A step that its own blocking checks stopped is explained by them.
+    """
     data = event.step_failure_data
+    if descriptions := blocking.get(str(event.step_key)):
+        return " ".join(descriptions), False
     if data.user_failure_data and data.user_failure_data.description:
         passing = data.user_failure_data.metadata.get(PASSING)
         return str(data.user_failure_data.description), bool(passing and passing.value)

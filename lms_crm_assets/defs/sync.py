@@ -94,7 +94,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     passed=undelivered == 0,
                     severity=dg.AssetCheckSeverity.ERROR,
                     description=_summary(
-                        counts.created + counts.updated + counts.archived, undelivered, counts.reasons
+                        tenant, counts.created + counts.updated + counts.archived, undelivered, counts.reasons
                     ),
                     metadata={
                         "undelivered": undelivered,
@@ -122,11 +122,11 @@ def _logged(log: Callable[..., None], obj: CrmObject) -> Callable[[int, int], No
     return note
 
 
-def _summary(delivered: int, undelivered: int, reasons: dict[str, int]) -> str:
+def _summary(tenant: str, delivered: int, undelivered: int, reasons: dict[str, int]) -> str:
     if not undelivered:
-        return f"All {delivered} records were taken by the CRM."
+        return f"{tenant}: all {delivered} records were taken by the CRM."
     by_code = ", ".join(f"{number} × {code}" for code, number in reasons.items())
-    return f"{undelivered} of {delivered + undelivered} records were not taken: {by_code}"
+    return f"{tenant}: {undelivered} of {delivered + undelivered} records were not taken: {by_code}"
 
 
 SYNC = [_sync_asset(obj) for obj in CrmObject]

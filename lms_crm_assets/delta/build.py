@@ -23,12 +23,14 @@ class DeltaCounts:
     """Records by what the plan does with them.
 
     `skipped`: the object's mode doesn't allow the action. `gone`: written by us, in the CRM, no longer in the LMS.
-    `drift`, `conflict`: records among the updates by class. `observed`: records whose observed fields differ. `live`:
-    records in the CRM with our match key.
+    `overwrite`: updates that replace something the CRM holds, as against filling what is empty. `drift`, `conflict`:
+    records among the updates by class. `observed`: records whose observed fields differ. `live`: records in the CRM with
+    our match key.
     """
 
     create: int
     update: int
+    overwrite: int
     archive: int
     unchanged: int
     skipped: int
@@ -77,8 +79,11 @@ def read_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> DeltaCounts:
 def _counts(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> DeltaCounts:
     by_action: dict[str, int] = dict(con.execute("SELECT action, count(*) FROM different GROUP BY ALL").fetchall())
     allowed = ALLOWED[spec.mode]
-    drift, conflict, observed, archive = con.execute(
-        "SELECT count(*) FILTER (class = 'drift' AND action = 'update'),"
+    overwrite, drift, conflict, observed, archive = con.execute(
+        "SELECT count(*) FILTER (action = 'update' AND"
+        " (len(list_filter(changes, lambda c: c.written AND c.old IS NOT NULL)) > 0"
+        " OR len(list_filter(map_values(parents_before), lambda p: p IS NOT NULL)) > 0)),"
+        " count(*) FILTER (class = 'drift' AND action = 'update'),"
         " count(*) FILTER (class = 'conflict' AND action = 'update'),"
         " count(*) FILTER (len(list_filter(changes, lambda c: NOT c.written)) > 0),"
         f" count(*) FILTER (action = 'archive') FROM delta.{spec.object}"
@@ -88,6 +93,7 @@ def _counts(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> DeltaCounts:
     return DeltaCounts(
         create=create if Action.CREATE in allowed else 0,
         update=update if Action.UPDATE in allowed else 0,
+        overwrite=overwrite,
         archive=archive,
         unchanged=wanted - create - update,
         skipped=(0 if Action.CREATE in allowed else create) + (0 if Action.UPDATE in allowed else update),

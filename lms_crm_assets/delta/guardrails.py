@@ -18,7 +18,8 @@ def breaches(
     found = []
     for obj, count in counts.items():
         for what, number, most, share in (
-            ("update", count.update, guardrails.max_updates, guardrails.max_update_share),
+            # Filling what is empty overwrites nothing: a delivery that was cut short may be finished.
+            ("update", count.overwrite, guardrails.max_updates, guardrails.max_update_share),
             ("archive", count.archive, guardrails.max_archives, guardrails.max_archive_share),
         ):
             if most is not None and number > most:

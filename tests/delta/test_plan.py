@@ -137,7 +137,19 @@ def test_a_plan_reads_like_an_infrastructure_plan(con: duckdb.DuckDBPyConnection
 
 
 def counts(**values: int) -> DeltaCounts:
-    names = ("create", "update", "archive", "unchanged", "skipped", "gone", "drift", "conflict", "observed", "live")
+    names = (
+        "create",
+        "update",
+        "overwrite",
+        "archive",
+        "unchanged",
+        "skipped",
+        "gone",
+        "drift",
+        "conflict",
+        "observed",
+        "live",
+    )
     return DeltaCounts(**{**dict.fromkeys(names, 0), **values})
 
 
@@ -158,9 +170,15 @@ def test_the_forecast_counts_batches_links_and_the_quota() -> None:
     ("delta", "sources", "quota", "expected"),
     [
         (counts(create=10_000, live=5), 10_000, None, None),
-        (counts(update=60, live=100), 100, None, "60 of 100 course records to update (60%), at most 50% are allowed"),
-        (counts(update=20, live=20), 20, None, None),
-        (counts(update=1001, live=9000), 9000, None, "1,001 course records to update, at most 1,000 are allowed"),
+        (
+            counts(overwrite=60, live=100),
+            100,
+            None,
+            "60 of 100 course records to update (60%), at most 50% are allowed",
+        ),
+        (counts(overwrite=20, live=20), 20, None, None),
+        (counts(update=100, live=100), 100, None, None),
+        (counts(overwrite=1001, live=9000), 9000, None, "1,001 course records to update, at most 1,000 are allowed"),
         (counts(archive=21, live=100), 79, None, "21 of 100 course records to archive (21%), at most 10% are allowed"),
         (counts(), 3, None, "the LMS gives 3 course rows, at least 4 are expected"),
         (counts(create=1), 10, 0.81, "would bring the day's quota to 81%, at most 80% are allowed"),

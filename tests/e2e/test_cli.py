@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lms_crm_assets.demo.sandbox_process import Sandbox
-from tests.e2e.conftest import LmsCrm
+from tests.e2e.conftest import LmsCrm, LmsCrmHere
 from tests.sandbox_control import mutate, records, writes
 
 
@@ -24,10 +24,10 @@ from tests.sandbox_control import mutate, records, writes
     ],
 )
 def test_a_wrong_setting_is_one_line_and_an_exit_code(
-    sandbox: Sandbox, lms_crm: LmsCrm, tenant: str, change: dict[str, str], message: str
+    sandbox: Sandbox, lms_crm_here: LmsCrmHere, tenant: str, change: dict[str, str], message: str
 ) -> None:
-    with lms_crm("reconcile", "--tenant", tenant, **change) as run:
-        out, err = run.communicate()
+    run = lms_crm_here("reconcile", "--tenant", tenant, **change)
+    out, err = run.stdout, run.stderr
 
     assert run.returncode == 1
     lines = err.strip().splitlines()
@@ -56,4 +56,4 @@ def test_records_that_the_crm_refuses_are_an_exit_code_of_their_own(sandbox: San
         out, err = run.communicate()
 
     assert run.returncode == 3, out + err
-    assert "sync/contact: 1 of" in out
+    assert "sync/contact: globex: 1 of" in out

@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 60.0
 
 @pytest.mark.parametrize(
     ("tenant", "kill_after_writes"),
-    [("acme", 1), ("acme", 4), ("acme", 8), ("globex", 2), ("globex", 9), ("globex", 14), ("globex", 22)],
+    [("acme", 2), ("acme", 7), ("globex", 2), ("globex", 9), ("globex", 14), ("globex", 22)],
 )
 def test_a_killed_run_started_again_ends_in_the_same_state(
     sandbox: Sandbox, lms_crm: LmsCrm, tenant: str, kill_after_writes: int

@@ -124,7 +124,7 @@ def test_what_the_crm_refuses_is_told_and_stops_nothing_else(sandbox: Sandbox, r
     summary = reconcile("globex")
 
     assert summary.objects["contact"].rejected == 1
-    assert any("sync/contact: 1 of" in line for line in summary.refused)
+    assert any("sync/contact: globex: 1 of" in line for line in summary.refused)
     proof = prove_globex(sandbox.school, sandbox.hubspot)
     assert proof["contact"].missing == [learner["id"]]
     assert not proof["course"].missing

@@ -39,7 +39,8 @@ def test_the_graph_goes_from_the_lms_to_the_crm(page: Page, shoot: Shoot) -> Non
         expect(group).to_be_visible()
     for name, group in groups.items():
         # The number is that of the assets in the state of their colour: all of them, none is missing a tenant.
-        expect(group).to_have_text(f"{name}{len(LmsEntity if name in {'raw_lms', 'staging'} else CrmObject)}")
+        number = len(LmsEntity) if name in {"raw_lms", "staging"} else len(CrmObject) + (name == "delta")
+        expect(group).to_have_text(f"{name}{number}")
     shoot(page, "3-lineage")
 
     left = {name: _left(group) for name, group in groups.items()}
@@ -72,7 +73,7 @@ def test_the_learners_are_counted_for_each_tenant(page: Page, shoot: Shoot) -> N
 
 def test_refused_learners_are_a_table_with_code_and_remedy(page: Page, shoot: Shoot) -> None:
     page.goto("/assets/staging/learner?view=checks", wait_until="domcontentloaded")
-    expect(page.get_by_text(re.compile("^1 of 203 rows are refused: .*1 × LMS-104 "))).to_be_visible()
+    expect(page.get_by_text(re.compile("^acme: 1 of 203 rows refused, .*LMS-104 × 1 "))).to_be_visible()
     expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
 
     rows = _rows(page, "source_id")
@@ -92,10 +93,15 @@ def test_the_plan_names_what_will_be_written(page: Page, shoot: Shoot) -> None:
 
     plan = _rows(page, "external_id")
     shoot(page, "7-delta-contact")
-    assert plan[0] == ["external_id", "action", "class", "changed_fields"]
+    assert plan[0] == ["external_id", "action", "field", "old", "new", "class", "owner"]
     assert len(plan) == 1 + 50
-    assert {(action, found) for _, action, found, _ in plan[1:]} == {("create", "ours")}
-    assert all("LMS_Username__c" in fields for *_, fields in plan[1:])
+    assert {(row[1], row[5]) for row in plan[1:]} == {("create", "ours")}
+    assert all(row[2].startswith("(new record with ") for row in plan[1:])
+
+    page.goto("/assets/delta/plan", wait_until="domcontentloaded")
+    summary = _rows(page, "create")
+    shoot(page, "7-plan")
+    assert ["contact", "202"] in [row[:2] for row in summary]
 
 
 def test_the_delivery_is_counted(page: Page, shoot: Shoot) -> None:
@@ -108,7 +114,7 @@ def test_the_delivery_is_counted(page: Page, shoot: Shoot) -> None:
     assert figures["write_calls"] == "2"
 
     page.goto("/assets/sync/contact?view=checks", wait_until="domcontentloaded")
-    expect(page.get_by_text("All 202 records were taken by the CRM.")).to_be_visible()
+    expect(page.get_by_text(re.compile("^acme: .*202 records were taken by the CRM.$"))).to_be_visible()
     shoot(page, "9-delivered")
 
 
