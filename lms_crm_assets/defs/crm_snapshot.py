@@ -9,7 +9,7 @@ from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TENANTS, key, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import CrmObject
-from lms_crm_assets.snapshot.capture import land_snapshot, load_snapshot
+from lms_crm_assets.snapshot.capture import land_records, load_snapshot
 
 
 def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
@@ -34,7 +34,7 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
             crm = crm_adapter(contract.destination)
             captured_at = datetime.now(UTC)
             try:
-                rows = land_snapshot(crm, spec, file)
+                rows = land_records(crm.snapshot(spec), file)
             finally:
                 crm.close()
             with warehouse.connect(tenant) as con:

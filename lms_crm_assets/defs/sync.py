@@ -12,6 +12,7 @@ from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translate
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.delta.plan import plan_to_send
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.sync.convergence import read_back
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.outcomes import refused_outcomes
 
@@ -22,6 +23,13 @@ _OUTCOME_COLUMNS = {
     "status": "rejected: the CRM refused the data; failed: the next run sends it again",
     "code": "The CRM's own code",
     "batch_id": "The batch it was sent in",
+}
+
+_BACK_COLUMNS = {
+    "external_id": "The LMS's id, the value of the match key",
+    "field": "The CRM field, or the parent",
+    "wrote": "What was written (learner data is masked)",
+    "holds": "What the CRM holds (learner data is masked)",
 }
 
 
@@ -40,8 +48,13 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "delivered",
                 asset=asset_key,
-                description="Every record of the delta was taken by the CRM; what it refused is listed with its code.",
-            )
+                description="Every record of the plan was taken by the CRM; what it refused is listed with its code.",
+            ),
+            dg.AssetCheckSpec(
+                "converged",
+                asset=asset_key,
+                description="What was written was read back from the CRM and is as the plan says, value by value.",
+            ),
         ],
     )
     def sync(
@@ -53,7 +66,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
             if obj not in contract.objects:
                 return dg.MaterializeResult(
                     metadata={"skipped": f"{tenant} maps no {obj}"},
-                    check_results=[dg.AssetCheckResult(check_name="delivered", passed=True)],
+                    check_results=_nothing_sent(f"{tenant} maps no {obj}"),
                 )
             with warehouse.connect(tenant) as con:
                 plan = plan_to_send(con)
@@ -61,23 +74,25 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 why = "there is no approved plan" if plan is None else f"the plan {plan.plan_id} was sent already"
                 return dg.MaterializeResult(
                     metadata={"skipped": why},
-                    check_results=[dg.AssetCheckResult(check_name="delivered", passed=True, description=why)],
+                    check_results=_nothing_sent(why),
                 )
+            spec, folder, run_id = object_spec(contract, obj), tenants.folder(tenant, "sync"), context.run.run_id
             crm = crm_adapter(contract.destination)
             try:
                 counts = Delivery(
                     crm=crm,
-                    spec=object_spec(contract, obj),
+                    spec=spec,
                     plan_id=plan.plan_id,
                     open_warehouse=lambda: warehouse.connect(tenant),
-                    folder=tenants.folder(tenant, "sync"),
-                    sync_run_id=context.run.run_id,
+                    folder=folder,
+                    sync_run_id=run_id,
                     progress=_logged(context.log.info, obj),
                 ).run()
+                found = read_back(crm, spec, plan.plan_id, run_id, lambda: warehouse.connect(tenant), folder)
             finally:
                 crm.close()
             with warehouse.connect(tenant) as con:
-                refused = refused_outcomes(con, obj, context.run.run_id, TABLE_LIMIT)
+                refused = refused_outcomes(con, obj, run_id, TABLE_LIMIT)
         undelivered = counts.rejected + counts.failed
         return dg.MaterializeResult(
             metadata={
@@ -101,11 +116,27 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                         **({"undelivered_rows": table(refused, _OUTCOME_COLUMNS)} if refused else {}),
                         "by_code": dg.MetadataValue.json(counts.reasons),
                     },
-                )
+                ),
+                dg.AssetCheckResult(
+                    check_name="converged",
+                    passed=not found.differing,
+                    severity=dg.AssetCheckSeverity.ERROR,
+                    description=f"{tenant}: {found.read} of {found.written} written records were read back, "
+                    + ("all are as planned." if not found.differing else "not all are as planned."),
+                    metadata={
+                        "written": found.written,
+                        "read_back": found.read,
+                        **({"differing": table(found.differing, _BACK_COLUMNS)} if found.differing else {}),
+                    },
+                ),
             ],
         )
 
     return sync
+
+
+def _nothing_sent(why: str) -> list[dg.AssetCheckResult]:
+    return [dg.AssetCheckResult(check_name=name, passed=True, description=why) for name in ("delivered", "converged")]
 
 
 def _logged(log: Callable[..., None], obj: CrmObject) -> Callable[[int, int], None]:

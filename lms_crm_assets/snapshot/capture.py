@@ -4,7 +4,7 @@ Owns the tables `crm_snapshot.<object>`: `external_id, crm_id`, a column for eac
 spelling, `parent_<object>` with the CRM ids of the linked parents joined by `;`, and `captured_at`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import orjson
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.contract.spec import ObjectSpec
-from lms_crm_assets.crm.protocol import CrmAdapter
+from lms_crm_assets.crm.protocol import CrmRecord
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.warehouse.connection import transaction
@@ -25,14 +25,14 @@ def parent_column(parent: CrmObject) -> str:
     return f"parent_{parent}"
 
 
-def land_snapshot(
-    crm: CrmAdapter, spec: ObjectSpec, file: Path, progress: Callable[[int], None] = lambda _rows: None
+def land_records(
+    pages: Iterable[list[CrmRecord]], file: Path, progress: Callable[[int], None] = lambda _rows: None
 ) -> int:
     """Write the CRM's records to `file`, holding one page in memory; gives their number."""
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
     with file.open("wb") as lines:
-        for records in crm.snapshot(spec):
+        for records in pages:
             lines.writelines(
                 orjson.dumps(
                     {

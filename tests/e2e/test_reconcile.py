@@ -1,6 +1,7 @@
 """The main job from end to end, judged from the simulated CRMs' own records and request logs."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Iterator
 from math import ceil
 from pathlib import Path
@@ -284,3 +285,41 @@ def test_nothing_of_learners_is_in_what_dagster_keeps(sandbox: Sandbox, settings
     assert not summary.succeeded
     assert "canary@crm.test" not in events
     assert [value for value in canaries if value in events] == []
+
+
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+def test_what_was_written_is_read_back_and_a_value_that_did_not_stay_is_told(
+    sandbox: Sandbox, reconcile: Reconcile, tenant: str
+) -> None:
+    crm, upsert = (
+        (sandbox.salesforce, "composite/sobjects/Contact")
+        if tenant == "acme"
+        else (sandbox.hubspot, "contacts/batch/upsert")
+    )
+    honest = reconcile(tenant)
+    assert [line for line in honest.refused if line.startswith("sync/")] == []
+    if tenant == "acme":
+        row = records(sandbox.moodle, "users")[10]
+        mutate(sandbox.moodle, object="users", op="update", id=row["id"], fields={"lastname": "Changed"})
+        answer = [{"id": contact_id(sandbox, str(row["id"])), "success": True, "errors": [], "created": False}]
+    else:
+        held = {r["properties"]["lms_user_id"]: r["id"] for r in records(crm, "contacts")}
+        row = next(r for r in records(sandbox.school, "learners") if r["id"] in held)
+        mutate(sandbox.school, object="learners", op="update", id=row["id"], fields={"family_name": "Changed"})
+        results = [{"id": held[row["id"]], "properties": {"lms_user_id": row["id"]}, "new": False}]
+        answer = {"status": "COMPLETE", "results": results}  # type: ignore[assignment]
+    # The CRM says yes and does nothing.
+    fault(crm, {"route": upsert, "kind": "status", "status": 200, "body": json.dumps(answer), "times": 1,
+                "headers": {"content-type": "application/json"}})  # fmt: skip
+
+    lied_to = reconcile(tenant)
+
+    assert lied_to.objects["contact"].updated == 1
+    assert [line for line in lied_to.refused if line.startswith("sync/")] == [
+        f"sync/contact: {tenant}: 1 of 1 written records were read back, not all are as planned."
+    ]
+    assert reconcile(tenant, "incremental_pull").objects["contact"].updated == 1
+
+
+def contact_id(sandbox: Sandbox, key: str) -> str:
+    return next(str(r["Id"]) for r in records(sandbox.salesforce, "Contact") if r["LMS_User_Id__c"] == key)

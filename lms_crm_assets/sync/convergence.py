@@ -1,0 +1,117 @@
+"""Reading back what was written: the proof that the CRM holds what the plan said, value by value.
+
+What is read replaces the acknowledged values in the snapshot, so that the next delta starts from the truth.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.protocol import CrmAdapter
+from lms_crm_assets.delta.compare import live_side
+from lms_crm_assets.masking import masked, safe_key, shortened
+from lms_crm_assets.snapshot.capture import land_records, parent_column, snapshot_columns
+from lms_crm_assets.warehouse.connection import transaction
+from lms_crm_assets.warehouse.sql import literal, quoted, scalar
+
+MOST_RECORDS = 10_000
+"""Of larger deliveries so many records are read back, spread evenly over the keys."""
+
+_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How many written records were read back, and the fields that are not as they were written."""
+
+    written: int
+    read: int
+    differing: list[dict[str, str]]
+
+
+def read_back(
+    crm: CrmAdapter,
+    spec: ObjectSpec,
+    plan_id: str,
+    sync_run_id: str,
+    open_warehouse: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]],
+    folder: Path,
+) -> Convergence:
+    """Read the records that this run wrote and compare them with the plan."""
+    file = folder / f"{spec.object}.{sync_run_id}.back"
+    with open_warehouse() as con:
+        written, keys = _written(con, spec, sync_run_id)
+    if not keys:
+        return Convergence(written, 0, [])
+    pages = (crm.read(spec, keys[start : start + _CHUNK]) for start in range(0, len(keys), _CHUNK))
+    try:
+        land_records(pages, file)
+        with open_warehouse() as con, transaction(con):
+            con.execute("CREATE OR REPLACE TEMP TABLE asked AS SELECT unnest($1::VARCHAR[]) AS external_id", [keys])
+            _into_snapshot(con, spec, file)
+            differing = _differing(con, spec, plan_id)
+            con.execute("DROP TABLE asked")
+    finally:
+        file.unlink(missing_ok=True)
+    return Convergence(written, len(keys), differing)
+
+
+def _written(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, sync_run_id: str) -> tuple[int, list[str]]:
+    done = (
+        f"(SELECT external_id FROM sync.outcomes WHERE object = {literal(spec.object)} AND sync_run_id = $1"
+        " AND operation <> 'archive' GROUP BY ALL HAVING bool_and(status = 'succeeded'))"
+    )
+    written = scalar(con, f"SELECT count(*) FROM {done}", [sync_run_id])
+    chosen = f"SELECT external_id FROM {done} ORDER BY hash(external_id) LIMIT {MOST_RECORDS}"
+    return written, [row[0] for row in con.execute(chosen, [sync_run_id]).fetchall()]
+
+
+def _into_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path) -> None:
+    table = f"crm_snapshot.{spec.object}"
+    names = ", ".join(quoted(name) for name in snapshot_columns(spec))
+    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in snapshot_columns(spec))
+    con.execute(f"DELETE FROM {table} USING asked WHERE {table}.external_id = asked.external_id")
+    con.execute(
+        f"INSERT INTO {table} ({names}, captured_at) SELECT {names}, now() FROM read_json({literal(str(file))},"
+        f" format = 'newline_delimited', columns = {{{columns}}})"
+    )
+
+
+def _differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str) -> list[dict[str, str]]:
+    """Fields and links of the plan that the CRM does not hold, a sample of them."""
+    keys = ", ".join(literal(name) for name in spec.fields)
+    values = ", ".join(f"l.{quoted(name)}" for name in spec.fields)
+    fields = (
+        "SELECT external_id, c.field, c.new AS wrote, held[c.field] AS holds FROM (SELECT p.external_id,"
+        f" unnest(list_filter(p.changes, lambda c: c.written)) AS c, map([{keys}], [{values}]::VARCHAR[]) AS held"
+        " FROM planned p LEFT JOIN live l USING (external_id)) WHERE held[c.field] IS DISTINCT FROM c.new"
+    )
+    links = [
+        f"SELECT p.external_id, {literal(parent)}, p.parents[{literal(parent)}],"
+        f" coalesce(o.external_id, l.{parent_column(parent)}) FROM planned p LEFT JOIN live l USING (external_id)"
+        f" LEFT JOIN crm_snapshot.{parent} o ON o.crm_id = l.{parent_column(parent)}"
+        f" WHERE p.parents[{literal(parent)}] IS NOT NULL AND o.external_id IS DISTINCT FROM p.parents[{literal(parent)}]"
+        for parent in spec.parents
+    ]
+    rows = con.execute(
+        "WITH planned AS (SELECT * FROM delta.plan_rows SEMI JOIN asked USING (external_id)"
+        f" WHERE plan_id = $1 AND object = {literal(spec.object)}),"
+        f" live AS (SELECT * FROM ({live_side(spec)}) SEMI JOIN asked USING (external_id)) "
+        + " UNION ALL ".join([fields, *links])
+        + " ORDER BY 1, 2 LIMIT 50",
+        [plan_id],
+    ).fetchall()
+    personal = {name for name, field in spec.fields.items() if field.pii}
+    return [
+        {
+            "external_id": safe_key(key),
+            "field": field,
+            "wrote": masked(wrote) if field in personal else shortened(wrote),
+            "holds": masked(holds) if field in personal else shortened(holds),
+        }
+        for key, field, wrote, holds in rows
+    ]
