@@ -42,7 +42,7 @@ def test_parents_are_synced_before_their_children_and_nothing_before_the_plan() 
     [("full_reconcile", set()), ("apply", set()), ("plan", {"sync"}), ("incremental_pull", {"crm_snapshot"})],
 )
 def test_a_job_touches_whole_layers(job: str, left_out: set[str]) -> None:
-    selected = defs.resolve_job_def(job).asset_layer.executable_asset_keys
+    selected = list(defs.resolve_job_def(job).asset_layer.executable_asset_keys)
 
     assert {key.path[0] for key in selected} == set(LAYERS) - left_out
     assert len(selected) == sum(len(names) for layer, names in LAYERS.items() if layer not in left_out)
