@@ -84,13 +84,16 @@ def differences(spec: ObjectSpec) -> str:
 
 
 def gone(spec: ObjectSpec) -> str:
-    """The CRM's records that we wrote and whose row has left the LMS; a row in quarantine has not left."""
+    """The CRM's records that we wrote and whose row has left the LMS; a row in quarantine has not left.
+
+    A record that somebody made in place of ours has another CRM id, and is not ours to archive.
+    """
     return (
         "SELECT l.external_id, l.crm_id FROM live l ANTI JOIN desired d USING (external_id)"
         f" ANTI JOIN (SELECT source_id FROM staging.quarantine WHERE entity = {literal(spec.object.entity)}) q"
         " ON q.source_id = l.external_id"
-        f" SEMI JOIN (SELECT external_id FROM sync.ledger WHERE object = {literal(spec.object)}) g"
-        " ON g.external_id = l.external_id"
+        f" SEMI JOIN (SELECT external_id, crm_id FROM sync.ledger WHERE object = {literal(spec.object)}) g"
+        " ON g.external_id = l.external_id AND g.crm_id = l.crm_id"
     )
 
 

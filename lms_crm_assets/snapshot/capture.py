@@ -4,7 +4,7 @@ Owns the tables `crm_snapshot.<object>`: `external_id, crm_id`, a column for eac
 spelling, `parent_<object>` with the CRM ids of the linked parents joined by `;`, and `captured_at`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -66,6 +66,18 @@ def load_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, 
         con.execute("DELETE FROM crm_snapshot.captures WHERE object = $1", [spec.object])
         con.execute("INSERT INTO crm_snapshot.captures VALUES ($1, $2)", [spec.object, captured_at])
         _refuse_duplicates(con, spec)
+
+
+def refresh_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, keys: Sequence[str]) -> None:
+    """Replace the snapshot's rows of these match keys by the records that were read anew; missing ones are gone."""
+    table = f"crm_snapshot.{spec.object}"
+    names = ", ".join(quoted(name) for name in snapshot_columns(spec))
+    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in snapshot_columns(spec))
+    con.execute(f"DELETE FROM {table} WHERE external_id IN (SELECT unnest($1::VARCHAR[]))", [list(keys)])
+    con.execute(
+        f"INSERT INTO {table} ({names}, captured_at) SELECT {names}, now() FROM read_json({literal(str(file))},"
+        f" format = 'newline_delimited', columns = {{{columns}}})"
+    )
 
 
 def ensure_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:

@@ -14,7 +14,7 @@ from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import CrmAdapter
 from lms_crm_assets.delta.compare import live_side
 from lms_crm_assets.masking import masked, safe_key, shortened
-from lms_crm_assets.snapshot.capture import land_records, parent_column, snapshot_columns
+from lms_crm_assets.snapshot.capture import land_records, parent_column, refresh_snapshot
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar
 
@@ -52,7 +52,7 @@ def read_back(
         land_records(pages, file)
         with open_warehouse() as con, transaction(con):
             con.execute("CREATE OR REPLACE TEMP TABLE asked AS SELECT unnest($1::VARCHAR[]) AS external_id", [keys])
-            _into_snapshot(con, spec, file)
+            refresh_snapshot(con, spec, file, keys)
             differing = _differing(con, spec, plan_id)
             con.execute("DROP TABLE asked")
     finally:
@@ -68,17 +68,6 @@ def _written(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, sync_run_id: str)
     written = scalar(con, f"SELECT count(*) FROM {done}", [sync_run_id])
     chosen = f"SELECT external_id FROM {done} ORDER BY hash(external_id) LIMIT {MOST_RECORDS}"
     return written, [row[0] for row in con.execute(chosen, [sync_run_id]).fetchall()]
-
-
-def _into_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path) -> None:
-    table = f"crm_snapshot.{spec.object}"
-    names = ", ".join(quoted(name) for name in snapshot_columns(spec))
-    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in snapshot_columns(spec))
-    con.execute(f"DELETE FROM {table} USING asked WHERE {table}.external_id = asked.external_id")
-    con.execute(
-        f"INSERT INTO {table} ({names}, captured_at) SELECT {names}, now() FROM read_json({literal(str(file))},"
-        f" format = 'newline_delimited', columns = {{{columns}}})"
-    )
 
 
 def _differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str) -> list[dict[str, str]]:

@@ -25,6 +25,7 @@ from lms_crm_assets.errors import BatchRefusedError, RetryableError
 from lms_crm_assets.sync.batches import link_batches, spool_archives, spool_links, spool_writes, write_batches
 from lms_crm_assets.sync.journal import Entry, Journal, fold, recover
 from lms_crm_assets.sync.outcomes import DeliveryCounts, outcome_counts
+from lms_crm_assets.sync.ownership import still_empty
 
 Item = TypeVar("Item", CrmWrite, Link)
 Send = Callable[[Sequence[Item]], list[Outcome]]
@@ -56,7 +57,9 @@ class Delivery:
         with self.open_warehouse() as con:
             recover(con, self.spec, self.folder)
             total = spool_writes(con, self.spec, self.plan_id, spool, with_links=self.crm.links_with_upsert)
-        self._send_all("upsert", write_batches(spool, self.crm.batch_size), self._upsert(calls), self._entry, total)
+        batches = write_batches(spool, self.crm.batch_size)
+        with still_empty(self.crm, self.spec, batches, self._file("seen"), self.open_warehouse) as safe:
+            self._send_all("upsert", safe, self._upsert(calls), self._entry, total)
         if not self.crm.links_with_upsert:
             for parent in self.spec.parents:
                 self._link_to(parent, calls)

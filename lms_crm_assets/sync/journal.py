@@ -124,7 +124,10 @@ def _forget_archived(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
     """Archived records are no longer ours: they leave the ledger, and the snapshot with them."""
     archived = "(SELECT external_id FROM folded WHERE operation = 'archive')"
     con.execute(f"DELETE FROM sync.ledger WHERE object = {literal(spec.object)} AND external_id IN {archived}")
-    con.execute(f"DELETE FROM crm_snapshot.{spec.object} WHERE external_id IN {archived}")
+    con.execute(
+        f"DELETE FROM crm_snapshot.{spec.object} s USING folded f WHERE f.operation = 'archive'"
+        " AND s.external_id = f.external_id AND f.synced_at > s.captured_at"
+    )
     con.execute("DELETE FROM folded WHERE operation = 'archive'")
 
 
