@@ -24,7 +24,7 @@ def explain(
     `learner` is the LMS's id, an e-mail or a user name. With `at` only plans and outcomes until then count.
     """
     until = at.replace(tzinfo=at.tzinfo or UTC) if at else datetime.now(UTC)
-    key, raw = _learner(con, learner)
+    key, raw = _learner(con, learner, until)
     keys = {CrmObject.CONTACT: [key]}
     for obj in contract.in_order():
         if obj is not CrmObject.CONTACT and obj.entity in _CHILDREN:
@@ -37,7 +37,7 @@ def explain(
     return {"tenant": contract.tenant, "learner": key, "at": until.isoformat(), "raw": raw, "records": objects}
 
 
-def _learner(con: duckdb.DuckDBPyConnection, learner: str) -> tuple[str, dict[str, Any]]:
+def _learner(con: duckdb.DuckDBPyConnection, learner: str, until: datetime) -> tuple[str, dict[str, Any]]:
     rows = (
         con.execute(
             "SELECT source_id, payload, is_deleted, observed_at FROM raw_lms.learners WHERE source_id = $1"
@@ -53,7 +53,7 @@ def _learner(con: duckdb.DuckDBPyConnection, learner: str) -> tuple[str, dict[st
     if len(rows) > 1 and rows[0][0] != learner:
         raise FatalError(f"several learners fit: {', '.join(row[0] for row in rows)}; name one by its id")
     key, payload, is_deleted, observed_at = rows[0]
-    given = orjson.loads(payload) if payload else None
+    given = orjson.loads(payload) if payload and observed_at <= until else None
     return key, {"observed_at": observed_at.isoformat(), "is_deleted": is_deleted, "payload": given}
 
 
@@ -75,7 +75,7 @@ def _record(con: duckdb.DuckDBPyConnection, obj: CrmObject, key: str, until: dat
         [obj.entity, key, until],
     ).fetchall()
     plans = con.execute(
-        "SELECT p.created_at, p.plan_id, p.status, r.action, r.class, r.changes, to_json(r.parents),"
+        f"SELECT p.created_at, p.plan_id, p.status, list_contains(p.sent, {literal(obj)}), r.action, r.class, r.changes, to_json(r.parents),"
         " to_json(r.parents_before) FROM delta.plan_rows r JOIN delta.plans p USING (plan_id)"
         f" WHERE r.object = {literal(obj)} AND r.external_id = $1 AND p.created_at <= $2 ORDER BY p.created_at",
         [key, until],
@@ -95,7 +95,8 @@ def _record(con: duckdb.DuckDBPyConnection, obj: CrmObject, key: str, until: dat
         "planned": [
             {**row, "parents": orjson.loads(row["parents"]), "parents_before": orjson.loads(row["parents_before"])}
             for row in _named(
-                ("at", "plan_id", "status", "action", "class", "changes", "parents", "parents_before"), plans
+                ("at", "plan_id", "status", "was_sent", "action", "class", "changes", "parents", "parents_before"),
+                plans,
             )
         ],
         "sent": _named(("at", "operation", "status", "crm_id", "code", "message", "batch_id", "run"), outcomes),
@@ -113,8 +114,11 @@ def story_lines(story: dict[str, Any]) -> Iterator[str]:
     """The story as lines for a terminal."""
     raw = story["raw"]
     yield f"Learner {story['learner']} of {story['tenant']}, as known at {_time(story['at'])}"
-    yield f"  LMS, seen {_time(raw['observed_at'])}{' (deleted there)' if raw['is_deleted'] else ''}:"
-    yield f"    {orjson.dumps(raw['payload']).decode()}"
+    if raw["payload"] is None:
+        yield f"  What the LMS said then is not kept; it was read last {_time(raw['observed_at'])}."
+    else:
+        yield f"  LMS, seen {_time(raw['observed_at'])}{' (deleted there)' if raw['is_deleted'] else ''}:"
+        yield f"    {orjson.dumps(raw['payload']).decode()}"
     for record in story["records"]:
         yield f"{record['object']} {record['external_id']}"
         for entry in record["refused"]:
@@ -123,7 +127,8 @@ def story_lines(story: dict[str, Any]) -> Iterator[str]:
                 f" ({entry['column']} = {entry['value']!r})"
             )
         for entry in record["planned"]:
-            yield f"  {_time(entry['at'])}  planned in {entry['plan_id']} ({entry['status']}):"
+            fate = "sent" if entry["was_sent"] else "not sent" if entry["status"] == "approved" else entry["status"]
+            yield f"  {_time(entry['at'])}  planned in {entry['plan_id']} ({fate}):"
             row = {**entry, "object": record["object"], "external_id": record["external_id"]}
             yield from (f"    {line}" for line in plan_lines([row]))
         for entry in record["sent"]:
@@ -131,7 +136,7 @@ def story_lines(story: dict[str, Any]) -> Iterator[str]:
             crm_id = f" as {entry['crm_id']}" if entry["crm_id"] else ""
             yield f"  {_time(entry['at'])}  {entry['operation']} {entry['status']}{crm_id} in {entry['batch_id']}{why}"
         if not any(record[part] for part in ("refused", "planned", "sent")):
-            yield "  nothing was to be done"
+            yield "  nothing is known to have been done"
 
 
 def _time(moment: datetime | str) -> str:

@@ -59,7 +59,7 @@ def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("tenant", no_wrap=True)
     table.add_column("object", no_wrap=True)
-    for name in ("in the LMS", "invalid", "created", "updated", "archived", "unchanged", "rejected", "writes"):
+    for name in ("in LMS", "invalid", "created", "updated", "archived", "unchanged", "rejected", "writes"):
         table.add_column(name, justify="right")
     extra = list(next(iter(more.values()))) if more else []
     for name in extra:

@@ -4,7 +4,9 @@ Exit codes: 0 all is well; 1 something a person must mend, said in one line; 2 t
 ended but the CRM did not take some records; 75 trouble that may pass by itself, try again later; 130 stopped by Ctrl-C.
 """
 
+import contextlib
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -86,10 +88,23 @@ def reconcile(
     raise typer.Exit(EXIT_UNDELIVERED if summary.undelivered else 0)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def sandbox(context: typer.Context) -> None:
-    """Serve the simulated LMSs and CRMs until Ctrl-C; options are those of python -m lms_crm_assets.sandbox."""
-    os.execv(sys.executable, [sys.executable, "-m", "lms_crm_assets.sandbox", *context.args])  # noqa: S606 - no shell
+    """Serve the simulated systems until Ctrl-C, and print the environment in which the example tenants find them.
+
+    Further options are those of [bold]python -m lms_crm_assets.sandbox --help[/bold].
+    Example: [bold]lms-crm sandbox --state-dir .lms-crm/demo/sandbox[/bold]
+    """
+    from lms_crm_assets.demo.sandbox_process import running_sandbox  # noqa: PLC0415 - only here
+
+    with running_sandbox(context.args) as running:
+        typer.echo("# Paste these lines into another terminal; then for example: lms-crm plan --tenant acme")
+        for name, value in running.environ().items():
+            typer.echo(f"export {name}={value}")
+        typer.echo("# Ctrl-C stops the sandbox.")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 def main() -> None:

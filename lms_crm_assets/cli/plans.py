@@ -117,9 +117,13 @@ def apply(
 
     use_dagster_home()
     plan_id, tenant = _named_plan(plan_name, tenant)
+    settings = Settings.from_environ()
+    load_contract(settings.tenants_dir, tenant)
+    with connect(Path(settings.warehouse.format(tenant=tenant))) as con:
+        find_plan(con, plan_id)
     console = output_console()
     config = {"delta__plan": {"apply_plan": plan_id, "despite_guardrails": despite_guardrails}}
-    summary = run_for_tenant(console, Settings.from_environ(), tenant, "apply", ops=config)
+    summary = run_for_tenant(console, settings, tenant, "apply", ops=config)
     if not summary.succeeded:
         raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
     console.print(figures({tenant: summary}))
@@ -133,6 +137,8 @@ def _named_plan(name: str, tenant: str) -> tuple[str, str]:
         if not tenant:
             raise FatalError(f"whose plan is {name}? Add --tenant")
         return name, tenant
+    if not file.is_file():
+        raise FatalError(f"there is no file {file}")
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         return str(document["plan_id"]), str(document["tenant"])

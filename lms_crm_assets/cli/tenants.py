@@ -32,7 +32,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON obj
 @tenants_app.command("list")
 def list_tenants() -> None:
     """The tenants that have a contract."""
-    for name in tenant_names(_folder()):
+    names = tenant_names(_folder())
+    if not names:
+        raise ContractError(
+            f"there are no contracts in {_folder().absolute()}: go to the project's folder, or set LMS_CRM_TENANTS_DIR"
+        )
+    for name in names:
         typer.echo(name)
 
 

@@ -298,5 +298,7 @@ def _translated(exc: Exception, url: str, spec: ObjectSpec | None) -> Exception:
 def _code_and_message(content: Any) -> tuple[str, str]:
     first = content[0] if isinstance(content, list) and content else content
     if isinstance(first, dict):
-        return str(first.get("errorCode", "UNKNOWN")), str(first.get("message", ""))
+        # A query's error quotes the query; what is wrong stands in its last line.
+        lines = str(first.get("message", "")).strip().splitlines()
+        return str(first.get("errorCode", "UNKNOWN")), lines[-1] if lines else ""
     return "UNKNOWN", "no JSON"

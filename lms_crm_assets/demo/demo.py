@@ -106,9 +106,9 @@ def _report(
     console.print()
     console.print("The first run, from empty CRMs:")
     console.print(figures(first, more))
-    for tenant, summary in first.items():
+    for summary in first.values():
         for line in (*summary.problems, *summary.refused):
-            console.print(f"[yellow]![/yellow] {tenant} {line}", soft_wrap=True)
+            console.print(f"[yellow]![/yellow] {line}", soft_wrap=True)
     console.print()
     for tenant, proof in proofs.items():
         wrong = sum(len(o.missing) + len(o.surplus) + len(o.differing) for o in proof.values())

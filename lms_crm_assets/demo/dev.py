@@ -1,5 +1,6 @@
 """`lms-crm dev`: the Dagster UI and daemon, with the sandbox behind them."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -47,12 +48,18 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
         command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
         # `dg dev`, which supersedes it, needs one package more and does the same.
         quiet = {**os.environ, "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"}
-        process = subprocess.Popen([*command, "--log-level", "warning"], env=quiet)  # noqa: S603 - our own command
+        # In a session of its own, so that a terminal's Ctrl-C reaches it once, through us.
+        process = subprocess.Popen([*command, "--log-level", "warning"], env=quiet, start_new_session=True)  # noqa: S603 - our own command
         try:
             return process.wait()
         except (KeyboardInterrupt, SystemExit):
+            console.print("Stopping …")
             process.send_signal(signal.SIGINT)
-            return process.wait()
+            process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            console.print("Stopped.")
+            return 0
 
 
 def _free(port: int) -> int:
