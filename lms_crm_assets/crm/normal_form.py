@@ -25,7 +25,9 @@ def normal_form(expression: str, spec: FieldSpec) -> str:
         case FieldType.EMAIL:
             return _normalised(f"lower({text})", spec.normalisers)
         case FieldType.NUMBER:
-            return f"TRY_CAST({text} AS DECIMAL(24,{spec.scale}))::VARCHAR"
+            # A decimal of up to 18 digits fits a machine word and is read a hundred times faster than a wider one.
+            wide, narrow = (f"TRY_CAST({text} AS DECIMAL({digits},{spec.scale}))" for digits in (24, 18))
+            return f"coalesce({narrow}::DECIMAL(24,{spec.scale}), {wide})::VARCHAR"
         case FieldType.BOOLEAN:
             truth = f"TRY_CAST({text} AS BOOLEAN)"
             # A checkbox has no third state: where the LMS has the last word, unknown is unticked.

@@ -21,7 +21,12 @@ def dagster_home(sandbox: Sandbox, settings: Settings, tmp_path: Path, monkeypat
     """A Dagster home of the test's own."""
     home = tmp_path / "dagster"
     home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    # Capturing each step's output starts two processes a step, which is most of a small run's time.
+    (home / "dagster.yaml").write_text(
+        "telemetry: {enabled: false}\n"
+        "compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}\n",
+        encoding="utf-8",
+    )
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     return home
 

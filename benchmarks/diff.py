@@ -1,0 +1,264 @@
+"""The delta of one object against the cost of reading both sides: time at 1M records, memory at 10M, exactness at 100k.
+
+Each warehouse is a quiet one: staged rows, the CRM's records in its own spelling and a ledger that knows every field.
+Then some records get one field edited in the CRM. The limit is `SELECT sum(hash(all columns))` over the staged table and
+the snapshot as they are, without the ledger. Every build and comparison is a process of its own, so that nothing but the
+measured one counts.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import duckdb
+
+from benchmarks.results import Figure
+from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
+from lms_crm_assets.delta.build import build_delta
+from lms_crm_assets.domain import CrmObject, FieldType, Owner
+from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.sql import literal, quoted, scalar
+
+ROOT = Path(__file__).parent.parent
+ROUNDS = 3
+ENOUGH_SECONDS = 30.0
+"""No further round is begun after this time."""
+PATIENCE_SECONDS = 200.0
+"""A comparison that takes longer is ended: it found nothing."""
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A mapped field: how it is compared, and as SQL over the staged row what the CRM shows for it and what we wrote.
+
+    `edited` is what a person puts in its place.
+    """
+
+    spec: FieldSpec
+    shown: str
+    applied: str
+    edited: str
+
+
+def _moment(column: str, form: str) -> str:
+    return f"strftime(make_timestamp(epoch_us({column})), '{form}')"
+
+
+def _text(expression: str, shown: str, applied: str, edited: str, *normalisers: str) -> Mapped:
+    return Mapped(FieldSpec(expression, frozenset(), FieldType.TEXT, normalisers=normalisers), shown, applied, edited)
+
+
+_SECOND = "%Y-%m-%dT%H:%M:%SZ"
+_DATETIME, _ENFORCE = FieldType.DATETIME, Owner.ENFORCE
+
+# Twelve fields over the canonical columns of a course, which are typed as staging types them; the expressions are such
+# as a contract's compile to. The CRM keeps a blank in one code of a hundred, spells addresses its own way, shows numbers
+# with a fraction, and moments as HubSpot (starts_at) and Salesforce (ends_at) do.
+FIELDS = {
+    "name": _text('"title"', "title", "title", "'A person''s title'"),
+    "code": _text('"code"', "code || CASE WHEN external_id LIKE '%00' THEN ' ' ELSE '' END", "code", "'edited'"),
+    "number": Mapped(
+        FieldSpec('"external_id"', frozenset(), FieldType.NUMBER, _ENFORCE, scale=0),
+        "external_id || '.0'",
+        "external_id",
+        "'-1'",
+    ),
+    "visible": Mapped(
+        FieldSpec('"visible"', frozenset(), FieldType.BOOLEAN, _ENFORCE),
+        "visible::VARCHAR",
+        "visible::VARCHAR",
+        "(NOT visible)::VARCHAR",
+    ),
+    "starts_at": Mapped(
+        FieldSpec('"starts_at"', frozenset(), _DATETIME),
+        _moment("starts_at", _SECOND),
+        _moment("starts_at", _SECOND),
+        "'1999-12-31T23:59:59Z'",
+    ),
+    "ends_at": Mapped(
+        FieldSpec('"ends_at"', frozenset(), _DATETIME, _ENFORCE),
+        _moment("ends_at", "%Y-%m-%dT%H:%M:%S.000+0000"),
+        _moment("ends_at", _SECOND),
+        "'1999-12-31T23:59:59.000+0000'",
+    ),
+    "starts_on": Mapped(
+        FieldSpec('"starts_at"', frozenset(), _DATETIME, normalisers=("date",)),
+        _moment("starts_at", "%Y-%m-%d"),
+        _moment("starts_at", "%Y-%m-%d"),
+        "'1999-12-31'",
+    ),
+    "mail": Mapped(
+        FieldSpec("TRY(CONCAT(\"code\", '@courses.example'))", frozenset(), FieldType.EMAIL),
+        "code || '@Courses.Example'",
+        "code || '@courses.example'",
+        "'someone@else.example'",
+    ),
+    "department": _text('TRY(LEFT("code", 3))', "'CRS'", "'CRS'", "'ZZZ'", "upper"),
+    "year": Mapped(
+        FieldSpec('TRY(YEAR("starts_at"))', frozenset(), FieldType.NUMBER, _ENFORCE),
+        _moment("starts_at", "%Y"),
+        _moment("starts_at", "%Y.00000"),
+        "'1999'",
+    ),
+    "label": _text('TRY(COALESCE("title", "code"))', "title", "title", "'A person''s label'"),
+    "state": _text(
+        "TRY(CASE WHEN \"visible\" THEN 'open' ELSE 'closed' END)",
+        "if(visible, 'open', 'closed')",
+        "if(visible, 'open', 'closed')",
+        "'edited'",
+    ),
+}
+SPEC = ObjectSpec(CrmObject.COURSE, "courses", "lms_course_id", {name: f.spec for name, f in FIELDS.items()}, {})
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one process found: median seconds, and the records whose delta is not the one edit that was made."""
+
+    limit: float
+    delta: float
+    rounds: int
+    found: int
+    wrong: int
+
+
+def measure() -> list[Figure]:
+    """Compare 1M, 10M and 100k records; the figures."""
+    million, _ = _measured(1_000_000, 10_000)
+    edits, _ = _measured(100_000, 137)
+    ten_million, peak = _measured(10_000_000, 100_000, rounds=1, settings={"memory_limit": "512MB"})
+    figures = [
+        Figure("diff of 1M × 12 columns: time against the scan limit", million.delta / million.limit, 2.0, "×"),
+        Figure("diff of 1M × 12 columns: records wrongly in or not in the delta", million.wrong, 0, "records"),
+        Figure("137 edits in 100k records: records wrongly in or not in the delta", edits.wrong, 0, "records"),
+        Figure("diff of 10M × 12 columns: records wrongly in or not in the delta", ten_million.wrong, 0, "records"),
+    ]
+    if ten_million.rounds:  # the peak of a comparison that was ended says nothing
+        figures.append(Figure("diff of 10M × 12 columns under memory_limit 512MB: peak memory", peak, 700, "MiB"))
+    return figures
+
+
+def _measured(
+    rows: int, edits: int, *, rounds: int = ROUNDS, settings: dict[str, str] | None = None
+) -> tuple[Compared, float]:
+    """Build a warehouse and compare its sides, each in a process of its own; also the peak memory in MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        _run("build", f"{folder}/w.duckdb", str(rows), str(edits))
+        print(f"diff of {rows:,}: made with {edits:,} edits in {time.monotonic() - started:.0f} s", flush=True)
+        answer = Path(folder, "compared.json")
+        peak = _run("compare", f"{folder}/w.duckdb", str(answer), str(rounds), json.dumps(settings or {}))
+        if not answer.exists():
+            print(f"diff of {rows:,}: MISS, not done in {PATIENCE_SECONDS:.0f} s, peak {peak:,.0f} MiB", flush=True)
+            return Compared(1.0, PATIENCE_SECONDS, 0, 0, edits), peak
+        found = Compared(**json.loads(answer.read_bytes()))
+    print(
+        f"diff of {rows:,}: limit {found.limit:.2f} s, delta {found.delta:.2f} s ({found.delta / found.limit:.2f} ×,"
+        f" {found.rounds} rounds), peak {peak:,.0f} MiB, {found.found:,} updates, {found.wrong:,} records wrong",
+        flush=True,
+    )
+    return found, peak
+
+
+def _run(*arguments: str) -> float:
+    """Run this module in a new process and give its peak memory in MiB; it is ended when it takes too long.
+
+    Linux starts a process with the peak of the one that made it, so nothing big may happen in this one.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.diff", *arguments], cwd=ROOT)
+    ending = threading.Timer(PATIENCE_SECONDS, process.kill)
+    ending.start()
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        ending.cancel()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in {0, -signal.SIGKILL}:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return usage.ru_maxrss / KIB
+
+
+def _build(warehouse: Path, rows: int, edits: int) -> None:
+    """A warehouse at rest, but for `edits` records with one field edited in the CRM; the table `edit` says which."""
+    stride = rows // edits
+    names = ", ".join(literal(name) for name in FIELDS)
+    shown = ", ".join(
+        f"CASE WHEN e.field = {literal(name)} THEN {f.edited} ELSE {f.shown} END AS {quoted(name)}"
+        for name, f in FIELDS.items()
+    )
+    applied = ", ".join(f.applied for f in FIELDS.values())
+    with connect(warehouse) as con:
+        con.execute(
+            f"CREATE TABLE edit AS SELECT 'course-' || (i * {stride} + hash(i) % {stride}) AS key,"
+            f" [{names}][i % {len(FIELDS)} + 1] AS field FROM range({edits}) t(i)"
+        )
+        con.execute(
+            "CREATE TABLE staging.course AS SELECT 'course-' || i AS source_id, (100000000 + i)::VARCHAR AS external_id,"
+            " 'crs-' || hash(i) % 100000 AS code, 'Einführung in die Welt, Teil ' || hash(i) % 1000000 AS title,"
+            " hash(i + 1) % 4 > 0 AS visible,"
+            " TIMESTAMPTZ '2015-01-01 00:00:00Z' + to_seconds((hash(i + 2) % 300000000)::BIGINT) AS starts_at,"
+            " CASE WHEN hash(i + 3) % 10 > 0 THEN starts_at + to_days(90) END AS ends_at, now() AS source_updated_at,"
+            f" now() AS observed_at, hash(i) AS row_hash FROM range({rows}) t(i)"
+        )
+        con.execute(
+            f"CREATE TABLE crm_snapshot.course AS SELECT source_id AS external_id, 'crm-' || source_id AS crm_id, {shown},"
+            " now() AS captured_at FROM staging.course LEFT JOIN edit e ON e.key = source_id"
+        )
+        con.execute(
+            f"INSERT INTO sync.ledger SELECT 'course', source_id, 'crm-' || source_id, map([{names}], [{applied}]),"
+            " 'run', now() FROM staging.course"
+        )
+        con.execute("CHECKPOINT")
+
+
+def _compare(warehouse: Path, answer: Path, rounds: int, settings: dict[str, str]) -> None:
+    """Limit and delta in turns, and whether the delta is what was edited."""
+    begun = time.monotonic()
+    limits: list[float] = []
+    deltas: list[float] = []
+    with connect(warehouse, settings) as con:
+        _limit(con)  # the first one reads the file
+        while len(deltas) < rounds and (not deltas or time.monotonic() - begun < ENOUGH_SECONDS):
+            limits.append(_limit(con))
+            started = time.monotonic()
+            updates = build_delta(con, SPEC).update
+            deltas.append(time.monotonic() - started)
+        wrong = scalar(
+            con,
+            "SELECT count(*) FROM delta.course d FULL JOIN edit e ON e.key = d.external_id"
+            " WHERE d.external_id IS NULL OR e.key IS NULL OR d.action <> 'update' OR d.class <> 'drift'"
+            " OR list_transform(d.changes, lambda c: c.field) <> [e.field]",
+        )
+    compared = Compared(median(limits), median(deltas), len(deltas), updates, wrong)
+    answer.write_text(json.dumps(asdict(compared)), encoding="utf-8")
+
+
+def _limit(con: duckdb.DuckDBPyConnection) -> float:
+    started = time.monotonic()
+    for table in ("staging.course", "crm_snapshot.course"):
+        con.execute(f"SELECT sum(hash(*COLUMNS(*))) FROM {table}").fetchall()
+    return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["build", warehouse, rows, edits]:
+            _build(Path(warehouse), int(rows), int(edits))
+        case ["compare", warehouse, answer, rounds, settings]:
+            _compare(Path(warehouse), Path(answer), int(rounds), json.loads(settings))
+        case _:
+            for figure in measure():
+                print(f"{'ok  ' if figure.ok else 'MISS'} {figure.name}: {figure.value:,.2f} {figure.unit}")
