@@ -95,6 +95,14 @@ def land(
     return landed
 
 
+def ensure_raw_table(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> None:
+    """Make the entity's raw table where there is none yet."""
+    con.execute(
+        f"CREATE TABLE IF NOT EXISTS raw_lms.{entity}"
+        " (source_id VARCHAR, payload JSON, is_deleted BOOLEAN, observed_at TIMESTAMPTZ)"
+    )
+
+
 def load(
     con: duckdb.DuckDBPyConnection,
     entity: LmsEntity,
@@ -112,10 +120,7 @@ def load(
     """
     table = f"raw_lms.{entity}"
     with transaction(con):
-        con.execute(
-            f"CREATE TABLE IF NOT EXISTS {table}"
-            " (source_id VARCHAR, payload JSON, is_deleted BOOLEAN, observed_at TIMESTAMPTZ)"
-        )
+        ensure_raw_table(con, entity)
         con.execute(
             "CREATE OR REPLACE TEMP TABLE landed AS SELECT * EXCLUDE (n), $observed_at AS observed_at"
             f" FROM {_LANDED} QUALIFY row_number() OVER (PARTITION BY source_id ORDER BY n DESC) = 1",

@@ -11,6 +11,7 @@ import duckdb
 from lms_crm_assets.checks.codes import CATALOGUE
 from lms_crm_assets.checks.violations import find_violations
 from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.lms.landing import ensure_raw_table
 from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file
@@ -77,10 +78,7 @@ def build_staging(
 
 def _read(con: duckdb.DuckDBPyConnection, entity: LmsEntity, adapter: str, timezone: str) -> list[str]:
     """Make the temp table `read`: the payload's values as texts, numbered by `rid`. Gives the columns it has."""
-    con.execute(
-        f"CREATE TABLE IF NOT EXISTS raw_lms.{entity}"
-        " (source_id VARCHAR, payload JSON, is_deleted BOOLEAN, observed_at TIMESTAMPTZ)"
-    )
+    ensure_raw_table(con, entity)
     con.execute(sql_file(f"lms_crm_assets.staging.{adapter}", "macros.sql"))
     query = sql_file(f"lms_crm_assets.staging.{adapter}", f"{entity.staging_table}.sql")
     parameters = {"timezone": timezone} if "$timezone" in query else None
