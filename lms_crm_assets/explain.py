@@ -86,7 +86,7 @@ def _record(con: duckdb.DuckDBPyConnection, obj: CrmObject, key: str, until: dat
         [key, until],
     ).fetchall()
     ledger = con.execute(
-        "SELECT crm_id, to_json(applied), synced_at FROM sync.ledger"
+        "SELECT crm_id, applied, synced_at FROM sync.ledger"
         f" WHERE object = {literal(obj)} AND external_id = $1 AND synced_at <= $2",
         [key, until],
     ).fetchall()

@@ -1,14 +1,15 @@
 """The SQL that compares what we want with what the CRM holds and with what we last wrote.
 
-Both sides are brought to normal form and hashed once; the hashes are joined, and only rows whose hash is on one side
-alone are compared field by field (facts: performance).
+The fingerprints of both sides are joined, and only rows whose fingerprint is on one side alone are brought to normal
+form and compared field by field.
 """
 
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
 from lms_crm_assets.crm.normal_form import normal_form
-from lms_crm_assets.domain import Action, Owner, SyncMode
+from lms_crm_assets.delta.desired import desired_rows, key_column
+from lms_crm_assets.domain import Action, CrmObject, Owner, SyncMode
 from lms_crm_assets.snapshot.capture import parent_column
-from lms_crm_assets.warehouse.sql import literal, quoted, sql_file
+from lms_crm_assets.warehouse.sql import literal, quoted
 
 ALLOWED: dict[SyncMode, frozenset[Action]] = {
     SyncMode.UPSERT: frozenset({Action.CREATE, Action.UPDATE}),
@@ -20,59 +21,63 @@ ALLOWED: dict[SyncMode, frozenset[Action]] = {
 """What each mode may do."""
 
 
+def differing(spec: ObjectSpec, part: int, parts: int) -> str:
+    """The row ids `dr`, `lr` of what is on one side only, in one part of all: every record that differs is among them.
+
+    A parent counts by the CRM id that it has; one that is not there yet equals nothing.
+    """
+    live = ", ".join(["l.fingerprint", *(f"l.{parent_column(parent)}" for parent in spec.parents)])
+    desired = ", ".join(["d.fingerprint", *(_parent_id(parent) for parent in spec.parents)])
+    both = "hash({})" if spec.parents else "{}"
+    chosen = f" WHERE {{}}.fingerprint % {parts} = {part}" if parts > 1 else ""
+    return (
+        f"SELECT d.r AS dr, l.r AS lr FROM (SELECT d.rowid AS r, {both.format(desired)} AS h"
+        f" FROM delta.desired_{spec.object} d{_parent_joins(spec)}{chosen.format('d')}) d FULL JOIN"
+        f" (SELECT l.rowid AS r, {both.format(live)} AS h FROM crm_snapshot.{spec.object} l{chosen.format('l')}) l USING (h)"
+        " WHERE d.h IS NULL OR l.h IS NULL"
+    )
+
+
 def desired_side(spec: ObjectSpec) -> str:
-    """Our side: fields in normal form, parents by the CRM id they have; one that is not there yet equals nothing."""
-    fields = ", ".join(
-        f"{normal_form(field.expression, field)} AS {quoted(name)}" for name, field in spec.fields.items()
-    )
-    keys = "".join(f", {parent} AS {quoted(f'{parent}_key')}" for parent in spec.parents)
-    ids = "".join(
-        f", coalesce(p_{parent}.crm_id, '?' || d.{quoted(f'{parent}_key')}) AS {parent_column(parent)}"
-        for parent in spec.parents
-    )
-    joins = "".join(
-        f" LEFT JOIN crm_snapshot.{parent} p_{parent} ON p_{parent}.external_id = d.{quoted(f'{parent}_key')}"
-        for parent in spec.parents
-    )
-    source = sql_file("lms_crm_assets.delta", f"sql/{spec.object}.sql")
-    # The expressions see the canonical columns alone, so that no name of ours gets in their way.
-    return f"SELECT d.*{ids} FROM (SELECT source_id AS external_id, {fields}{keys} FROM ({source})) d{joins}"
+    """Our side of what differs: fields in normal form, parents by their CRM ids."""
+    keys = f"SELECT external_id FROM delta.desired_{spec.object} WHERE rowid IN (SELECT dr FROM differing)"
+    ids = "".join(f", {_parent_id(parent)} AS {parent_column(parent)}" for parent in spec.parents)
+    return f"SELECT d.*{ids} FROM ({desired_rows(spec, keys)}) d{_parent_joins(spec)}"
 
 
-def live_side(spec: ObjectSpec) -> str:
-    """The CRM's side: fields in normal form, parents by their CRM ids."""
+def live_side(spec: ObjectSpec, rows: str) -> str:
+    """The CRM's side of some rows of the snapshot: fields in normal form, parents by their CRM ids."""
     fields = ", ".join(f"{normal_form(quoted(name), field)} AS {quoted(name)}" for name, field in spec.fields.items())
     parents = "".join(f", {parent_column(parent)}" for parent in spec.parents)
-    return f"SELECT external_id, crm_id, {fields}{parents} FROM crm_snapshot.{spec.object}"
+    return f"SELECT external_id, crm_id, {fields}{parents} FROM crm_snapshot.{spec.object} WHERE {rows}"
 
 
-def hashes(spec: ObjectSpec, side: str) -> str:
-    """A hash of each row of a side with its row id."""
-    compared = ("external_id", *spec.fields, *(parent_column(parent) for parent in spec.parents))
-    return f"SELECT hash({', '.join(quoted(c) for c in compared)}) AS h, rowid AS r FROM {side}"
+def _parent_id(parent: CrmObject) -> str:
+    return f"coalesce(p_{parent}.crm_id, '?' || d.{quoted(key_column(parent))})"
 
 
-DIFFERING = "SELECT d.r AS dr, l.r AS lr FROM hd d FULL JOIN hl l USING (h) WHERE d.h IS NULL OR l.h IS NULL"
-"""The row ids of what is on one side only."""
+def _parent_joins(spec: ObjectSpec) -> str:
+    return "".join(
+        f" LEFT JOIN crm_snapshot.{parent} p_{parent} ON p_{parent}.external_id = d.{quoted(key_column(parent))}"
+        for parent in spec.parents
+    )
 
 
 def differences(spec: ObjectSpec) -> str:
     """One row a record of ours that is to be created or changed, or whose observed fields differ."""
     changes = ", ".join(_change(name, field) for name, field in spec.fields.items())
     moved = ", ".join(
-        f"CASE WHEN d.{quoted(f'{p}_key')} IS NOT NULL AND (l.external_id IS NULL"
+        f"CASE WHEN d.{quoted(key_column(p))} IS NOT NULL AND (l.external_id IS NULL"
         f" OR d.{parent_column(p)} IS DISTINCT FROM l.{parent_column(p)}) THEN {literal(p)} END"
         for p in spec.parents
     )
     return (
-        "WITH d AS (SELECT * FROM desired SEMI JOIN differing ON desired.rowid = differing.dr),"
-        " l AS (SELECT * FROM live SEMI JOIN differing ON live.rowid = differing.lr),"
-        " pair AS (SELECT d.external_id, l.crm_id, l.external_id IS NULL AS is_new,"
+        "WITH pair AS (SELECT d.external_id, l.crm_id, l.external_id IS NULL AS is_new,"
         f" list_filter([{changes}], lambda c: c IS NOT NULL) AS changes,"
         f" list_filter([{moved}]::VARCHAR[], lambda c: c IS NOT NULL) AS moved,"
         f" {_parents(spec, 'd', '{}_key')} AS keys, {_parents(spec, 'l', 'parent_{}')} AS linked"
-        " FROM d LEFT JOIN l USING (external_id)),"
-        " known AS (SELECT p.*, g.applied FROM pair p LEFT JOIN (SELECT external_id, applied FROM sync.ledger"
+        " FROM desired d LEFT JOIN live l USING (external_id)),"
+        " known AS (SELECT p.*, g.applied FROM pair p LEFT JOIN (SELECT external_id, applied::MAP(VARCHAR, VARCHAR) AS applied FROM sync.ledger"
         f" WHERE object = {literal(spec.object)}) g USING (external_id) WHERE is_new OR len(changes) + len(moved) > 0),"
         f" classed AS (SELECT * REPLACE (list_transform(changes, lambda c: struct_insert(c, class := {_class()}))"
         " AS changes) FROM known)"
@@ -85,6 +90,8 @@ def differences(spec: ObjectSpec) -> str:
 
 def gone(spec: ObjectSpec) -> str:
     """The CRM's records that we wrote and whose row has left the LMS; a row in quarantine has not left.
+
+    `desired` and `live` hold what differs: a row without its like on the other side always does.
 
     A record that somebody made in place of ours has another CRM id, and is not ours to archive.
     """

@@ -1,7 +1,8 @@
 """Capturing one object from the CRM: pages to NDJSON, then one short load.
 
 Owns the tables `crm_snapshot.<object>`: `external_id, crm_id`, a column for each mapped CRM field in the CRM's own
-spelling, `parent_<object>` with the CRM ids of the linked parents joined by `;`, and `captured_at`.
+spelling, `parent_<object>` with the CRM ids of the linked parents joined by `;`, `captured_at`, and the row's
+`fingerprint` (`crm/fingerprint.py`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,7 @@ import orjson
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.fingerprint import fingerprint, signature
 from lms_crm_assets.crm.protocol import CrmRecord
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError
@@ -59,45 +61,76 @@ def load_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, 
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in snapshot_columns(spec))
     with transaction(con):
         con.execute(
-            f"CREATE OR REPLACE TABLE crm_snapshot.{spec.object} AS SELECT *, $captured_at AS captured_at"
-            f" FROM read_json($file, format = 'newline_delimited', columns = {{{columns}}})",
+            f"CREATE OR REPLACE TABLE crm_snapshot.{spec.object} AS SELECT *, $captured_at AS captured_at,"
+            f" {fingerprint(spec)} AS fingerprint FROM read_json($file,"
+            f" format = 'newline_delimited', columns = {{{columns}}})",
             {"file": str(file), "captured_at": captured_at},
         )
         con.execute("DELETE FROM crm_snapshot.captures WHERE object = $1", [spec.object])
-        con.execute("INSERT INTO crm_snapshot.captures VALUES ($1, $2)", [spec.object, captured_at])
+        con.execute(
+            "INSERT INTO crm_snapshot.captures VALUES ($1, $2, $3)", [spec.object, captured_at, _signature(spec)]
+        )
         _refuse_duplicates(con, spec)
 
 
 def refresh_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, keys: Sequence[str]) -> None:
     """Replace the snapshot's rows of these match keys by the records that were read anew; missing ones are gone."""
-    table = f"crm_snapshot.{spec.object}"
-    names = ", ".join(quoted(name) for name in snapshot_columns(spec))
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in snapshot_columns(spec))
-    con.execute(f"DELETE FROM {table} WHERE external_id IN (SELECT unnest($1::VARCHAR[]))", [list(keys)])
+    con.execute("CREATE OR REPLACE TEMP TABLE reread AS SELECT unnest($1::VARCHAR[]) AS external_id", [list(keys)])
+    replace_rows(
+        con,
+        spec,
+        "reread",
+        f"SELECT *, now() AS captured_at FROM read_json({literal(str(file))}, format = 'newline_delimited',"
+        f" columns = {{{columns}}})",
+    )
+    con.execute("DROP TABLE reread")
+
+
+def replace_rows(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, keys: str, rows: str) -> None:
+    """Replace the snapshot's rows with the `external_id`s of the table `keys` by those of the query `rows`.
+
+    `rows` gives the columns of the snapshot by name, but for the fingerprint.
+    """
+    table, names = f"crm_snapshot.{spec.object}", ", ".join(quoted(name) for name in snapshot_columns(spec))
+    con.execute(f"DELETE FROM {table} USING {keys} WHERE {table}.external_id = {keys}.external_id")
     con.execute(
-        f"INSERT INTO {table} ({names}, captured_at) SELECT {names}, now() FROM read_json({literal(str(file))},"
-        f" format = 'newline_delimited', columns = {{{columns}}})"
+        f"INSERT INTO {table} ({names}, captured_at, fingerprint) SELECT {names}, captured_at, {fingerprint(spec)}"
+        f" FROM ({rows})"
     )
 
 
 def ensure_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
-    """Make an empty snapshot table where there is none yet.
+    """Make an empty snapshot table where there is none yet; the fingerprints anew where the contract changed.
 
     `FatalError` when the contract names fields that the snapshot lacks: what the CRM holds there is not known.
     """
     columns = ", ".join(f"{quoted(name)} VARCHAR" for name in snapshot_columns(spec))
-    con.execute(f"CREATE TABLE IF NOT EXISTS crm_snapshot.{spec.object} ({columns}, captured_at TIMESTAMPTZ)")
+    con.execute(
+        f"CREATE TABLE IF NOT EXISTS crm_snapshot.{spec.object}"
+        f" ({columns}, captured_at TIMESTAMPTZ, fingerprint UBIGINT)"
+    )
     there = {str(row[0]) for row in con.execute(f"DESCRIBE crm_snapshot.{spec.object}").fetchall()}
     if lacking := [name for name in snapshot_columns(spec) if name not in there]:
         raise FatalError(
             f"the contract names {', '.join(lacking)} of {spec.object} since the CRM was captured last: "
             "run a full reconciliation first"
         )
+    held = con.execute("SELECT signature FROM crm_snapshot.captures WHERE object = $1", [spec.object]).fetchall()
+    if held and held != [(_signature(spec),)]:
+        con.execute(f"UPDATE crm_snapshot.{spec.object} SET fingerprint = {fingerprint(spec)}")
+        con.execute(
+            "UPDATE crm_snapshot.captures SET signature = $1 WHERE object = $2", [_signature(spec), spec.object]
+        )
 
 
 def snapshot_columns(spec: ObjectSpec) -> list[str]:
     """The text columns of an object's snapshot, in order."""
     return ["external_id", "crm_id", *spec.fields, *(parent_column(parent) for parent in spec.parents)]
+
+
+def _signature(spec: ObjectSpec) -> str:
+    return signature(fingerprint(spec))
 
 
 def _refuse_duplicates(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:

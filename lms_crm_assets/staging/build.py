@@ -65,7 +65,7 @@ def build_staging(
         names = ", ".join(quoted(column) for column in COLUMNS[entity])
         con.execute(
             f"CREATE OR REPLACE TABLE {table} AS"
-            f" SELECT source_id, {names}, source_updated_at, observed_at, hash({names}) AS row_hash"
+            f" SELECT source_id, {names}, source_updated_at, observed_at, hash(source_id, {names}) AS row_hash"
             " FROM candidate ANTI JOIN violation USING (rid)"
         )
         _update_quarantine(con, entity, texts, now)

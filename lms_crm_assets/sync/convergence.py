@@ -89,7 +89,7 @@ def _differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str) -
     rows = con.execute(
         "WITH planned AS (SELECT * FROM delta.plan_rows SEMI JOIN asked USING (external_id)"
         f" WHERE plan_id = $1 AND object = {literal(spec.object)}),"
-        f" live AS (SELECT * FROM ({live_side(spec)}) SEMI JOIN asked USING (external_id)) "
+        f" live AS ({live_side(spec, 'external_id IN (SELECT external_id FROM asked)')}) "
         + " UNION ALL ".join([fields, *links])
         + " ORDER BY 1, 2 LIMIT 50",
         [plan_id],

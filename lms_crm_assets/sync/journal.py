@@ -18,7 +18,7 @@ import orjson
 
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.domain import Action, CrmObject, Outcome
-from lms_crm_assets.snapshot.capture import ensure_snapshot, parent_column, snapshot_columns
+from lms_crm_assets.snapshot.capture import ensure_snapshot, parent_column, replace_rows
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted
 
@@ -135,7 +135,7 @@ def _update_ledger(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE entry AS SELECT {literal(obj)} AS object, f.external_id,"
         " coalesce(f.crm_id, g.crm_id) AS crm_id,"
-        " map_concat(coalesce(g.applied, MAP {}::MAP(VARCHAR, VARCHAR)), f.values) AS applied,"
+        " to_json(map_concat(coalesce(g.applied, '{}')::MAP(VARCHAR, VARCHAR), f.values)) AS applied,"
         " f.sync_run_id, f.synced_at FROM folded f"
         f" LEFT JOIN sync.ledger g ON g.object = {literal(obj)} AND g.external_id = f.external_id"
     )
@@ -168,7 +168,5 @@ def _update_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
         " WHERE f.synced_at > coalesce((SELECT max(captured_at) FROM crm_snapshot.captures WHERE object ="
         f" {literal(spec.object)}), TIMESTAMPTZ '1970-01-01 00:00:00+00')"
     )
-    con.execute(f"DELETE FROM {table} USING fresh WHERE {table}.external_id = fresh.external_id")
-    columns = ", ".join(quoted(name) for name in snapshot_columns(spec))
-    con.execute(f"INSERT INTO {table} ({columns}, captured_at) SELECT {columns}, captured_at FROM fresh")
+    replace_rows(con, spec, "fresh", "FROM fresh")
     con.execute("DROP TABLE fresh")

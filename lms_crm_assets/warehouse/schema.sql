@@ -18,8 +18,11 @@ CREATE TABLE IF NOT EXISTS staging.quarantine (
     last_seen_at TIMESTAMPTZ
 );
 
--- When each object was captured from the CRM last.
-CREATE TABLE IF NOT EXISTS crm_snapshot.captures (object VARCHAR, captured_at TIMESTAMPTZ);
+-- When each object was captured from the CRM last, and what its rows' fingerprints depend on.
+CREATE TABLE IF NOT EXISTS crm_snapshot.captures (object VARCHAR, captured_at TIMESTAMPTZ, signature VARCHAR);
+
+-- What the fingerprints of each object's desired rows depend on.
+CREATE TABLE IF NOT EXISTS delta.mappings (object VARCHAR, signature VARCHAR);
 
 -- The counts of each object's delta as it was built last.
 CREATE TABLE IF NOT EXISTS delta.counts (object VARCHAR, counts JSON);
@@ -49,12 +52,13 @@ CREATE TABLE IF NOT EXISTS delta.plan_rows (
     parents_before MAP(VARCHAR, VARCHAR)
 );
 
--- What was last written, one row a record and object; `applied` maps CRM field → value in normal form.
+-- What was last written, one row a record and object; `applied` maps CRM field → value in normal form (as JSON, three
+-- times as quick to pick some rows from as a MAP).
 CREATE TABLE IF NOT EXISTS sync.ledger (
     object VARCHAR,
     external_id VARCHAR,
     crm_id VARCHAR,
-    applied MAP(VARCHAR, VARCHAR),
+    applied JSON,
     sync_run_id VARCHAR,
     synced_at TIMESTAMPTZ
 );

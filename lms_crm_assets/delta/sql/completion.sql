@@ -10,7 +10,8 @@ SELECT
     CASE WHEN s.max > 0 THEN s.raw * 100 / s.max END AS score_pct,
     s.passed,
     c.learner_id AS contact,
-    c.course_id AS course
+    c.course_id AS course,
+    hash(c.row_hash, s.row_hash) AS source_hash
 FROM staging.completion c
 LEFT JOIN (
     SELECT * FROM staging.score WHERE item_type = 'course'
