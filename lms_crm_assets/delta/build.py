@@ -6,6 +6,7 @@ external id of the links to make, `parents_before` the CRM ids that are linked n
 """
 
 from dataclasses import asdict, dataclass
+from math import ceil
 
 import duckdb
 import orjson
@@ -18,7 +19,7 @@ from lms_crm_assets.snapshot.capture import ensure_snapshot
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, scalar
 
-_PART_ROWS = 3_000_000
+_PART_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _find_differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
     """Make the temp table `differing`, part by part: a join of ten million fingerprints takes 500 MiB by itself."""
     con.execute("CREATE OR REPLACE TEMP TABLE differing (dr BIGINT, lr BIGINT)")
     tables = f"delta.desired_{spec.object}", f"crm_snapshot.{spec.object}"
-    parts = 1 + max(scalar(con, f"SELECT count(*) FROM {table}") for table in tables) // _PART_ROWS
+    parts = max(1, *(ceil(scalar(con, f"SELECT count(*) FROM {table}") / _PART_ROWS) for table in tables))
     for part in range(parts):
         con.execute(f"INSERT INTO differing {differing(spec, part, parts)}")
 

@@ -27,6 +27,7 @@ from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.journal import recover
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.sql import quoted
 from tests.sync.memory_crm import Fault, Held, Killed, Logged, MemoryCrm, normal
 
 Row = dict[str, str | None]
@@ -124,10 +125,12 @@ class World:
             names = ["source_id", *COLUMNS[entity]]
             types = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS[entity].items())
             table = f"staging.{entity.staging_table}"
-            self._con.execute(f"CREATE OR REPLACE TABLE {table} (source_id VARCHAR, {types})")
+            self._con.execute(f"CREATE OR REPLACE TABLE {table} (source_id VARCHAR, {types}, row_hash UBIGINT)")
             marks = ", ".join("?" for _ in names)
+            columns = ", ".join(quoted(name) for name in names)
+            insert = f"INSERT INTO {table} SELECT *, hash(*COLUMNS(*)) FROM (VALUES ({marks})) t({columns})"
             for key, row in valid.items():
-                self._con.execute(f"INSERT INTO {table} VALUES ({marks})", [key, *(row.get(n) for n in names[1:])])
+                self._con.execute(insert, [key, *(row.get(n) for n in names[1:])])
             for key in self.rows[spec.object].keys() - valid.keys():
                 self._con.execute(
                     "INSERT INTO staging.quarantine VALUES ($1, $2, 'c', 'r', 'x', 'v', now(), now())", [entity, key]
