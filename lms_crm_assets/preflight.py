@@ -7,12 +7,12 @@ from lms_crm_assets.lms.adapters import lms_adapter
 
 def check_both_sides(contract: Contract) -> None:
     """One cheap call to the LMS and one to the CRM; raises the `FatalError` that says what to mend."""
-    lms = lms_adapter(contract.source)
+    lms = lms_adapter(contract)
     try:
         lms.probe()
     finally:
         lms.close()
-    crm = crm_adapter(contract.destination)
+    crm = crm_adapter(contract)
     try:
         crm.probe()
     finally:

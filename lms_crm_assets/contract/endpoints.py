@@ -82,5 +82,7 @@ class HubSpotDestination(ContractModel):
     batch_size: int = Field(100, ge=1, le=100, description="Records a call (batch upsert takes 100).")
     concurrency: int = Field(8, ge=1, le=20, description="Calls under way at once.")
     calls_per_10_seconds: int = Field(
-        190, ge=1, description="The portal's burst limit for this app; `throttle.crm.calls_per_10_seconds` sets it too."
+        190,
+        ge=1,
+        description="The portal's burst limit for this app; `throttle.crm.calls_per_10_seconds` counts before it.",
     )

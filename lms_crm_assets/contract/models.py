@@ -214,7 +214,7 @@ class Contract(ContractModel):
             for problem in contradictions(plain)
         ]
         try:
-            contract = handler(_with_throttle(plain))
+            contract = handler(plain)
         except ValidationError as exc:
             refused = [
                 InitErrorDetails(
@@ -242,13 +242,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return {key: _plain(entry) for key, entry in value.items()} if isinstance(value, Mapping) else value
-
-
-def _with_throttle(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`throttle.crm.calls_per_10_seconds` as the destination's, where the adapter looks for it."""
-    throttle, destination = document.get("throttle"), document.get("destination")
-    crm = throttle.get("crm") if isinstance(throttle, Mapping) else None
-    calls = crm.get("calls_per_10_seconds") if isinstance(crm, Mapping) else None
-    if calls is None or not isinstance(destination, Mapping) or destination.get("adapter") != "hubspot":
-        return document
-    return {**document, "destination": {"calls_per_10_seconds": calls, **destination}}

@@ -21,7 +21,7 @@ class Examination:
 
 def examine(contract: Contract) -> dict[CrmObject, Examination]:
     """Discover every object that the contract names, reading nothing but definitions; raises the errors of `errors`."""
-    crm = crm_adapter(contract.destination)
+    crm = crm_adapter(contract)
     found = {}
     try:
         for obj in contract.in_order():

@@ -16,13 +16,11 @@ from hubspot.crm.objects import ApiClient, Configuration
 from hubspot.crm.objects.exceptions import ApiException
 
 from lms_crm_assets.contract.credentials import resolve
-from lms_crm_assets.contract.models import HubSpotDestination
+from lms_crm_assets.contract.models import CrmThrottle, HubSpotDestination
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.discovery import CrmSchema, discover_hubspot
 from lms_crm_assets.crm.normal_form import without_trailing_zeros
-from lms_crm_assets.crm.patience import patiently
 from lms_crm_assets.crm.protocol import CrmRecord
-from lms_crm_assets.crm.throttle import shared_throttle
 from lms_crm_assets.domain import CrmObject, CrmWrite, FieldType, Link, Outcome, OutcomeStatus
 from lms_crm_assets.errors import (
     BatchRefusedError,
@@ -35,6 +33,8 @@ from lms_crm_assets.errors import (
     UnreachableError,
     WrongAddressError,
 )
+from lms_crm_assets.ops.patience import patiently
+from lms_crm_assets.ops.throttle import shared_throttle
 
 _TIMEOUT_SECONDS = (10, 120)
 _PAGE = 100
@@ -50,14 +50,15 @@ class HubSpotAdapter:
     links_with_upsert = False
     link_batch_size = 2000
 
-    def __init__(self, destination: HubSpotDestination) -> None:
+    def __init__(self, destination: HubSpotDestination, limit: CrmThrottle) -> None:
         self.batch_size = destination.batch_size
         self.concurrency = destination.concurrency
         self._url = destination.url
         self._api_version = destination.api_version
         token = resolve(destination.access_token).get_secret_value()
-        self._throttle = shared_throttle(destination.url, token, destination.calls_per_10_seconds)
-        self.calls_per_second = destination.calls_per_10_seconds / 10
+        calls = limit.calls_per_10_seconds or destination.calls_per_10_seconds
+        self._throttle = shared_throttle(destination.url, token, calls)
+        self.calls_per_second = calls / 10
         self._daily: tuple[int, int] | None = None
         configuration = Configuration(host=destination.url)
         configuration.access_token = token

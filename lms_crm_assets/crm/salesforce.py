@@ -23,10 +23,9 @@ from simple_salesforce.exceptions import (
 )
 
 from lms_crm_assets.contract.credentials import resolve
-from lms_crm_assets.contract.models import SalesforceDestination
+from lms_crm_assets.contract.models import CrmThrottle, SalesforceDestination
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
 from lms_crm_assets.crm.discovery import CrmSchema, from_describe
-from lms_crm_assets.crm.patience import patiently
 from lms_crm_assets.crm.protocol import CrmRecord
 from lms_crm_assets.domain import CrmObject, CrmWrite, FieldType, Link, Outcome, OutcomeStatus
 from lms_crm_assets.errors import (
@@ -39,11 +38,15 @@ from lms_crm_assets.errors import (
     UnreachableError,
     WrongAddressError,
 )
+from lms_crm_assets.ops.patience import patiently
+from lms_crm_assets.ops.throttle import Throttle, shared_throttle
 
 T = TypeVar("T")
 
 _TIMEOUT_SECONDS = (10, 150)
 _KEYS_A_QUERY = 100
+# Salesforce limits the day, not the second; a Collections call of 200 takes about 0.5 s.
+_CALLS_PER_SECOND = 2.0
 # The row is fine, its moment was not: the same row may pass when sent again (facts: errors).
 _PASSING_TROUBLES = frozenset({"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "ALL_OR_NONE_OPERATION_ROLLED_BACK"})
 
@@ -53,16 +56,17 @@ class SalesforceAdapter:
 
     links_with_upsert = True
     link_batch_size = 0
-    # Salesforce limits the day, not the second; a Collections call of 200 takes about 0.5 s.
-    calls_per_second = 2.0
 
-    def __init__(self, destination: SalesforceDestination) -> None:
+    def __init__(self, destination: SalesforceDestination, limit: CrmThrottle) -> None:
         self.batch_size = destination.batch_size
         self.concurrency = destination.concurrency
         self._destination = destination
         self._client_id = resolve(destination.client_id)
         self._client_secret = resolve(destination.client_secret)
-        self._session = _OneHostSession(destination.url, destination.concurrency)
+        calls = limit.calls_per_10_seconds
+        self.calls_per_second = _CALLS_PER_SECOND if calls is None else min(_CALLS_PER_SECOND, calls / 10)
+        throttle = shared_throttle(destination.url, self._client_id.get_secret_value(), calls)
+        self._session = _OneHostSession(destination.url, destination.concurrency, throttle)
         self._refresh = threading.Lock()
         self._token: str | None = None
         self._local = threading.local()
@@ -207,10 +211,11 @@ class SalesforceAdapter:
 
 
 class _OneHostSession(requests.Session):
-    """Sends every request to the one configured address, with time limits, following no redirect."""
+    """Sends every request to the one configured address, in its turn, with time limits, following no redirect."""
 
-    def __init__(self, base_url: str, connections: int) -> None:
+    def __init__(self, base_url: str, connections: int, throttle: Throttle) -> None:
         super().__init__()
+        self._throttle = throttle
         self._base = urlsplit(base_url)
         self.trust_env = False
         self.mount(f"{self._base.scheme}://", HTTPAdapter(pool_maxsize=connections, max_retries=0))
@@ -219,6 +224,7 @@ class _OneHostSession(requests.Session):
         here = urlsplit(url)._replace(scheme=self._base.scheme, netloc=self._base.netloc).geturl()
         options["timeout"] = options.get("timeout") or _TIMEOUT_SECONDS
         options["allow_redirects"] = False
+        self._throttle.wait()
         return super().request(method, here, *args, **options)
 
 

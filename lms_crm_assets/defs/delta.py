@@ -144,7 +144,7 @@ def plan(
 
 
 def _pace_and_quota(contract: Contract) -> tuple[Pace, Quota | None]:
-    crm = crm_adapter(contract.destination)
+    crm = crm_adapter(contract)
     try:
         quota = crm.quota()
         return Pace(crm.batch_size, crm.link_batch_size, crm.calls_per_second), Quota(*quota) if quota else None

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from lms_crm_assets.contract.credentials import resolve
-from lms_crm_assets.contract.models import ChangesSource
+from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import ProtocolError
 from lms_crm_assets.lms.protocol import Capabilities, Page
-from lms_crm_assets.lms.transport import Transport
+from lms_crm_assets.lms.transport import Transport, lms_throttle
 
 _ROOT = "/api/v1"
 _PASSES = 3
@@ -26,10 +26,12 @@ class ChangesAdapter:
 
     capabilities = Capabilities(supports_since=True, has_tombstones=True)
 
-    def __init__(self, source: ChangesSource) -> None:
+    def __init__(self, source: ChangesSource, limit: LmsThrottle) -> None:
         self._source = source
         token = resolve(source.token).get_secret_value()
-        self._transport = Transport(source.url, headers={"Authorization": f"Bearer {token}"})
+        self._transport = Transport(
+            source.url, lms_throttle(source.url, token, limit), headers={"Authorization": f"Bearer {token}"}
+        )
 
     def probe(self) -> None:
         """Ask the service what it is."""

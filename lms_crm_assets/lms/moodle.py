@@ -12,11 +12,11 @@ from itertools import count
 from typing import Any
 
 from lms_crm_assets.contract.credentials import resolve
-from lms_crm_assets.contract.models import MoodleSource
+from lms_crm_assets.contract.models import LmsThrottle, MoodleSource
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import CredentialError, FatalError, PermissionMissingError, ProtocolError, RetryableError
 from lms_crm_assets.lms.protocol import Capabilities, Page
-from lms_crm_assets.lms.transport import Transport
+from lms_crm_assets.lms.transport import Transport, lms_throttle
 
 _ENDPOINT = "/webservice/rest/server.php"
 _ROWS_A_PAGE = 500
@@ -49,10 +49,12 @@ class MoodleAdapter:
 
     capabilities = Capabilities(supports_since=False, has_tombstones=False)
 
-    def __init__(self, source: MoodleSource) -> None:
+    def __init__(self, source: MoodleSource, limit: LmsThrottle) -> None:
         self._source = source
         self._token = resolve(source.token)
-        self._transport = Transport(source.url, check=raise_for_exception)
+        self._transport = Transport(
+            source.url, lms_throttle(source.url, self._token.get_secret_value(), limit), check=raise_for_exception
+        )
 
     def probe(self) -> None:
         """Ask the site who we are."""

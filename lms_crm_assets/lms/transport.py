@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import httpx
 import orjson
-import stamina
 
+from lms_crm_assets.contract.models import LmsThrottle
 from lms_crm_assets.errors import (
     CredentialError,
     PermissionMissingError,
@@ -18,10 +18,20 @@ from lms_crm_assets.errors import (
     UnreachableError,
     WrongAddressError,
 )
+from lms_crm_assets.ops.patience import patiently
+from lms_crm_assets.ops.throttle import Throttle, shared_throttle
 
-_ATTEMPTS = 5
 _RETRY_AFTER_CAP_SECONDS = 3600.0
 _TRANSIENT = frozenset({408, 423, 425, 500, 502, 503, 504, 521, 523, 524})
+
+
+def lms_throttle(url: str, credential: str, limit: LmsThrottle) -> Throttle:
+    """The throttle towards an LMS; a rate below one call a second is one call in a longer window."""
+    rate = limit.calls_per_second
+    if rate is None:
+        return shared_throttle(url, credential, None)
+    calls = max(1, int(rate))
+    return shared_throttle(url, credential, calls, calls / rate)
 
 
 class Transport:
@@ -33,6 +43,7 @@ class Transport:
     def __init__(
         self,
         base_url: str,
+        throttle: Throttle,
         *,
         headers: Mapping[str, str] | None = None,
         check: Callable[[Any], None] = lambda _: None,
@@ -40,6 +51,7 @@ class Transport:
     ) -> None:
         """`check` sees the content of each 200 and raises what it means, for systems that report errors there."""
         self._base_url = base_url
+        self._throttle = throttle
         self._check = check
         self._client = httpx.Client(
             base_url=base_url,
@@ -60,6 +72,7 @@ class Transport:
 
     def once(self, method: str, path: str, **options: Any) -> Any:
         """One call without a second try, for probes."""
+        self._throttle.wait()
         try:
             response = self._client.request(method, path, **options)
         except httpx.ConnectError as exc:
@@ -76,10 +89,10 @@ class Transport:
             raise WrongAddressError(f"{exc}: check source.url and that the LMS is up") from exc
 
     def _retried(self, method: str, path: str, **options: Any) -> Any:
-        for attempt in stamina.retry_context(on=_wait_for, attempts=_ATTEMPTS, timeout=300, wait_max=30):
+        for attempt in patiently():
             with attempt:
                 return self.once(method, path, **options)
-        raise AssertionError("stamina either returns or raises")  # pragma: no cover
+        raise AssertionError("patience either returns or raises")  # pragma: no cover
 
     def _content(self, response: httpx.Response, path: str) -> Any:
         where = f"{self._base_url}{path}"
@@ -122,12 +135,6 @@ def _parsed(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         lenient = json.loads(body, parse_float=str, parse_constant=str)
         return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
-
-
-def _wait_for(exc: Exception) -> bool | float:
-    if not isinstance(exc, RetryableError):
-        return False
-    return True if exc.retry_after_seconds is None else exc.retry_after_seconds
 
 
 def _retry_after(response: httpx.Response) -> float | None:

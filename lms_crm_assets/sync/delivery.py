@@ -17,11 +17,11 @@ import duckdb
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.contract.spec import ObjectSpec
-from lms_crm_assets.crm.patience import TRIES, patiently
 from lms_crm_assets.crm.protocol import CrmAdapter
 from lms_crm_assets.delta.plan import mark_sent
 from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome, OutcomeStatus
 from lms_crm_assets.errors import BatchRefusedError, RetryableError
+from lms_crm_assets.ops.patience import TRIES, patiently
 from lms_crm_assets.sync.batches import link_batches, spool_archives, spool_links, spool_writes, write_batches
 from lms_crm_assets.sync.journal import Entry, Journal, fold, recover
 from lms_crm_assets.sync.outcomes import DeliveryCounts, outcome_counts

@@ -31,7 +31,7 @@ def test_a_file_of_version_1_still_means_what_it_meant() -> None:
 
     assert contract.version == 2
     assert isinstance(contract.destination, HubSpotDestination)
-    assert contract.destination.calls_per_10_seconds == contract.throttle.crm.calls_per_10_seconds == 100
+    assert contract.throttle.crm.calls_per_10_seconds == 100
     assert (
         contract.objects == parse_contract(VERSION_1.replace("version: 1", "version: 2"), Path("acme.yaml"), {}).objects
     )

@@ -19,7 +19,7 @@ from tests.conftest import TENANTS
 
 
 def discovered(contract: Contract, to: str, *parents: str) -> CrmSchema | None:
-    crm = crm_adapter(contract.destination)
+    crm = crm_adapter(contract)
     try:
         return crm.discover(to, parents)
     finally:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import stamina
 
-from lms_crm_assets.contract.models import ChangesSource, MoodleReports, MoodleSource
+from lms_crm_assets.contract.models import ChangesSource, LmsThrottle, MoodleReports, MoodleSource
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import (
@@ -17,8 +17,8 @@ from lms_crm_assets.errors import (
     RetryableError,
     WrongAddressError,
 )
-from lms_crm_assets.lms.adapters import lms_adapter
-from lms_crm_assets.lms.moodle import raise_for_exception
+from lms_crm_assets.lms.changes import ChangesAdapter
+from lms_crm_assets.lms.moodle import MoodleAdapter, raise_for_exception
 from lms_crm_assets.lms.protocol import LmsAdapter
 from tests.sandbox_control import fault, mutate, records, requests
 
@@ -27,14 +27,13 @@ ALL = list(LmsEntity)
 
 def moodle(sandbox: Sandbox, **changes: object) -> LmsAdapter:
     values = {"adapter": "moodle", "url": sandbox.moodle, "token": "env:ACME_LMS_TOKEN", "timezone": "Europe/London"}
-    return lms_adapter(
-        MoodleSource.model_validate({**values, "reports": MoodleReports(participants=1, competencies=3), **changes})
-    )
+    reports = MoodleReports(participants=1, competencies=3)
+    return MoodleAdapter(MoodleSource.model_validate({**values, "reports": reports, **changes}), LmsThrottle())
 
 
 def school(sandbox: Sandbox, **changes: object) -> LmsAdapter:
     values = {"adapter": "changes", "url": sandbox.school, "token": "env:GLOBEX_LMS_TOKEN"}
-    return lms_adapter(ChangesSource.model_validate({**values, **changes}))
+    return ChangesAdapter(ChangesSource.model_validate({**values, **changes}), LmsThrottle())
 
 
 def pulled(adapter: LmsAdapter, since: datetime | None = None) -> Counter[str]:

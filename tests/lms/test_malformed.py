@@ -6,11 +6,11 @@ import orjson
 import pytest
 import stamina
 
-from lms_crm_assets.contract.models import ChangesSource
+from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import ProtocolError
-from lms_crm_assets.lms.adapters import lms_adapter
+from lms_crm_assets.lms.changes import ChangesAdapter
 from tests.sandbox_control import fault
 
 GOOD = {"id": "a", "email": "a@b.test", "updated_at": "2026-03-01T00:00:00Z"}
@@ -23,7 +23,7 @@ def learners(sandbox: Sandbox, body: bytes | str) -> tuple[list[RawRecord], list
     source = ChangesSource.model_validate(
         {"adapter": "changes", "url": sandbox.school, "token": "env:GLOBEX_LMS_TOKEN"}
     )
-    adapter = lms_adapter(source)
+    adapter = ChangesAdapter(source, LmsThrottle())
     try:
         with stamina.set_testing(True, attempts=2):
             pages = list(adapter.pull([LmsEntity.LEARNERS], None))

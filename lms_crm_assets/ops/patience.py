@@ -1,7 +1,7 @@
-"""Trying a CRM call again: one layer of retries for reads and writes alike.
+"""Trying a call again: one layer of retries for the LMS and the CRM, for reads and writes alike.
 
 Trouble that passes is waited out with growing, jittered waits, a few times. A rate limit is no failure: it is waited out
-as the CRM says, or for the length of its window, and uses up no try.
+as the other side says, or for the length of its window, and uses up no try.
 """
 
 from collections.abc import Iterator
