@@ -5,6 +5,7 @@ import dagster as dg
 from lms_crm_assets.defs import automation, jobs
 from lms_crm_assets.defs.crm_snapshot import CRM_SNAPSHOT
 from lms_crm_assets.defs.delta import DELTA
+from lms_crm_assets.defs.fleet import fleet_health, fleet_job, fleet_watch
 from lms_crm_assets.defs.raw_lms import raw_lms
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.defs.staging import STAGING
@@ -15,9 +16,9 @@ from lms_crm_assets.settings import Settings
 def build_definitions(settings: Settings) -> dg.Definitions:
     """All definitions, over the folders that the settings name."""
     return dg.Definitions(
-        assets=[raw_lms, *STAGING, *CRM_SNAPSHOT, *DELTA, *SYNC],
-        jobs=[jobs.full_reconcile, jobs.incremental_pull, jobs.plan, jobs.apply],
-        schedules=[automation.nightly_full_reconcile, automation.five_minute_incremental_pull],
+        assets=[raw_lms, *STAGING, *CRM_SNAPSHOT, *DELTA, *SYNC, fleet_health],
+        jobs=[jobs.full_reconcile, jobs.incremental_pull, jobs.plan, jobs.apply, fleet_job],
+        schedules=[automation.full_reconciles, automation.incremental_pulls, fleet_watch],
         sensors=[automation.tenants_folder],
         resources={
             "tenants": TenantsResource(tenants_dir=str(settings.tenants_dir), state_dir=str(settings.state_dir)),

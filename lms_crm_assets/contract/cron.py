@@ -1,6 +1,6 @@
 """Cron expressions: five fields, in UTC."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim, CronSimError
 
@@ -18,3 +18,8 @@ def check_cron(text: str) -> str:
     except StopIteration:
         raise ValueError("is a cron expression that never comes due") from None
     return text
+
+
+def last_due(cron: str, now: datetime) -> datetime:
+    """The newest moment up to `now` at which a valid expression came due."""
+    return next(CronSim(cron, now.astimezone(UTC) + timedelta(seconds=1), reverse=True))

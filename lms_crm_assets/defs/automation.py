@@ -1,45 +1,57 @@
-"""When things run: schedules, and the sensor that takes up new tenants. Webhooks get their sensor with the receiver."""
+"""When things run: schedules, and the sensor that takes up new tenants. Webhooks get their sensor with the receiver.
 
-from collections.abc import Iterator
+Each tenant's contract says when it runs. Contracts come and change without a restart, so both schedules look every
+minute which tenants are due.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 
 import dagster as dg
 
+from lms_crm_assets.contract.cron import last_due
+from lms_crm_assets.contract.models import Schedules
 from lms_crm_assets.defs.edge import TENANTS, key
 from lms_crm_assets.defs.jobs import full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.errors import LmsCrmError
+
+SCHEDULE_TAG, DUE_TAG = "lms_crm/schedule", "lms_crm/due"
+"""On a scheduled run: by which schedule it runs, and the moment at which its tenant came due."""
+
+# So long after a time that nobody was there to see, the run is made up for.
+_CATCH_UP = timedelta(hours=6)
+_WAITING = {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING}
 
 
 @dg.schedule(
     job=full_reconcile,
-    cron_schedule="0 2 * * *",
+    cron_schedule="* * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night at 02:00 UTC, one run a tenant.",
+    description="A full reconciliation of each tenant when its contract's schedules.full is due (02:00 UTC by default).",
 )
-def nightly_full_reconcile(context: dg.ScheduleEvaluationContext, tenants: TenantsResource) -> Iterator[dg.RunRequest]:
-    """A full reconciliation of every tenant."""
-    at = context.scheduled_execution_time
-    for tenant in _known(context.instance, tenants):
-        yield dg.RunRequest(run_key=f"full-{tenant}-{at:%Y-%m-%dT%H:%M}", partition_key=tenant)
+def full_reconciles(
+    context: dg.ScheduleEvaluationContext, tenants: TenantsResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Full reconciliations of the tenants that are due."""
+    yield from _due_runs(context, "full", {name: found.full for name, found in _schedules(context, tenants).items()})
 
 
 @dg.schedule(
     job=incremental_pull,
-    cron_schedule="*/5 * * * *",
+    cron_schedule="* * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every five minutes, one run a tenant that was reconciled before.",
+    description="An incremental pull of each tenant when its contract's schedules.incremental is due (every five minutes "
+    "by default), once it had a full reconciliation.",
 )
-def five_minute_incremental_pull(
+def incremental_pulls(
     context: dg.ScheduleEvaluationContext, tenants: TenantsResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """An incremental pull of every tenant whose CRM state is known; before that only a full run tells the truth."""
-    at = context.scheduled_execution_time
+    """Incremental pulls of the due tenants whose CRM state is known; before that only a full run tells the truth."""
     seen = context.instance.get_materialized_partitions(key("crm_snapshot", CrmObject.CONTACT))
-    ready = [tenant for tenant in _known(context.instance, tenants) if tenant in seen]
-    if not ready:
-        yield dg.SkipReason("no tenant has had a full reconciliation yet")
-    for tenant in ready:
-        yield dg.RunRequest(run_key=f"incremental-{tenant}-{at:%Y-%m-%dT%H:%M}", partition_key=tenant)
+    crons = {name: found.incremental for name, found in _schedules(context, tenants).items() if name in seen}
+    yield from _due_runs(context, "incremental", crons)
 
 
 @dg.sensor(
@@ -61,7 +73,46 @@ def tenants_folder(context: dg.SensorEvaluationContext, tenants: TenantsResource
     )
 
 
-def _known(instance: dg.DagsterInstance, tenants: TenantsResource) -> list[str]:
-    """Tenants with both a contract and a partition."""
-    partitions = set(instance.get_dynamic_partitions(str(TENANTS.name)))
-    return [tenant for tenant in tenants.names() if tenant in partitions]
+def _schedules(context: dg.ScheduleEvaluationContext, tenants: TenantsResource) -> dict[str, Schedules]:
+    """When each tenant with both a contract and a partition runs.
+
+    A contract that can't be read runs at the default times: its failed run says why.
+    """
+    partitions = set(context.instance.get_dynamic_partitions(str(TENANTS.name)))
+    found = {}
+    for tenant in tenants.names():
+        if tenant in partitions:
+            try:
+                found[tenant] = tenants.contract(tenant).schedules
+            except LmsCrmError:
+                found[tenant] = Schedules()
+    return found
+
+
+def _due_runs(
+    context: dg.ScheduleEvaluationContext, schedule: str, crons: Mapping[str, str]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """A run of each tenant that is due."""
+    now = context.scheduled_execution_time
+    nobody = True
+    for tenant, cron in crons.items():
+        due = last_due(cron, now)
+        if _may_run(context.instance, schedule, tenant, due, now):
+            nobody = False
+            yield dg.RunRequest(partition_key=tenant, tags={SCHEDULE_TAG: schedule, DUE_TAG: due.isoformat()})
+    if nobody:
+        yield dg.SkipReason("no tenant is due")
+
+
+def _may_run(instance: dg.DagsterInstance, schedule: str, tenant: str, due: datetime, now: datetime) -> bool:
+    """Whether the run that came due at `due` is still to be started.
+
+    One that waits for its start stands for a later one too. A time that passed unseen counts only for a tenant that ran
+    by this schedule before: a new contract waits for its first time.
+    """
+    ours = dg.RunsFilter(tags={SCHEDULE_TAG: schedule, "dagster/partition": tenant})
+    runs = instance.get_runs(ours, limit=1)
+    if runs and (runs[0].status in _WAITING or datetime.fromisoformat(runs[0].tags[DUE_TAG]) >= due):
+        return False
+    passed = now - due
+    return passed < timedelta(minutes=1) or (bool(runs) and passed <= _CATCH_UP)

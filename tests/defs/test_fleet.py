@@ -1,0 +1,64 @@
+"""Freshness per tenant: a stale one is named, whatever the others do."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lms_crm_assets.defs.fleet import fleet_health
+from lms_crm_assets.defs.resources import TenantsResource
+
+CONTRACT = """\
+version: 2
+tenant: {tenant}
+source: {{adapter: changes, url: "https://lms.example", token: env:LMS_TOKEN}}
+destination: {{adapter: hubspot, access_token: env:CRM_TOKEN}}
+sla: {{freshness_minutes: {minutes}}}
+objects: {{contact: {{to: contacts, match_key: lms_user_id, fields: {{email: email}}}}}}
+"""
+
+
+@pytest.fixture
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster"))) as found:
+        yield found
+
+
+def ran(instance: dg.DagsterInstance, tenant: str, job: str, ended: float, *, succeeded: bool = True) -> None:
+    named = dg.job(name=job)(lambda: None)
+    run = instance.create_run_for_job(named, tags={"dagster/partition": tenant})
+    kind = dg.DagsterEventType.RUN_SUCCESS if succeeded else dg.DagsterEventType.RUN_FAILURE
+    event = dg.DagsterEvent(event_type_value=kind.value, job_name=job)
+    instance.report_dagster_event(event, run.run_id, timestamp=ended)
+
+
+def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    now = time.time()
+    for tenant, minutes in (("daily", 1500), ("hourly", 60), ("failing", 60), ("new", 60)):
+        (tmp_path / f"{tenant}.yaml").write_text(CONTRACT.format(tenant=tenant, minutes=minutes), encoding="utf-8")
+    (tmp_path / "broken.yaml").write_text("tenant: [", encoding="utf-8")
+    ran(instance, "daily", "full_reconcile", now - 20 * 3600)
+    ran(instance, "hourly", "full_reconcile", now - 20 * 3600)
+    ran(instance, "hourly", "incremental_pull", now - 30 * 60)
+    ran(instance, "failing", "full_reconcile", now - 2 * 3600)
+    ran(instance, "failing", "full_reconcile", now - 60, succeeded=False)
+    ran(instance, "new", "plan", now - 60)
+
+    result = dg.materialize(
+        [fleet_health],
+        instance=instance,
+        resources={"tenants": TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))},
+    )
+
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert check.description == (
+        "Not as fresh as promised: broken (its contract can't be read), failing (stale), new (never reconciled). "
+        "Look at their newest runs."
+    )
+    rows = result.asset_materializations_for_node("fleet_health")[0].metadata["tenants"].value
+    ages = {row.data["tenant"]: (row.data["state"], row.data["age_minutes"]) for row in rows.records}  # type: ignore[union-attr]
+    assert ages["daily"] == ("fresh", 1200)
+    assert ages["hourly"] == ("fresh", 30)
