@@ -21,7 +21,7 @@ def explain(
 ) -> dict[str, Any]:
     """Everything that is known of a learner and of their records, as JSON-able data.
 
-    `learner` is the LMS's id, an e-mail or a user name. With `at` only plans and outcomes until then count.
+    `learner` is the LMS's id, an e-mail or a user name. With `at` everything is told as it was known then, but for the LMS's rows, of which only the newest are kept.
     """
     until = at.replace(tzinfo=at.tzinfo or UTC) if at else datetime.now(UTC)
     key, raw = _learner(con, learner, until)
@@ -86,8 +86,9 @@ def _record(con: duckdb.DuckDBPyConnection, obj: CrmObject, key: str, until: dat
         [key, until],
     ).fetchall()
     ledger = con.execute(
-        "SELECT crm_id, applied, synced_at FROM sync.ledger"
-        f" WHERE object = {literal(obj)} AND external_id = $1 AND synced_at <= $2",
+        "SELECT crm_id, applied, synced_at FROM (SELECT *, NULL AS replaced_at FROM sync.ledger UNION ALL BY NAME"
+        f" FROM sync.ledger_history) WHERE object = {literal(obj)} AND external_id = $1 AND synced_at <= $2"
+        " AND (replaced_at IS NULL OR replaced_at > $2)",
         [key, until],
     ).fetchall()
     return {

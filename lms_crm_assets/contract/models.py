@@ -199,7 +199,7 @@ class Contract(ContractModel):
     unknown_attributes: Literal["ignore", "keep"] = Field(
         "ignore", description="Attributes of the LMS without a canonical column: dropped, or kept as JSON in `extra`."
     )
-    retention_days: int = Field(30, ge=1, le=3650, description="How long plans, ledger and outcomes are kept.")
+    retention_days: int = Field(30, ge=1, le=3650, description="How long plans, outcomes and the ledger's former states are kept.")
     objects: dict[CrmObject, ObjectMapping] = Field(min_length=1, description="What is kept in the CRM, and how.")
 
     @model_validator(mode="wrap")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from pydantic import Field
@@ -19,7 +19,7 @@ from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import Plan, approve, has_delta, record_plan
 from lms_crm_assets.delta.show import change_rows
 from lms_crm_assets.domain import CrmObject, LmsEntity
-from lms_crm_assets.sync.journal import recover
+from lms_crm_assets.sync.journal import drop_older, recover
 from lms_crm_assets.warehouse.sql import scalar
 
 _ALSO_READ = {CrmObject.COMPLETION: [LmsEntity.SCORES]}
@@ -140,6 +140,7 @@ def plan(
                     now=now,
                     retention_days=contract.retention_days,
                 )
+                drop_older(con, now - timedelta(days=contract.retention_days))
     return _plan_result(tenant, made, counts, despite_guardrails=config.despite_guardrails)
 
 

@@ -1,7 +1,7 @@
 """The journal: what became of each record, durable before the next batch counts as done.
 
 A line a record in an NDJSON file, flushed to the disk batch by batch while the warehouse is closed; folded into the
-warehouse when the delivery ends, or before the next one when it was killed. Owns `sync.ledger` and `sync.outcomes`.
+warehouse when the delivery ends, or before the next one when it was killed. Owns `sync.ledger`, `sync.ledger_history` and `sync.outcomes`.
 """
 
 import fcntl
@@ -111,6 +111,12 @@ def recover(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, folder: Path) -> i
     return len(left)
 
 
+def drop_older(con: duckdb.DuckDBPyConnection, oldest: datetime) -> None:
+    """Forget the outcomes and the replaced states of the ledger from before `oldest`."""
+    con.execute("DELETE FROM sync.outcomes WHERE synced_at < $1", [oldest])
+    con.execute("DELETE FROM sync.ledger_history WHERE replaced_at < $1", [oldest])
+
+
 def _is_written(file: Path) -> bool:
     with file.open("rb") as lines:
         try:
@@ -123,6 +129,10 @@ def _is_written(file: Path) -> bool:
 def _forget_archived(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
     """Archived records are no longer ours: they leave the ledger, and the snapshot with them."""
     archived = "(SELECT external_id FROM folded WHERE operation = 'archive')"
+    con.execute(
+        "INSERT INTO sync.ledger_history SELECT g.*, f.synced_at FROM sync.ledger g JOIN folded f USING (external_id)"
+        f" WHERE g.object = {literal(spec.object)} AND f.operation = 'archive'"
+    )
     con.execute(f"DELETE FROM sync.ledger WHERE object = {literal(spec.object)} AND external_id IN {archived}")
     con.execute(
         f"DELETE FROM crm_snapshot.{spec.object} s USING folded f WHERE f.operation = 'archive'"
@@ -132,12 +142,18 @@ def _forget_archived(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
 
 
 def _update_ledger(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:
+    """Take up what is new to the ledger; what it said before goes into its history."""
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE entry AS SELECT {literal(obj)} AS object, f.external_id,"
-        " coalesce(f.crm_id, g.crm_id) AS crm_id,"
+        "CREATE OR REPLACE TEMP TABLE entry AS SELECT * EXCLUDE (old_id, old_applied) FROM ("
+        f"SELECT {literal(obj)} AS object, f.external_id, coalesce(f.crm_id, g.crm_id) AS crm_id,"
         " to_json(map_concat(coalesce(g.applied, '{}')::MAP(VARCHAR, VARCHAR), f.values)) AS applied,"
-        " f.sync_run_id, f.synced_at FROM folded f"
-        f" LEFT JOIN sync.ledger g ON g.object = {literal(obj)} AND g.external_id = f.external_id"
+        " f.sync_run_id, f.synced_at, g.crm_id AS old_id, g.applied AS old_applied FROM folded f"
+        f" LEFT JOIN sync.ledger g ON g.object = {literal(obj)} AND g.external_id = f.external_id)"
+        " WHERE old_applied IS DISTINCT FROM applied OR old_id IS DISTINCT FROM crm_id"
+    )
+    con.execute(
+        "INSERT INTO sync.ledger_history"
+        " SELECT g.*, e.synced_at FROM sync.ledger g JOIN entry e USING (object, external_id)"
     )
     con.execute(
         f"DELETE FROM sync.ledger g USING entry e WHERE g.object = {literal(obj)} AND g.external_id = e.external_id"

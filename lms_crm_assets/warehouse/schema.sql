@@ -52,8 +52,8 @@ CREATE TABLE IF NOT EXISTS delta.plan_rows (
     parents_before MAP(VARCHAR, VARCHAR)
 );
 
--- What was last written, one row a record and object; `applied` maps CRM field → value in normal form (as JSON, three
--- times as quick to pick some rows from as a MAP).
+-- What was last written, one row a record and object, and since when it says so; `applied` maps CRM field → value in
+-- normal form (as JSON, three times as quick to pick some rows from as a MAP).
 CREATE TABLE IF NOT EXISTS sync.ledger (
     object VARCHAR,
     external_id VARCHAR,
@@ -61,6 +61,17 @@ CREATE TABLE IF NOT EXISTS sync.ledger (
     applied JSON,
     sync_run_id VARCHAR,
     synced_at TIMESTAMPTZ
+);
+
+-- What the ledger said before, from `synced_at` until `replaced_at`, for the contract's retention.
+CREATE TABLE IF NOT EXISTS sync.ledger_history (
+    object VARCHAR,
+    external_id VARCHAR,
+    crm_id VARCHAR,
+    applied JSON,
+    sync_run_id VARCHAR,
+    synced_at TIMESTAMPTZ,
+    replaced_at TIMESTAMPTZ
 );
 
 -- What became of each record that was sent. `operation`: upsert or link.
