@@ -53,8 +53,7 @@ def _learner(con: duckdb.DuckDBPyConnection, learner: str, until: datetime) -> t
     if len(rows) > 1 and rows[0][0] != learner:
         raise FatalError(f"several learners fit: {', '.join(row[0] for row in rows)}; name one by its id")
     key, payload, is_deleted, observed_at = rows[0]
-    given = orjson.loads(payload) if payload and observed_at <= until else None
-    return key, {"observed_at": observed_at.isoformat(), "is_deleted": is_deleted, "payload": given}
+    return key, _seen((payload, is_deleted, observed_at), until)
 
 
 def _keys_of(con: duckdb.DuckDBPyConnection, obj: CrmObject, learner: str) -> list[str]:
@@ -92,6 +91,7 @@ def _record(con: duckdb.DuckDBPyConnection, obj: CrmObject, key: str, until: dat
         [key, until],
     ).fetchall()
     return {
+        "raw": None if obj is CrmObject.CONTACT else _raw(con, obj.entity, key, until),
         "refused": _named(("code", "rule", "column", "value", "first_seen_at", "last_seen_at"), refused),
         "planned": [
             {**row, "parents": orjson.loads(row["parents"]), "parents_before": orjson.loads(row["parents_before"])}
@@ -107,21 +107,34 @@ def _record(con: duckdb.DuckDBPyConnection, obj: CrmObject, key: str, until: dat
     }
 
 
+def _raw(con: duckdb.DuckDBPyConnection, entity: LmsEntity, key: str, until: datetime) -> dict[str, Any] | None:
+    """What the LMS said of a row, unless that was seen later only; None where the row is not known."""
+    if not table_exists(con, "raw_lms", entity):
+        return None
+    rows = con.execute(
+        f"SELECT payload, is_deleted, observed_at FROM raw_lms.{entity} WHERE source_id = $1", [key]
+    ).fetchall()
+    return _seen(rows[0], until) if rows else None
+
+
+def _seen(row: tuple[str | None, bool, datetime], until: datetime) -> dict[str, Any]:
+    payload, is_deleted, observed_at = row
+    given = orjson.loads(payload) if payload and observed_at <= until else None
+    return {"observed_at": observed_at.isoformat(), "is_deleted": is_deleted, "payload": given}
+
+
 def _named(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def story_lines(story: dict[str, Any]) -> Iterator[str]:
     """The story as lines for a terminal."""
-    raw = story["raw"]
     yield f"Learner {story['learner']} of {story['tenant']}, as known at {_time(story['at'])}"
-    if raw["payload"] is None:
-        yield f"  What the LMS said then is not kept; it was read last {_time(raw['observed_at'])}."
-    else:
-        yield f"  LMS, seen {_time(raw['observed_at'])}{' (deleted there)' if raw['is_deleted'] else ''}:"
-        yield f"    {orjson.dumps(raw['payload']).decode()}"
+    yield from _raw_lines(story["raw"])
     for record in story["records"]:
         yield f"{record['object']} {record['external_id']}"
+        if record["raw"]:
+            yield from _raw_lines(record["raw"])
         for entry in record["refused"]:
             yield (
                 f"  {_time(entry['first_seen_at'])}  refused by our checks: {entry['code']} {entry['rule']}"
@@ -136,8 +149,19 @@ def story_lines(story: dict[str, Any]) -> Iterator[str]:
             why = f": {entry['code']} {entry['message'] or ''}".rstrip() if entry["code"] else ""
             crm_id = f" as {entry['crm_id']}" if entry["crm_id"] else ""
             yield f"  {_time(entry['at'])}  {entry['operation']} {entry['status']}{crm_id} in {entry['batch_id']}{why}"
-        if not any(record[part] for part in ("refused", "planned", "sent")):
+        for entry in record["applied"]:
+            values = ", ".join(f"{name} = {value!r}" for name, value in entry["values"].items())
+            yield f"  written to the CRM record {entry['crm_id']}, so since {_time(entry['at'])}: {values or 'links only'}"
+        if not any(record[part] for part in ("refused", "planned", "sent", "applied")):
             yield "  nothing is known to have been done"
+
+
+def _raw_lines(raw: dict[str, Any]) -> Iterator[str]:
+    if raw["payload"] is None:
+        yield f"  What the LMS said then is not kept; it was read last {_time(raw['observed_at'])}."
+    else:
+        yield f"  LMS, seen {_time(raw['observed_at'])}{' (deleted there)' if raw['is_deleted'] else ''}:"
+        yield f"    {orjson.dumps(raw['payload']).decode()}"
 
 
 def _time(moment: datetime | str) -> str:
