@@ -75,7 +75,7 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
 @tenants_app.command("show")
 def show(tenant: Tenant, *, as_json: AsJson = False) -> None:
     """The contract as it is understood: for each object, CRM field ← source, owner and type."""
-    contract = load_contract(_folder(), tenant)
+    contract = load_contract(_folder(), tenant, _Environ(os.environ))
     rows = {obj: mapped_fields(contract, obj) for obj in contract.in_order()}
     if as_json:
         mapped = {obj: [asdict(row) for row in found] for obj, found in rows.items()}
@@ -122,7 +122,7 @@ def upgrade(
 ) -> None:
     """The contract's file in the newest version of the format, on stdout or in its place. Comments are lost."""
     path = contract_file(_folder(), tenant)
-    text = upgraded(path.read_bytes(), path, os.environ)
+    text = upgraded(path.read_bytes(), path, _Environ(os.environ))
     if not write:
         typer.echo(text, nl=False)
         return
@@ -130,6 +130,16 @@ def upgrade(
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
     typer.echo(f"{path} is rewritten; its comments are lost, see your version control", err=True)
+
+
+class _Environ(dict[str, str]):
+    """The environment for what looks at a file alone: a variable that is not set there stands for an address."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return f"https://{name.lower().replace('_', '-')}.not-set"
 
 
 def _folder() -> Path:

@@ -114,6 +114,13 @@ def test_show_needs_no_secret_and_no_network(tenants: Path, monkeypatch: pytest.
     assert run("show", "--tenant", "acme").exit_code == 0, tenants
 
 
+def test_show_and_upgrade_need_no_address_either(tenants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACME_CRM_URL")
+
+    assert "salesforce at https://acme-crm-url.not-set" in run("show", "--tenant", "acme").output, tenants
+    assert "${ACME_CRM_URL}" in run("upgrade", "--tenant", "acme").output
+
+
 def test_diff_puts_the_crm_beside_the_contract(tenants: Path) -> None:
     change(tenants / "acme.yaml", ("FirstName:", "FristName:"))
 
