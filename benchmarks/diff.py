@@ -193,7 +193,7 @@ def _build(warehouse: Path, rows: int, edits: int) -> None:
             " hash(i + 1) % 4 > 0 AS visible,"
             " TIMESTAMPTZ '2015-01-01 00:00:00Z' + to_seconds((hash(i + 2) % 300000000)::BIGINT) AS starts_at,"
             " CASE WHEN hash(i + 3) % 10 > 0 THEN starts_at + to_days(90) END AS ends_at, now() AS source_updated_at,"
-            f" now() AS observed_at, hash(i) AS row_hash FROM range({rows}) t(i)"
+            f" now() AS observed_at, hash(i) AS row_hash, NULL::JSON AS extra FROM range({rows}) t(i)"
         )
         con.execute(
             f"CREATE TABLE crm_snapshot.course AS SELECT *, {fingerprint(SPEC)} AS fingerprint FROM (SELECT source_id AS external_id, 'crm-' || source_id AS crm_id, {shown},"

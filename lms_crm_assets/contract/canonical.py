@@ -8,6 +8,9 @@ from lms_crm_assets.domain import CrmObject, FieldType
 
 MATCH_COLUMN = "source_id"
 
+EXTRA_COLUMN = "extra"
+"""A JSON object of the LMS's attributes that have no column; every object has it. Expressions read it with `->>`."""
+
 _TEXT, _NUMBER, _BOOLEAN, _DATETIME = FieldType.TEXT, FieldType.NUMBER, FieldType.BOOLEAN, FieldType.DATETIME
 
 COLUMNS: dict[CrmObject, dict[str, FieldType]] = {
@@ -79,11 +82,12 @@ VOCABULARIES: dict[CrmObject, dict[str, frozenset[str]]] = {
 """Columns with a closed set of words; the checks refuse every other word, and a test keeps the two equal."""
 
 PERSONAL: dict[CrmObject, frozenset[str]] = {
-    CrmObject.CONTACT: frozenset({"email", "username", "given_name", "family_name", "external_id"})
+    **{obj: frozenset({EXTRA_COLUMN}) for obj in CrmObject},
+    CrmObject.CONTACT: frozenset({"email", "username", "given_name", "family_name", "external_id", EXTRA_COLUMN}),
 }
-"""Columns that tell who somebody is."""
+"""Columns that tell who somebody is; what an LMS adds may do so too."""
 
 
 def known_columns(obj: CrmObject) -> str:
     """The columns of an object as a message lists them."""
-    return ", ".join(column for column in COLUMNS[obj] if column != MATCH_COLUMN)
+    return ", ".join([*(column for column in COLUMNS[obj] if column != MATCH_COLUMN), EXTRA_COLUMN])

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lms_crm_assets.contract.canonical import COLUMNS, PERSONAL, VOCABULARIES
+from lms_crm_assets.contract.canonical import COLUMNS, EXTRA_COLUMN, PERSONAL, VOCABULARIES
 from lms_crm_assets.contract.expressions import allowed_functions
 from lms_crm_assets.contract.models import Contract
 
@@ -123,6 +123,7 @@ def _canonical() -> Iterator[str]:
             notes = [f"one of {', '.join(f'`{word}`' for word in sorted(words))}"] if words else []
             notes += ["personal"] if column in PERSONAL.get(obj, ()) else []
             yield f"| `{column}` | {kind} | {', '.join(notes)} |"
+        yield f"| `{EXTRA_COLUMN}` | JSON | with `unknown_attributes: keep`, read with `->>`; personal |"
     yield ""
 
 
@@ -132,6 +133,8 @@ def _expressions() -> Iterator[str]:
     yield "single quotes, numbers, `TRUE`, `FALSE`, `NULL`; `+ - * / // %`, `||`, comparisons, `BETWEEN`, `IN` with a list,"
     yield "`LIKE`, `ILIKE`, `IS`, `AND`, `OR`, `NOT`; and the functions"
     yield f"{', '.join(f'`{name}`' for name in allowed_functions())}."
+    yield f"`{EXTRA_COLUMN} ->> 'name'` gives an attribute without a column as text, `{EXTRA_COLUMN} ->> '$.name.inner[0]'` one"
+    yield 'deeper in it, without wildcards; odd names stand as `$."a/b"`. Beside another operator it may need parentheses.'
     yield "`CAST` goes to `TEXT`, `NUMBER`, `INT`, `BOOLEAN`, `DATE` or `DATETIME`. What can't be computed for a row is null."
 
 

@@ -2,8 +2,12 @@
 
 What comes out is regenerated from the tree, never the text of the file: columns are quoted, casts are TRY_CAST and the
 whole is wrapped in TRY, so that one learner's odd value gives a null and not a failed run.
+
+`extra ->> 'name'` gives an attribute of `extra` as text, `extra ->> '$.name.inner[0]'` one deeper in it. It becomes a
+function call: DuckDB's own `->>` binds weaker than `=`.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -11,9 +15,10 @@ from functools import cache
 import duckdb
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import SqlglotError
 
-from lms_crm_assets.contract.canonical import COLUMNS, known_columns
+from lms_crm_assets.contract.canonical import COLUMNS, EXTRA_COLUMN, known_columns
 from lms_crm_assets.domain import CrmObject, FieldType
 
 MAX_LENGTH = 2_000
@@ -73,10 +78,22 @@ _FUNCTIONS: dict[type[exp.Expr], str] = {
 _OPERATORS = (
     *(exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Paren, exp.DPipe),
     *(exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.In, exp.Is, exp.Like, exp.ILike),
-    *(exp.NullSafeEQ, exp.NullSafeNEQ, exp.And, exp.Or, exp.Not),
+    *(exp.NullSafeEQ, exp.NullSafeNEQ, exp.And, exp.Or, exp.Not, exp.JSONExtractScalar),
 )
 _LEAVES = (exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Var, exp.DataType, exp.DataTypeParam)
 _ALLOWED = frozenset({*_FUNCTIONS, *_OPERATORS, *_LEAVES})
+
+# A step of a path: `.name`, `."any name"`, `[3]` or `[#-1]` from the end. DuckDB's wildcards would give a list.
+_STEP = re.compile(r'\.([^\W\d][\w-]*)|\."([^"\\*]+)"|(\[(?:#-[1-9]|\d)\d{0,5}\])')
+_READING = f"read an attribute of {EXTRA_COLUMN} as in {EXTRA_COLUMN} ->> 'department' or {EXTRA_COLUMN} ->> '$.a.b'"
+
+
+class _Verbatim(DuckDB):
+    """DuckDB's SQL with the right side of `->>` as it is written; sqlglot would read a key with a dot as a path."""
+
+    def to_json_path(self, path: exp.Expr | None) -> exp.Expr | None:
+        """The text itself."""
+        return path
 
 
 class ExpressionError(ValueError):
@@ -104,6 +121,7 @@ def allowed_functions() -> list[str]:
 def compile_expression(text: str, obj: CrmObject) -> Compiled:
     """Check an expression over the columns of `obj` and write it anew; `ExpressionError` says what is wrong."""
     tree = _parsed(text)
+    _check_extra(tree)
     for node in tree.walk():
         _check(node)
     _check_growth(tree)
@@ -122,7 +140,7 @@ def _parsed(text: str) -> exp.Expr:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"the expression is longer than {MAX_LENGTH:,} characters")
     try:
-        statements = sqlglot.parse(f"SELECT {text}", dialect="duckdb")
+        statements = sqlglot.parse(f"SELECT {text}", dialect=_Verbatim)
     except RecursionError:
         raise ExpressionError(f"the expression is nested deeper than {MAX_DEPTH} levels") from None
     except SqlglotError as exc:
@@ -184,6 +202,45 @@ def _check(node: exp.Expr) -> None:
             raise ExpressionError(f"{node.sql(dialect='duckdb')!r} is not allowed in an expression")
 
 
+def _is_extra(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Column) and not node.table and node.name.lower() == EXTRA_COLUMN
+
+
+def _check_extra(tree: exp.Expr) -> None:
+    """`extra` stands left of `->>` only, and only `extra` does; an attribute's name stands right of it."""
+    for node in tree.find_all(exp.JSONExtractScalar):
+        # Only the operator has this argument; of the function's further paths nothing would be left.
+        if "only_json_types" not in node.args:
+            raise ExpressionError(f"a JSON function is not allowed: {_READING}")
+        if not _is_extra(node.this):
+            raise ExpressionError(
+                f"'->>' reads from {EXTRA_COLUMN} alone, put it in parentheses: ({EXTRA_COLUMN} ->> 'a')"
+            )
+        _json_path(node)
+    for column in tree.find_all(exp.Column):
+        if _is_extra(column) and not isinstance(column.parent, exp.JSONExtractScalar):
+            raise ExpressionError(f"'{EXTRA_COLUMN}' is no value but a JSON object: {_READING}")
+
+
+def _json_path(node: exp.JSONExtractScalar) -> str:
+    """The path to an attribute, for DuckDB: a key as a JSON pointer, in which every text can stand, a path as a path."""
+    text = _text(node.expression)
+    if not text:
+        raise ExpressionError(f"the attribute's name stands in single quotes: {_READING}")
+    if not text.startswith(("$", "/")):
+        return "/" + text.replace("~", "~0").replace("/", "~1")
+    steps, at = [], 1
+    while found := _STEP.match(text, at):
+        name = found[1] or found[2]
+        steps.append(f'."{name}"' if name else found[3])
+        at = found.end()
+    if at < len(text) or not steps or not steps[0].startswith(".") or text.startswith("/"):
+        raise ExpressionError(
+            f"{text!r} is no path to one attribute: write '$.a.b', '$.a[0]' or, with odd signs, '$.\"a/b\".c'"
+        )
+    return "$" + "".join(steps)
+
+
 def _check_growth(tree: exp.Expr) -> None:
     """REPLACE is the only function whose result can be many times its argument."""
     growing = 0
@@ -204,10 +261,12 @@ def _text(node: exp.Expr | None) -> str | None:
 
 
 def _named(column: exp.Column, obj: CrmObject) -> str:
+    if column.table.lower() == EXTRA_COLUMN:
+        raise ExpressionError(f"'{column.sql()}' names a table: {_READING}")
     if column.table:
         raise ExpressionError(f"'{column.sql()}': a column stands alone, other tables can't be read")
     name = column.name.lower()
-    if name not in COLUMNS[obj]:
+    if name not in COLUMNS[obj] and name != EXTRA_COLUMN:
         raise ExpressionError(
             f"'{column.name}' is no column of {obj}; known are {known_columns(obj)} (a text stands in single quotes)"
         )
@@ -215,9 +274,7 @@ def _named(column: exp.Column, obj: CrmObject) -> str:
 
 
 def _regenerated(tree: exp.Expr) -> exp.Expr:
-    quoted = tree.transform(
-        lambda node: exp.column(node.name.lower(), quoted=True) if isinstance(node, exp.Column) else node
-    )
+    quoted = tree.transform(_made_plain)
     # Bottom up, for a cast may stand in a cast.
     for cast in reversed(list(quoted.find_all(exp.Cast))):
         made = exp.TryCast(this=cast.this.copy(), to=_target(cast.to))
@@ -225,6 +282,14 @@ def _regenerated(tree: exp.Expr) -> exp.Expr:
             return made
         cast.replace(made)
     return quoted
+
+
+def _made_plain(node: exp.Expr) -> exp.Expr:
+    """Columns quoted and `->>` as a call."""
+    if isinstance(node, exp.JSONExtractScalar):
+        column = exp.column(EXTRA_COLUMN, quoted=True)
+        return exp.Anonymous(this="json_extract_string", expressions=[column, exp.Literal.string(_json_path(node))])
+    return exp.column(node.name.lower(), quoted=True) if isinstance(node, exp.Column) else node
 
 
 def _target(to: exp.DataType) -> exp.DataType:
@@ -237,6 +302,7 @@ def _target(to: exp.DataType) -> exp.DataType:
 def _bound_type(sql: str, columns: frozenset[str], obj: CrmObject) -> FieldType | None:
     """The kind of value that DuckDB sees in it; a row of nulls is computed, which folds all constants."""
     row = ", ".join(f'NULL::{_SQL_TYPES[kind]} AS "{name}"' for name, kind in COLUMNS[obj].items())
+    row += f', NULL::JSON AS "{EXTRA_COLUMN}"'
     query = f"SELECT {sql.removeprefix('TRY')} AS made FROM (SELECT {row})"
     with duckdb.connect(":memory:", config={"autoload_known_extensions": "false"}) as con:
         try:
@@ -252,7 +318,7 @@ def _bound_type(sql: str, columns: frozenset[str], obj: CrmObject) -> FieldType 
         *((word, FieldType.NUMBER) for word in ("DECIMAL", "DOUBLE", "BIGINT", "INTEGER", "HUGEINT")),
     ):
         if given.startswith(start):
-            emails = any(COLUMNS[obj][name] is FieldType.EMAIL for name in columns)
+            emails = any(COLUMNS[obj].get(name) is FieldType.EMAIL for name in columns)
             return None if kind is FieldType.TEXT and emails else kind
     raise ExpressionError(f"it gives {given}, which no CRM field holds: CAST it")
 

@@ -37,7 +37,7 @@ __all__ = [
 
 VERSION = 2
 
-Normaliser = Literal["trim", "lower", "upper", "country", "date"]
+Normaliser = Literal["trim", "lower", "upper", "country", "choices", "date"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -64,7 +64,7 @@ class FieldMapping(ContractModel):
     normalise: list[Normaliser] = Field(
         default_factory=list,
         description="Applied to both sides before they are compared: `trim` (texts always are), `lower`, `upper`,"
-        " `country` (names, alpha-2 and alpha-3 codes to alpha-2), `date` (a moment to its UTC date).",
+        " `country` (names, alpha-2 and alpha-3 codes to alpha-2), `choices` (words between semicolons, in any order), `date` (a moment to its UTC date).",
     )
     values: dict[str, str] | None = Field(
         None,
@@ -114,7 +114,8 @@ class ChecksPolicy(ContractModel):
 
     max_invalid_share: Share = Field(0.25, description="Above this share of refused rows in one table nothing is sent.")
     max_shrink_share: Share = Field(
-        0.5, description="A full pull that lost a larger share of its rows is not believed."
+        0.5,
+        description="A full pull that lost a larger share of its rows is not believed, and nothing of it is loaded.",
     )
 
 
@@ -199,7 +200,9 @@ class Contract(ContractModel):
     unknown_attributes: Literal["ignore", "keep"] = Field(
         "ignore", description="Attributes of the LMS without a canonical column: dropped, or kept as JSON in `extra`."
     )
-    retention_days: int = Field(30, ge=1, le=3650, description="How long plans, outcomes and the ledger's former states are kept.")
+    retention_days: int = Field(
+        30, ge=1, le=3650, description="How long plans, outcomes and the ledger's former states are kept."
+    )
     objects: dict[CrmObject, ObjectMapping] = Field(min_length=1, description="What is kept in the CRM, and how.")
 
     @model_validator(mode="wrap")

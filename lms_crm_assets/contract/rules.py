@@ -7,7 +7,7 @@ what the models refuse by themselves is passed over here.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from lms_crm_assets.contract.canonical import PARENTS, VOCABULARIES
+from lms_crm_assets.contract.canonical import EXTRA_COLUMN, PARENTS, VOCABULARIES
 from lms_crm_assets.contract.expressions import Compiled, ExpressionError, compile_expression
 from lms_crm_assets.domain import CrmObject, FieldType, SyncMode
 
@@ -17,6 +17,7 @@ _NORMALISERS = {
     "lower": TEXTS,
     "upper": TEXTS,
     "country": frozenset({FieldType.TEXT}),
+    "choices": frozenset({FieldType.TEXT}),
     "date": frozenset({FieldType.DATETIME}),
 }
 
@@ -35,6 +36,7 @@ def contradictions(document: Mapping[str, Any]) -> list[Problem]:
     for obj, mapping in objects.items():
         found.extend(_of_object(obj, mapping, objects))
     found.extend(_of_targets(objects))
+    found.extend(_of_extra(document, objects))
     found.extend(
         Problem(("guardrails", "min_source_count", str(name)), f"objects.{name} is not mapped")
         for name in _mapping(document, "guardrails", "min_source_count")
@@ -199,6 +201,29 @@ def _of_targets(objects: Mapping[CrmObject, Mapping[str, Any]]) -> Iterable[Prob
                 ("objects", str(obj), "to"), f"objects.{seen[target]} goes to the same CRM object by the same match key"
             )
         seen.setdefault(target, obj)
+
+
+def _of_extra(document: Mapping[str, Any], objects: Mapping[CrmObject, Mapping[str, Any]]) -> Iterator[Problem]:
+    """One mistake a contract: told at the first field that reads what is not kept."""
+    if document.get("unknown_attributes", "ignore") != "ignore":
+        return
+    for obj, mapping in objects.items():
+        for name, field in _mapping(mapping, "fields").items():
+            source = field.get("from") if isinstance(field, Mapping) else field
+            if isinstance(source, str) and EXTRA_COLUMN in _columns(source, obj):
+                yield Problem(
+                    ("objects", str(obj), "fields", str(name), "from"),
+                    f"'{EXTRA_COLUMN}' is always empty here: set 'unknown_attributes: keep' at the top of the contract",
+                )
+                return
+
+
+def _columns(source: str, obj: CrmObject) -> frozenset[str]:
+    """The columns that an expression reads; none of one that is told as a mistake anyway."""
+    try:
+        return compile_expression(source, obj).columns
+    except ExpressionError:
+        return frozenset()
 
 
 def _mapping(document: Mapping[str, Any], *path: str) -> Mapping[str, Any]:

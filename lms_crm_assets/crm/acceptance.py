@@ -49,6 +49,7 @@ _BETTER_TYPE = {
     Kind.DATE: "datetime",
     Kind.PICKLIST: "text",
 }
+_CASES = frozenset({"lower", "upper"})
 _CREATING = frozenset({SyncMode.UPSERT, SyncMode.INSERT, SyncMode.MIRROR})
 _UPDATING = frozenset({SyncMode.UPSERT, SyncMode.UPDATE, SyncMode.MIRROR})
 # Below this a learner's or course's text is likely to be longer some day.
@@ -116,6 +117,13 @@ def _match_key(spec: ObjectSpec, schema: CrmSchema) -> Iterator[Finding]:
         )
     if not held.createable and spec.mode in _CREATING:
         yield Finding(Severity.ERROR, at, f"'{held.name}' can't be written", "let the integration's user write it")
+    if held.caseless:
+        yield Finding(
+            Severity.NOTE,
+            at,
+            "the CRM takes ids that differ by upper and lower case only for one",
+            "make the field case-sensitive there if the LMS has such ids",
+        )
 
 
 def _field(at: tuple[str, ...], spec: ObjectSpec, field: FieldSpec, held: CrmField) -> Iterator[Finding]:
@@ -129,6 +137,7 @@ def _field(at: tuple[str, ...], spec: ObjectSpec, field: FieldSpec, held: CrmFie
     yield from _writable(at, spec, field, held)
     yield from _size(at, field, held)
     yield from _words(at, field, held)
+    yield from _restless(at, field, held)
     dates = "date" in field.normalisers
     if field.type is FieldType.DATETIME and dates != (held.kind is Kind.DATE):
         remedy = "drop 'normalise: [date]'" if dates else "add 'normalise: [date]'"
@@ -182,8 +191,16 @@ def _words(at: tuple[str, ...], field: FieldSpec, held: CrmField) -> Iterator[Fi
             yield Finding(
                 Severity.NOTE, at, "only the picklist's values are taken", f"they are: {', '.join(held.picklist)}"
             )
+        elif _CASES.isdisjoint(field.normalisers):
+            yield Finding(
+                Severity.WARNING,
+                at,
+                "the picklist keeps a word in the spelling that it has already, 'Test' for 'TEST'",
+                "add 'normalise: [lower]', so that case is no difference",
+            )
         return
-    absent = sorted(field.words - set(held.picklist))
+    words = {part.strip() for word in field.words for part in word.split(";")} if held.multiple else field.words
+    absent = sorted(words - set(held.picklist))
     if absent:
         yield Finding(
             Severity.ERROR if held.restricted else Severity.WARNING,
@@ -191,6 +208,36 @@ def _words(at: tuple[str, ...], field: FieldSpec, held: CrmField) -> Iterator[Fi
             f"the picklist has no value {', '.join(map(repr, absent))}",
             f"add it there, or translate with 'values' to one of: {', '.join(held.picklist)}",
         )
+
+
+def _restless(at: tuple[str, ...], field: FieldSpec, held: CrmField) -> Iterator[Finding]:
+    """Fields that the CRM changes by itself after they were written, and that would be written again in every run."""
+    if field.owner is Owner.FILL_IF_EMPTY and held.type == "boolean":
+        yield Finding(
+            Severity.WARNING,
+            at,
+            "a checkbox of Salesforce is never empty, so nothing is ever filled",
+            "use another owner",
+        )
+    if field.owner not in {Owner.ENFORCE, Owner.NEVER_NULL}:
+        return
+    calm = "use 'owner: fill_if_empty' or 'owner: observe'"
+    if held.rich:
+        yield Finding(
+            Severity.ERROR,
+            at,
+            "the CRM rewrites rich text, which would differ for ever",
+            f"map a plain field, or {calm}",
+        )
+    if held.multiple and "choices" not in field.normalisers:
+        yield Finding(
+            Severity.ERROR,
+            at,
+            "the CRM gives several choices back in an order of its own, which would differ for ever",
+            "add 'normalise: [choices]'",
+        )
+    if held.name == "lifecyclestage":
+        yield Finding(Severity.WARNING, at, "HubSpot moves a lifecycle stage forwards only, and says nothing", calm)
 
 
 def _relations(spec: ObjectSpec, schema: CrmSchema) -> Iterator[Finding]:

@@ -28,7 +28,8 @@ class CrmField:
     """One field. `type` is the CRM's own word; `length` counts characters, `scale` decimals, None where nothing limits.
 
     `required` means that a record can't be created without a value. `restricted`: only the words of `picklist` are
-    taken. `relationship` is the name by which a reference is written, `references` are the objects it may point to.
+    taken. `multiple`: several of them, which the CRM gives back in an order of its own. `rich`: the CRM rewrites what is
+    written. `caseless`: a unique field that takes `A` and `a` for the same. `relationship` is the name by which a reference is written, `references` are the objects it may point to.
     """
 
     name: str
@@ -43,6 +44,9 @@ class CrmField:
     key: bool = False
     picklist: tuple[str, ...] = ()
     restricted: bool = False
+    multiple: bool = False
+    rich: bool = False
+    caseless: bool = False
     references: tuple[str, ...] = ()
     relationship: str | None = None
 
@@ -138,6 +142,9 @@ def _salesforce_field(told: Mapping[str, Any]) -> CrmField:
         key=told["externalId"],
         picklist=tuple(one["value"] for one in told["picklistValues"] if one["active"]),
         restricted=told["restrictedPicklist"],
+        multiple=told["type"] == "multipicklist",
+        rich=bool(told.get("htmlFormatted")),
+        caseless=told["unique"] and not told.get("caseSensitive"),
         references=tuple(told["referenceTo"]),
         relationship=told["relationshipName"],
     )
@@ -161,4 +168,6 @@ def _hubspot_field(told: Mapping[str, Any], required: frozenset[str]) -> CrmFiel
         key=unique,
         picklist=tuple(one["value"] for one in told.get("options") or ()) if kind is Kind.PICKLIST else (),
         restricted=kind is Kind.PICKLIST and not told.get("externalOptions"),
+        multiple=kind is Kind.PICKLIST and told.get("fieldType") == "checkbox",
+        rich=told.get("fieldType") == "html",
     )

@@ -1,7 +1,9 @@
 """One spelling for each value, so that the LMS's and the CRM's can be compared as texts.
 
-Text is trimmed, e-mail lower-cased as well, a number has a fixed scale, a moment is in UTC to the second, a boolean is
-`true` or `false`; the empty text is null. CRMs normalise in their own ways: both sides are brought to this form.
+Text is trimmed and has Unix line ends, e-mail is lower-cased as well, a number has a fixed scale, a moment is in UTC to
+the second, a boolean is `true` or `false`; the empty text is null. What can't be read as its type stays the text that it
+is: it differs from every readable value, and `is_readable` keeps it from being written. CRMs normalise in their own ways:
+both sides are brought to this form.
 """
 
 import unicodedata
@@ -11,7 +13,12 @@ from lms_crm_assets.contract.spec import FieldSpec
 from lms_crm_assets.domain import FieldType, Owner
 from lms_crm_assets.warehouse.sql import literal
 
-_BLANKS = "chr(9) || chr(10) || chr(13) || ' '"
+# What one CRM or the other takes away at the ends of a text: control blanks, no-break and full-width ones, marks of no
+# width.
+_BLANKS = tuple(f"chr({code})" for code in (9, 10, 11, 12, 13, 32, 133, 160, 8203, 8232, 8233, 12288, 65279))
+_BEYOND_ASCII = _BLANKS[6:]
+# A double, which CRMs keep numbers in, holds so many digits for sure.
+_SURE_DIGITS = 15
 # Not in ISO 3166-1's list, but what people write.
 _COMMON_COUNTRIES = {"uk": "GB", "great britain": "GB", "england": "GB", "usa": "US", "russia": "RU", "turkey": "TR"}
 
@@ -21,28 +28,58 @@ def normal_form(column: str, spec: FieldSpec) -> str:
     text = _trimmed(f"{column}::VARCHAR")
     match spec.type:
         case FieldType.TEXT:
-            return _normalised(text, spec.normalisers)
+            return _normalised(
+                f"CASE WHEN contains({text}, chr(13)) THEN {_unix(text)} ELSE {text} END", spec.normalisers
+            )
         case FieldType.EMAIL:
             return _normalised(f"lower({text})", spec.normalisers)
         case FieldType.NUMBER:
-            # A decimal of up to 18 digits fits a machine word and is read a hundred times faster than a wider one.
-            wide, narrow = (f"TRY_CAST({text} AS DECIMAL({digits},{spec.scale}))" for digits in (24, 18))
-            return f"coalesce({narrow}::DECIMAL(24,{spec.scale}), {wide})::VARCHAR"
+            return f"coalesce({_number(text, spec.scale)}::VARCHAR, {text})"
         case FieldType.BOOLEAN:
-            truth = f"TRY_CAST({text} AS BOOLEAN)"
+            truth = f"coalesce(TRY_CAST({text} AS BOOLEAN)::VARCHAR, {text})"
             # A checkbox has no third state: where the LMS has the last word, unknown is unticked.
-            return f"COALESCE({truth}, false)::VARCHAR" if spec.owner is Owner.ENFORCE else f"{truth}::VARCHAR"
+            return f"coalesce({truth}, 'false')" if spec.owner is Owner.ENFORCE else truth
         case FieldType.DATETIME:
             form = "%Y-%m-%d" if "date" in spec.normalisers else "%Y-%m-%dT%H:%M:%SZ"
             moment = f"coalesce(TRY_CAST({column} AS TIMESTAMPTZ), TRY_CAST({text} AS TIMESTAMPTZ))"
             # Quicker than `timezone('UTC', …)`, which asks a calendar.
-            return f"strftime(make_timestamp(epoch_us({moment})), '{form}')"
+            return f"coalesce(strftime(make_timestamp(epoch_us({moment})), '{form}'), {text})"
+
+
+def is_readable(column: str, spec: FieldSpec) -> str:
+    """SQL of whether a value in normal form, not null, is one of the field's type."""
+    match spec.type:
+        case FieldType.NUMBER:
+            return f"TRY_CAST({column} AS DECIMAL(24,{spec.scale})) IS NOT NULL"
+        case FieldType.BOOLEAN:
+            return f"{column} IN ('true', 'false')"
+        case FieldType.DATETIME:
+            return f"TRY_CAST({column} AS TIMESTAMPTZ) IS NOT NULL"
+        case _:
+            return "true"
+
+
+def _number(text: str, scale: int) -> str:
+    """The text as a decimal of fixed scale, null where it is none.
+
+    A decimal of up to 18 digits fits a machine word and is read a hundred times faster than a wider one. A number with
+    more digits than a double holds for sure is rounded to what a double makes of it.
+    """
+    wide, narrow = (f"TRY_CAST({text} AS DECIMAL({digits},{scale}))" for digits in (24, 18))
+    large = f"TRY_CAST(TRY_CAST({text} AS DOUBLE)::VARCHAR AS DECIMAL(24,{scale}))"
+    limit = 10 ** (_SURE_DIGITS - scale)
+    return f"CASE WHEN {narrow} BETWEEN -{limit} AND {limit} THEN {narrow}::DECIMAL(24,{scale}) ELSE coalesce({large}, {wide}) END"
+
+
+def _unix(text: str) -> str:
+    return f"replace(replace({text}, chr(13) || chr(10), chr(10)), chr(13), chr(10))"
 
 
 def _trimmed(text: str) -> str:
     """The text without blanks at its ends, null when nothing is left; most texts have none, which costs less to see."""
-    ends = " OR ".join(f"suffix({text}, {blank})" for blank in ("' '", "chr(10)", "chr(13)", "chr(9)"))
-    return f"CASE WHEN {text} < '!' OR {ends} THEN NULLIF(trim({text}, {_BLANKS}), '') ELSE {text} END"
+    ends = [f"{text} < '!'", *(f"suffix({text}, {blank})" for blank in _BLANKS)]
+    ends += [f"prefix({text}, {blank})" for blank in _BEYOND_ASCII]
+    return f"CASE WHEN {' OR '.join(ends)} THEN NULLIF(trim({text}, {' || '.join(_BLANKS)}), '') ELSE {text} END"
 
 
 def without_trailing_zeros(number: str) -> str:
@@ -58,9 +95,17 @@ def _normalised(text: str, normalisers: tuple[str, ...]) -> str:
                 text = f"lower({text})"
             case "upper":
                 text = f"upper({text})"
+            case "choices":
+                text = _choices(text)
             case "country":
                 text = _country(text)
     return text
+
+
+def _choices(text: str) -> str:
+    """The words between semicolons, each once, sorted: CRMs give a multiple choice back in an order of their own."""
+    words = f"list_transform(string_split({text}, ';'), lambda word: trim(word))"
+    return f"NULLIF(array_to_string(list_sort(list_distinct(list_filter({words}, lambda word: word <> ''))), ';'), '')"
 
 
 def _country(text: str) -> str:

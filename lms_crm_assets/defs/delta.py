@@ -17,7 +17,7 @@ from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts
 from lms_crm_assets.delta.forecast import Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import Plan, approve, has_delta, record_plan
-from lms_crm_assets.delta.show import change_rows
+from lms_crm_assets.delta.show import change_rows, unreadable_fields
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.sync.journal import drop_older, recover
 from lms_crm_assets.warehouse.sql import scalar
@@ -46,6 +46,13 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
             *(key("staging", entity.staging_table) for entity in (obj.entity, *_ALSO_READ.get(obj, []))),
             *(key("crm_snapshot", other) for other in (obj, *sorted(PARENTS[obj]))),
         ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "readable",
+                asset=key("delta", obj),
+                description="Every value that the contract gives is one of its field's type; others are left alone.",
+            )
+        ],
     )
     def delta(
         context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
@@ -54,22 +61,41 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
         with translated():
             contract = tenants.contract(tenant)
             if obj not in contract.objects:
-                return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
+                return dg.MaterializeResult(
+                    metadata={"skipped": f"{tenant} maps no {obj}"},
+                    check_results=[_readable(tenant, obj, {})],
+                )
             spec = object_spec(contract, obj)
             with warehouse.connect(tenant) as con:
                 recovered = recover(con, spec, tenants.folder(tenant, "sync"))
                 counts = build_delta(con, spec)
                 rows = change_rows(con, spec, TABLE_LIMIT)
+                unreadable = unreadable_fields(con, obj)
         return dg.MaterializeResult(
             metadata={
                 **asdict(counts),
                 "dagster/row_count": counts.create + counts.update + counts.archive,
                 "recovered_journals": recovered,
                 f"changes_first_{TABLE_LIMIT}": table(rows, _PLAN_COLUMNS),
-            }
+            },
+            check_results=[_readable(tenant, obj, unreadable)],
         )
 
     return delta
+
+
+def _readable(tenant: str, obj: CrmObject, unreadable: Mapping[str, int]) -> dg.AssetCheckResult:
+    named = ", ".join(f"{field} ({records} records)" for field, records in unreadable.items())
+    return dg.AssetCheckResult(
+        check_name="readable",
+        passed=not unreadable,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{tenant}: values that are none of the field's type are left alone: {named}. Mend them in the LMS, or "
+        f"objects.{obj}.fields in the contract."
+        if unreadable
+        else f"{tenant}: every value is one of its field's type.",
+        metadata={"unreadable": sum(unreadable.values())},
+    )
 
 
 class PlanConfig(dg.Config):
@@ -169,6 +195,7 @@ def _plan_result(
         "drift": "Updates because the CRM was changed by others",
         "conflict": "Updates where both sides changed",
         "observed": "Records whose observed fields differ",
+        "unreadable": "Records with a value that is none of its field's type",
     }
     return dg.MaterializeResult(
         metadata={

@@ -1,6 +1,6 @@
 """raw_lms: what the LMS said, as it said it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -10,8 +10,9 @@ from pydantic import Field
 from lms_crm_assets.defs.edge import TENANTS, key, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.errors import FatalError
 from lms_crm_assets.lms.adapters import lms_adapter
-from lms_crm_assets.lms.landing import cursor, land, landing_folder, load
+from lms_crm_assets.lms.landing import Weighed, cursor, land, landing_folder, load, weigh
 from lms_crm_assets.warehouse.sql import scalar
 
 _MEANING = {
@@ -48,11 +49,24 @@ class PullConfig(dg.Config):
         )
         for entity in LmsEntity
     ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "believable",
+            asset=key("raw_lms", entity),
+            blocking=True,
+            description="The LMS gave about as many rows as before. A full pull that lost more than the share that the "
+            "contract sets in checks.max_shrink_share is not loaded, so that nothing is taken for gone.",
+        )
+        for entity in LmsEntity
+    ],
 )
 def raw_lms(
     context: dg.AssetExecutionContext, config: PullConfig, tenants: TenantsResource, warehouse: WarehouseResource
-) -> Iterator[dg.MaterializeResult]:
-    """Pull the selected entities in one go: many systems give several of them by one answer."""
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Pull the selected entities in one go: many systems give several of them by one answer.
+
+    All are loaded or none: enrollments of one pull beside learners of another would look like enrollments of nobody.
+    """
     tenant = context.partition_key
     entities = [entity for entity in LmsEntity if key("raw_lms", entity) in context.selected_asset_keys]
     with translated():
@@ -71,16 +85,18 @@ def raw_lms(
             if since is not None:
                 landed.advance_together()
             with warehouse.connect(tenant) as con:
-                for entity in entities:
-                    load(
-                        con,
-                        entity,
-                        landed,
-                        observed_at=observed_at,
-                        complete=config.mode == "full",
-                        max_shrink_share=contract.checks.max_shrink_share,
-                    )
-                live = {e: scalar(con, f"SELECT count(*) FROM raw_lms.{e} WHERE NOT is_deleted") for e in entities}
+                full, limit = config.mode == "full", contract.checks.max_shrink_share
+                weighed = {e: weigh(con, e, landed, max_shrink_share=limit) for e in entities if full}
+                doubted = {e: found for e, found in weighed.items() if not found.believable}
+                live: dict[LmsEntity, int] = {}
+                for entity in entities if not doubted else ():
+                    load(con, entity, landed, observed_at=observed_at, complete=full)
+                    live[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
+    checks = {e: _believable(tenant, e, weighed.get(e), doubted) for e in entities}
+    if doubted:
+        yield from checks.values()
+        with translated():
+            raise FatalError(_disbelief(tenant, doubted))
     for entity in entities:
         yield dg.MaterializeResult(
             asset_key=key("raw_lms", entity),
@@ -89,4 +105,46 @@ def raw_lms(
                 "received": landed.rows[entity],
                 "since": since.isoformat() if since else "the beginning",
             },
+            check_results=[checks[entity]],
         )
+
+
+def _believable(
+    tenant: str, entity: LmsEntity, weighed: Weighed | None, doubted: Collection[LmsEntity]
+) -> dg.AssetCheckResult:
+    """The check's result; `weighed` is None where nothing is concluded from absence."""
+    if weighed is None:
+        description = f"{tenant}: an incremental pull; no {entity} are taken for gone because they are missing."
+    elif entity in doubted:
+        description = _disbelief(tenant, {entity: weighed})
+    else:
+        description = f"{tenant}: the LMS gave {weighed.now} {entity}, it had {weighed.before} before."
+        if doubted:
+            description += f" Not loaded, because of the {', '.join(doubted)} of the same pull."
+    return dg.AssetCheckResult(
+        check_name="believable",
+        asset_key=key("raw_lms", entity),
+        passed=entity not in doubted,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=description,
+        metadata={
+            "rows_before": weighed.before,
+            "rows_now": weighed.now,
+            "share": round(weighed.share, 4),
+            "limit": weighed.limit,
+        }
+        if weighed
+        else {},
+    )
+
+
+def _disbelief(tenant: str, doubted: Mapping[LmsEntity, Weighed]) -> str:
+    """Why, and what to do, in one line."""
+    losses = ", ".join(
+        f"{w.now} {entity} where it had {w.before} before ({w.share:.1%} fewer)" for entity, w in doubted.items()
+    )
+    limit = next(iter(doubted.values())).limit
+    return (
+        f"{tenant}: the LMS gave {losses}: not believed, the limit is {limit:.1%} fewer. Nothing was loaded and nothing "
+        "sent. Check what the credential may see; if so many really are gone, raise checks.max_shrink_share"
+    )

@@ -168,14 +168,14 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
 def _problem(event: dg.DagsterEvent, blocking: Mapping[str, list[str]]) -> tuple[str, bool]:
     """The one line that matters of a failed step, and whether it may pass by itself.
 
-    A step that its own blocking checks stopped is explained by them.
+    What the step says itself comes first; one that only its blocking checks stopped is explained by them.
     """
     data = event.step_failure_data
-    if descriptions := blocking.get(str(event.step_key)):
-        return " ".join(descriptions), False
     if data.user_failure_data and data.user_failure_data.description:
         passing = data.user_failure_data.metadata.get(PASSING)
         return str(data.user_failure_data.description), bool(passing and passing.value)
+    if descriptions := blocking.get(str(event.step_key)):
+        return " ".join(descriptions), False
     return f"{event.step_key}: {_innermost(data.error)}", False
 
 

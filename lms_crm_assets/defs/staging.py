@@ -82,12 +82,22 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
             timezone = contract.source.timezone if isinstance(contract.source, MoodleSource) else "UTC"
             with warehouse.connect(tenant) as con:
                 counts = build_staging(
-                    con, entity, adapter=contract.source.adapter, timezone=timezone, now=datetime.now(UTC)
+                    con,
+                    entity,
+                    adapter=contract.source.adapter,
+                    timezone=timezone,
+                    now=datetime.now(UTC),
+                    keep_unknown=contract.unknown_attributes == "keep",
                 )
                 by_code, rows = refusals(con, entity), refused_rows(con, entity, PERSONAL_COLUMNS, TABLE_LIMIT)
         too_many = counts.invalid_share > contract.checks.max_invalid_share
         return dg.MaterializeResult(
-            metadata={"dagster/row_count": counts.valid, "in_lms": counts.in_lms, "invalid": counts.invalid},
+            metadata={
+                "dagster/row_count": counts.valid,
+                "in_lms": counts.in_lms,
+                "invalid": counts.invalid,
+                "without_extra": counts.without_extra,
+            },
             check_results=[
                 dg.AssetCheckResult(
                     check_name="valid_rows",

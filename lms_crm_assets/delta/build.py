@@ -12,9 +12,9 @@ import duckdb
 import orjson
 
 from lms_crm_assets.contract.spec import ObjectSpec
-from lms_crm_assets.delta.compare import ALLOWED, desired_side, differences, differing, gone, live_side
+from lms_crm_assets.delta.compare import ALLOWED, UNREADABLE, desired_side, differences, differing, gone, live_side
 from lms_crm_assets.delta.desired import refresh_desired
-from lms_crm_assets.domain import Action, CrmObject
+from lms_crm_assets.domain import Action, CrmObject, Owner
 from lms_crm_assets.snapshot.capture import ensure_snapshot
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, scalar
@@ -28,8 +28,8 @@ class DeltaCounts:
 
     `skipped`: the object's mode doesn't allow the action. `gone`: written by us, in the CRM, no longer in the LMS.
     `overwrite`: updates that replace something the CRM holds, as against filling what is empty. `drift`, `conflict`:
-    records among the updates by class. `observed`: records whose observed fields differ. `live`: records in the CRM with
-    our match key.
+    records among the updates by class. `observed`: records whose observed fields differ. `unreadable`: records with a
+    value that is none of its field's type and is not written. `live`: records in the CRM with our match key.
     """
 
     create: int
@@ -42,6 +42,7 @@ class DeltaCounts:
     drift: int
     conflict: int
     observed: int
+    unreadable: int
     live: int
 
 
@@ -91,13 +92,14 @@ def _find_differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
 def _counts(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> DeltaCounts:
     by_action: dict[str, int] = dict(con.execute("SELECT action, count(*) FROM different GROUP BY ALL").fetchall())
     allowed = ALLOWED[spec.mode]
-    overwrite, drift, conflict, observed, archive = con.execute(
+    overwrite, drift, conflict, observed, unreadable, archive = con.execute(
         "SELECT count(*) FILTER (action = 'update' AND"
         " (len(list_filter(changes, lambda c: c.written AND c.old IS NOT NULL)) > 0"
         " OR len(list_filter(map_values(parents_before), lambda p: p IS NOT NULL)) > 0)),"
         " count(*) FILTER (class = 'drift' AND action = 'update'),"
         " count(*) FILTER (class = 'conflict' AND action = 'update'),"
-        " count(*) FILTER (len(list_filter(changes, lambda c: NOT c.written)) > 0),"
+        f" count(*) FILTER (len(list_filter(changes, lambda c: c.owner = '{Owner.OBSERVE}')) > 0),"
+        f" count(*) FILTER (len(list_filter(changes, lambda c: c.class = '{UNREADABLE}')) > 0),"
         f" count(*) FILTER (action = 'archive') FROM delta.{spec.object}"
     ).fetchall()[0]
     wanted = scalar(con, f"SELECT count(*) FROM delta.desired_{spec.object}")
@@ -113,5 +115,6 @@ def _counts(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> DeltaCounts:
         drift=drift,
         conflict=conflict,
         observed=observed,
+        unreadable=unreadable,
         live=scalar(con, f"SELECT count(*) FROM crm_snapshot.{spec.object}"),
     )

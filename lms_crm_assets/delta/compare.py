@@ -5,7 +5,7 @@ form and compared field by field.
 """
 
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
-from lms_crm_assets.crm.normal_form import normal_form
+from lms_crm_assets.crm.normal_form import is_readable, normal_form
 from lms_crm_assets.delta.desired import desired_rows, key_column
 from lms_crm_assets.domain import Action, CrmObject, Owner, SyncMode
 from lms_crm_assets.snapshot.capture import parent_column
@@ -19,6 +19,9 @@ ALLOWED: dict[SyncMode, frozenset[Action]] = {
     SyncMode.ARCHIVE: frozenset({Action.ARCHIVE}),
 }
 """What each mode may do."""
+
+UNREADABLE = "unreadable"
+"""The class of a field whose value can't be read as its type."""
 
 
 def differing(spec: ObjectSpec, part: int, parts: int) -> str:
@@ -113,7 +116,7 @@ def _change(name: str, field: FieldSpec) -> str:
         Owner.FILL_IF_EMPTY: f"{ours} IS NOT NULL AND {theirs} IS NULL",
         Owner.OBSERVE: f"l.external_id IS NOT NULL AND {ours} IS NOT NULL AND {ours} IS DISTINCT FROM {theirs}",
     }
-    written = "false" if field.owner is Owner.OBSERVE else "true"
+    written = "false" if field.owner is Owner.OBSERVE else f"{ours} IS NULL OR {is_readable(ours, field)}"
     return (
         f"CASE WHEN {conditions[field.owner]} THEN {{'field': {literal(name)}, 'old': {theirs}, 'new': {ours},"
         f" 'owner': {literal(field.owner)}, 'written': {written}}} END"
@@ -124,10 +127,12 @@ def _class() -> str:
     """SQL of a field's class, by what we last wrote there.
 
     `ours`: the CRM still holds it, so the LMS changed. `drift`: the LMS still says it, so the CRM was changed.
-    `conflict`: both left it. A field that we never wrote is ours to write.
+    `conflict`: both left it. A field that we never wrote is ours to write. `unreadable`: what the LMS says is no value of
+    the field's type, and is not written.
     """
     return (
-        "CASE WHEN applied IS NULL OR NOT map_contains(applied, c.field) THEN 'ours'"
+        f"CASE WHEN NOT c.written AND c.owner <> {literal(Owner.OBSERVE)} THEN '{UNREADABLE}'"
+        " WHEN applied IS NULL OR NOT map_contains(applied, c.field) THEN 'ours'"
         " WHEN applied[c.field] IS NOT DISTINCT FROM c.old THEN 'ours'"
         " WHEN applied[c.field] IS NOT DISTINCT FROM c.new THEN 'drift' ELSE 'conflict' END"
     )

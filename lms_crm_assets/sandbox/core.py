@@ -10,6 +10,7 @@ Control routes, the same on each simulator:
 """
 
 import asyncio
+import hashlib
 import random
 import re
 from collections import Counter, defaultdict
@@ -41,6 +42,8 @@ class Simulator(Protocol):
 
     name: str
     stats: "Stats"
+    lists_fewer: bool
+    """Whether it knows the fault `fewer`."""
 
     def routes(self) -> list[BaseRoute]:
         """The system's own wire protocol."""
@@ -87,7 +90,7 @@ class Stats:
         self.records.clear()
 
 
-FaultKind = Literal["status", "replace", "delay", "cut_before", "cut_after"]
+FaultKind = Literal["status", "replace", "delay", "cut_before", "cut_after", "fewer"]
 
 
 @dataclass
@@ -97,6 +100,7 @@ class Fault:
     `route` is a regular expression searched in `METHOD path`. `status`: answer with `status`, `body` and `headers`
     without doing the work. `replace`: do the work, then answer with `status` and `body` instead. `delay`: wait
     `seconds`, then go on. `cut_before`, `cut_after`: close the connection without an answer, before or after the work.
+    `fewer`: list only about the share `rows` of what there is, always the same rows, with totals that agree.
     `times` bounds how often it strikes (null: always), `skip` lets that many requests pass first, `share` is the
     chance for each request.
     """
@@ -107,6 +111,7 @@ class Fault:
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    rows: float = 0.1
     times: int | None = None
     skip: int = 0
     share: float = 1.0
@@ -136,16 +141,20 @@ class Fault:
 class Faults:
     """The active faults and the seeded chance that drives them."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, *, lists_fewer: bool, seed: int = 0) -> None:
         self._rng = random.Random(seed)  # noqa: S311 - chance for simulated faults, not for secrets
         self._active: list[Fault] = []
+        self._lists_fewer = lists_fewer
 
     def replace(self, faults: Any, seed: int | None = None) -> None:
-        """Make these the active faults; `SandboxRequestError` when one is malformed."""
+        """Make these the active faults; `SandboxRequestError` when one is malformed or would do nothing here."""
         try:
-            self._active = [Fault(**fault) for fault in faults]
+            active = [Fault(**fault) for fault in faults]
         except TypeError as exc:
             raise SandboxRequestError(f"a fault is malformed: {exc}") from exc
+        if not self._lists_fewer and any(fault.kind == "fewer" for fault in active):
+            raise SandboxRequestError("only the simulated LMSs know the fault 'fewer'")
+        self._active = active
         if seed is not None:
             self._rng = random.Random(seed)  # noqa: S311 - as above
 
@@ -180,6 +189,8 @@ class ControlMiddleware:
                     counter[fault.status] += 1
                     await Response(fault.body, fault.status, fault.headers)(scope, receive, send)
                     return
+                case "fewer":
+                    scope[_LISTED_SHARE] = fault.rows
                 case "replace":
                     answer.replacement = Response(fault.body, fault.status, fault.headers)
                 case "cut_before":
@@ -201,6 +212,18 @@ class ControlMiddleware:
             if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
                 return route.path
         return "(no route)"
+
+
+_LISTED_SHARE = "sandbox.listed_share"
+
+
+def listed(request: Request) -> Callable[[str], bool] | None:
+    """Which rows, by key, this request may list; None without the fault `fewer`."""
+    share: float | None = request.scope.get(_LISTED_SHARE)
+    if share is None:
+        return None
+    # A hash and no chance: the same rows on every page and in every listing.
+    return lambda key: int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest()) < share * 2**32
 
 
 class _Answer:
@@ -232,7 +255,7 @@ async def _cut(send: Send) -> None:
 
 def build_app(simulator: Simulator) -> Starlette:
     """The simulator's protocol and the control routes as one application."""
-    faults = Faults()
+    faults = Faults(lists_fewer=simulator.lists_fewer)
 
     def control(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:

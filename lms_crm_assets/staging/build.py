@@ -3,6 +3,7 @@
 Owns the tables `staging.<table>` and `staging.quarantine`.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from lms_crm_assets.checks.codes import CATALOGUE
 from lms_crm_assets.checks.violations import find_violations
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import ensure_raw_table
+from lms_crm_assets.staging.attributes import MAX_EXTRA_BYTES, READ, extra_function
 from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file
@@ -34,10 +36,14 @@ _CHECKED_AGAINST = {
 
 @dataclass(frozen=True)
 class StagingCounts:
-    """How many rows the LMS gave, and how many of them are valid; the others are in quarantine."""
+    """How many rows the LMS gave, and how many of them are valid; the others are in quarantine.
+
+    `without_extra`: rows whose unknown attributes were too large to be kept.
+    """
 
     in_lms: int
     valid: int
+    without_extra: int = 0
 
     @property
     def invalid(self) -> int:
@@ -51,15 +57,23 @@ class StagingCounts:
 
 
 def build_staging(
-    con: duckdb.DuckDBPyConnection, entity: LmsEntity, *, adapter: str, timezone: str, now: datetime
+    con: duckdb.DuckDBPyConnection,
+    entity: LmsEntity,
+    *,
+    adapter: str,
+    timezone: str,
+    now: datetime,
+    keep_unknown: bool = False,
 ) -> StagingCounts:
     """Make `staging.<table>` anew from raw_lms and bring the entity's quarantine up to date.
 
-    `timezone` is what the adapter's local times are read in.
+    `timezone` is what the adapter's local times are read in. With `keep_unknown` the attributes without a canonical
+    column are kept in `extra`, which is null otherwise.
     """
     table = f"staging.{entity.staging_table}"
-    with transaction(con):
-        texts = _read(con, entity, adapter, timezone)
+    kept = keep_unknown and entity in READ[adapter]
+    with extra_function(con, adapter, entity) if kept else nullcontext(), transaction(con):
+        texts = _read(con, entity, adapter, timezone, "extra_of(payload)" if kept else "NULL::VARCHAR")
         _type(con, entity, texts)
         find_violations(con, entity)
         names = ", ".join(quoted(column) for column in COLUMNS[entity])
@@ -70,18 +84,29 @@ def build_staging(
         )
         _update_quarantine(con, entity, texts, now)
         counts = StagingCounts(
-            scalar(con, "SELECT count(*) FROM candidate"), scalar(con, f"SELECT count(*) FROM {table}")
+            scalar(con, "SELECT count(*) FROM candidate"),
+            scalar(con, f"SELECT count(*) FROM {table}"),
+            scalar(con, "SELECT count(*) FILTER (extra_is_too_large) FROM read") if kept else 0,
         )
         con.execute("DROP TABLE candidate; DROP TABLE violation; DROP TABLE read")
     return counts
 
 
-def _read(con: duckdb.DuckDBPyConnection, entity: LmsEntity, adapter: str, timezone: str) -> list[str]:
-    """Make the temp table `read`: the payload's values as texts, numbered by `rid`. Gives the columns it has."""
+def _read(con: duckdb.DuckDBPyConnection, entity: LmsEntity, adapter: str, timezone: str, extra: str) -> list[str]:
+    """Make the temp table `read`: the payload's values as texts, numbered by `rid`. Gives the columns it has.
+
+    `extra` is SQL over the payload.
+    """
     ensure_raw_table(con, entity)
     con.execute(sql_file(f"lms_crm_assets.staging.{adapter}", "macros.sql"))
     query = sql_file(f"lms_crm_assets.staging.{adapter}", f"{entity.staging_table}.sql")
     parameters = {"timezone": timezone} if "$timezone" in query else None
+    if entity in READ[adapter]:
+        fits = f"strlen(made) <= {MAX_EXTRA_BYTES}"
+        query = (
+            f"SELECT * EXCLUDE (made), CASE WHEN {fits} THEN made END AS extra, NOT {fits} AS extra_is_too_large"
+            f" FROM (SELECT * EXCLUDE (payload), {extra} AS made FROM ({query}))"
+        )
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE read AS SELECT row_number() OVER () AS rid, * FROM ({query})", parameters
     )

@@ -3,6 +3,8 @@
 from lms_crm_assets.domain import LmsEntity
 
 _TEXT, _NUMBER, _BOOLEAN, _MOMENT = "VARCHAR", "DECIMAL(12,5)", "BOOLEAN", "TIMESTAMPTZ"
+# The attributes without a column of their own, see `attributes`; null unless the contract keeps them.
+_EXTRA = {"extra": "JSON"}
 
 COLUMNS: dict[LmsEntity, dict[str, str]] = {
     LmsEntity.LEARNERS: {
@@ -14,6 +16,7 @@ COLUMNS: dict[LmsEntity, dict[str, str]] = {
         "organization": _TEXT,
         "country": _TEXT,
         "status": _TEXT,
+        **_EXTRA,
     },
     LmsEntity.COURSES: {
         "external_id": _TEXT,
@@ -22,6 +25,7 @@ COLUMNS: dict[LmsEntity, dict[str, str]] = {
         "visible": _BOOLEAN,
         "starts_at": _MOMENT,
         "ends_at": _MOMENT,
+        **_EXTRA,
     },
     LmsEntity.ENROLLMENTS: {
         "learner_id": _TEXT,
@@ -31,6 +35,7 @@ COLUMNS: dict[LmsEntity, dict[str, str]] = {
         "enrolled_at": _MOMENT,
         "starts_at": _MOMENT,
         "ends_at": _MOMENT,
+        **_EXTRA,
     },
     LmsEntity.COMPLETIONS: {
         "learner_id": _TEXT,
@@ -39,6 +44,7 @@ COLUMNS: dict[LmsEntity, dict[str, str]] = {
         "progress_pct": _NUMBER,
         "completed_at": _MOMENT,
         "completed_at_precision": _TEXT,
+        **_EXTRA,
     },
     LmsEntity.SCORES: {
         "learner_id": _TEXT,
@@ -50,6 +56,7 @@ COLUMNS: dict[LmsEntity, dict[str, str]] = {
         "max": _NUMBER,
         "passed": _BOOLEAN,
         "graded_at": _MOMENT,
+        **_EXTRA,
     },
     LmsEntity.COMPETENCIES: {
         "learner_id": _TEXT,
@@ -60,7 +67,8 @@ COLUMNS: dict[LmsEntity, dict[str, str]] = {
         "rating": _TEXT,
         "proficient": _BOOLEAN,
         "rated_at": _MOMENT,
+        **_EXTRA,
     },
 }
 
-PERSONAL_COLUMNS = frozenset({"email", "username", "given_name", "family_name", "external_id"})
+PERSONAL_COLUMNS = frozenset({"email", "username", "given_name", "family_name", "external_id", "extra"})

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 import yaml
 
-from lms_crm_assets.contract.canonical import COLUMNS
+from lms_crm_assets.contract.canonical import COLUMNS, EXTRA_COLUMN
 from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.contract.spec import ObjectSpec, object_spec
@@ -48,11 +48,11 @@ def plain(value: Any) -> str | None:
 
 def desired(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, row: dict[str, Any]) -> dict[str, str | None]:
     columns = COLUMNS[spec.object]
-    assert set(row) <= set(columns), "the case names a column that there isn't"
+    assert set(row) <= {*columns, EXTRA_COLUMN}, "the case names a column that there isn't"
     typed = ", ".join(f"CAST(j ->> '{name}' AS {SQL_TYPES[kind]}) AS {quoted(name)}" for name, kind in columns.items())
-    source = f"SELECT {typed} FROM (SELECT $row::JSON AS j)"
+    source = f"SELECT {typed}, j -> '{EXTRA_COLUMN}' AS {EXTRA_COLUMN} FROM (SELECT $row::JSON AS j)"
     fields = ", ".join(normal_form(field.expression, field) for field in spec.fields.values())
-    given = json.dumps({name: plain(value) for name, value in row.items()})
+    given = json.dumps({name: value if name == EXTRA_COLUMN else plain(value) for name, value in row.items()})
     (made,) = con.execute(f"SELECT {fields} FROM ({source})", {"row": given}).fetchall()
     return dict(zip(spec.fields, made, strict=True))
 

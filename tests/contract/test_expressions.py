@@ -1,21 +1,26 @@
 """Expressions: what is allowed, what it becomes, what it gives in DuckDB, and why another is refused."""
 
+import json
 from decimal import Decimal
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from lms_crm_assets.checks.schemas import COMPLETION_STATES, ENROLLMENT_STATUSES, LEARNER_STATUSES
 from lms_crm_assets.contract.canonical import COLUMNS, VOCABULARIES
 from lms_crm_assets.contract.expressions import ExpressionError, compile_expression
+from lms_crm_assets.contract.models import FieldMapping
+from lms_crm_assets.contract.spec import field_spec
 from lms_crm_assets.domain import CrmObject, FieldType
 
 TEXT, NUMBER, BOOLEAN, DATETIME = FieldType.TEXT, FieldType.NUMBER, FieldType.BOOLEAN, FieldType.DATETIME
 ROW = (
     "SELECT '7' AS source_id, 'x-1' AS external_id, 'Ada.L' AS username, 'Ada@Example.org' AS email, ' Ada ' AS"
-    " given_name, 'Lovelace' AS family_name, NULL::VARCHAR AS organization, 'gb' AS country, 'active' AS status"
+    " given_name, 'Lovelace' AS family_name, NULL::VARCHAR AS organization, 'gb' AS country, 'active' AS status,"
+    ' \'{"dept": "R&D", "a.b": "flat", "a": {"b": ["x", {"c d": "y"}], "0": "z"}, "hours": "12.50", "n": 3, "ok": true,'
+    ' "none": null, "$ref": "r", "é": "ü", "it\'\'s": "q"}\'::JSON AS extra'
 )
 
 
@@ -43,6 +48,24 @@ ROW = (
         ("EXTRACT(month FROM CAST('2026-11-24' AS datetime))", NUMBER, 11),
         ("'it''s'", TEXT, "it's"),
         ("CAST('2.345' AS DECIMAL(9,2))", NUMBER, Decimal("2.35")),
+        ("extra ->> 'dept'", TEXT, "R&D"),
+        ("EXTRA ->> 'nothing'", TEXT, None),
+        ("extra ->> 'none'", TEXT, None),
+        ("extra ->> 'a.b'", TEXT, "flat"),
+        ("extra ->> '$.a.b[0]'", TEXT, "x"),
+        ("extra ->> '$.a.b[#-1].\"c d\"'", TEXT, "y"),
+        ("extra ->> '$.a.\"0\"'", TEXT, "z"),
+        ("extra ->> '$.\"$ref\"'", TEXT, "r"),
+        ("extra ->> 'é'", TEXT, "ü"),
+        ("extra ->> 'it''s'", TEXT, "q"),
+        ("extra ->> 'a'", TEXT, '{"b":["x",{"c d":"y"}],"0":"z"}'),
+        # Not as in DuckDB, where '->>' binds weaker than '='.
+        ("extra ->> 'dept' = 'R&D' AND extra ->> 'n' IN ('3')", BOOLEAN, True),
+        ("'in ' || (extra ->> 'dept')", TEXT, "in R&D"),
+        ("COALESCE(extra ->> 'division', UPPER(extra ->> 'dept'), country)", TEXT, "R&D"),
+        ("CAST(extra ->> 'hours' AS number) * 2", NUMBER, 25),
+        ("CAST(extra ->> 'dept' AS number)", NUMBER, None),
+        ("CAST(extra ->> 'ok' AS boolean)", BOOLEAN, True),
         # Reads as text and could not be a truth value for this row: a null, not a failed run.
         ("username AND true", BOOLEAN, None),
     ],
@@ -62,6 +85,29 @@ def test_a_moment_keeps_its_type() -> None:
 def test_the_type_of_a_text_made_of_an_e_mail_is_not_evident() -> None:
     assert compile_expression("email", CrmObject.CONTACT).type is FieldType.EMAIL
     assert compile_expression("COALESCE(email, username)", CrmObject.CONTACT).type is None
+
+
+def test_what_an_lms_adds_is_personal_until_the_contract_says_otherwise() -> None:
+    for obj in CrmObject:
+        mapped = {"from": "extra ->> 'dept'"}
+        assert field_spec(obj, FieldMapping.model_validate(mapped)).pii
+        assert not field_spec(obj, FieldMapping.model_validate({**mapped, "pii": False})).pii
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12))
+@settings(max_examples=200, deadline=None)
+@example('a"b')
+@example("~1/~0")
+@example("'; DROP TABLE x; --")
+@example("\\")
+@example("[0].*")
+def test_any_key_that_is_no_path_names_exactly_its_attribute(key: str) -> None:
+    assume(not key.startswith(("$", "/")))
+    record = json.dumps({"a": "wrong", key: "right", f"{key}.x": "wrong"})
+
+    sql = compile_expression("extra ->> '" + key.replace("'", "''") + "'", CrmObject.COURSE).sql
+
+    assert duckdb.execute(f"SELECT {sql} FROM (SELECT $1::JSON AS extra)", [record]).fetchall() == [("right",)]
 
 
 def test_what_it_reads_is_told_and_quoted() -> None:
@@ -102,6 +148,29 @@ def test_what_it_reads_is_told_and_quoted() -> None:
         ("email[1]", "not allowed in an expression"),
         ("REPLACE(given_name, username, email)", "REPLACE takes what to replace and by what in single quotes"),
         ("REPLACE(" * 4 + "email" + ", 'a', 'aa')" * 4, "at most 3 REPLACE may make a text longer"),
+        ("extra", "'extra' is no value but a JSON object: read an attribute of extra as in extra ->> 'department'"),
+        ("CAST(extra AS text)", "'extra' is no value"),
+        ("extra['dept']", "'extra' is no value"),
+        ("extra -> 'dept'", "'extra' is no value"),
+        ("extra.dept", "'extra.dept' names a table: read an attribute of extra"),
+        ("'in ' || extra ->> 'dept'", "put it in parentheses: \\(extra ->> 'a'\\)"),
+        ("email ->> 'dept'", "'->>' reads from extra alone"),
+        ("extra ->> 'a' ->> 'b'", "'->>' reads from extra alone"),
+        ("extra ->> email", "the attribute's name stands in single quotes"),
+        ("extra ->> ('a' || email)", "the attribute's name stands in single quotes"),
+        ("extra ->> 0", "the attribute's name stands in single quotes"),
+        ("extra ->> ''", "the attribute's name stands in single quotes"),
+        ("json_extract_string(extra, 'a')", "a JSON function is not allowed"),
+        ("json_extract_path_text(extra, 'a', 'b')", "a JSON function is not allowed"),
+        ("json_extract(extra, 'a')", "'extra' is no value"),
+        ("json_extract(email, 'a')", "the function JSON_EXTRACT is not allowed"),
+        ("extra ->> '$'", "'\\$' is no path to one attribute"),
+        ("extra ->> '$[0]'", "is no path to one attribute"),
+        ("extra ->> '$.a[*]'", "is no path to one attribute"),
+        ("extra ->> '$..a'", "is no path to one attribute"),
+        ("extra ->> '$.\"*\"'", "is no path to one attribute"),
+        ("extra ->> '$.a[99999999999999999999]'", "is no path to one attribute"),
+        ("extra ->> '/a'", "is no path to one attribute"),
         ("CAST(email AS int[])", "CAST to .* is not allowed"),
         ("(" * 500 + "1" + ")" * 500, "nested deeper than 40 levels"),
         ("NOT " * 400 + "true", "nested deeper than 40 levels"),
@@ -128,7 +197,7 @@ def test_the_vocabularies_are_those_that_the_checks_enforce() -> None:
 
 TOKENS = (
     "given_name email status ( ) , || + - / = < AND OR NOT CASE WHEN THEN ELSE END 'x' 1 NULL IS IN LIKE CAST( AS TEXT"
-    " :: [ ; -- /* . ? $1 -> \" SELECT FROM EXISTS DISTINCT OVER UPPER( COALESCE( EXTRACT( year now() e'x' x'ab' \0 *"
+    " :: [ extra ->> '$.a' ; -- /* . ? $1 -> \" SELECT FROM EXISTS DISTINCT OVER UPPER( COALESCE( EXTRACT( year now() e'x' x'ab' \0 *"
 )
 
 

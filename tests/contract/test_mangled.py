@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from lms_crm_assets.cli.app import app
 from lms_crm_assets.contract.loading import load_contract, parse_contract
+from lms_crm_assets.contract.spec import object_spec
+from lms_crm_assets.domain import CrmObject, FieldType
 from lms_crm_assets.errors import ContractError
 
 ENVIRON = {"LMS_URL": "https://lms.acme.test", "TOKEN_ITSELF": "t0ps3cret"}
@@ -142,6 +144,25 @@ MANGLED: dict[str, tuple[str, str, int, str]] = {
     "a statement": (*expression("email; drop table sync.ledger"), 22, "no statement"),
     "a star": (*expression("*"), 22, "'*' is not allowed"),
     "two columns": (*expression("given_name, family_name"), 22, "only one expression"),
+    "an attribute that is not kept": (
+        *expression("extra ->> 'nickname'"),
+        22,
+        "firstname.from: 'extra' is always empty here: set 'unknown_attributes: keep'|firstname: 'extra' is always",
+    ),
+    "two attributes that are not kept": (
+        "lms_role: role",
+        "lms_role: extra ->> 'kind'\n      lms_cost: {from: extra ->> 'cost', type: number}",
+        41,
+        "'extra' is always empty here",
+    ),
+    "all unknown attributes at once": (*expression("extra"), 22, "'extra' is no value but a JSON object"),
+    "a path to several attributes": (*expression("extra ->> '$.a[*]'"), 22, "is no path to one attribute"),
+    "an unknown word for unknown attributes": (
+        "tenant: acme",
+        "tenant: acme\nunknown_attributes: kept",
+        3,
+        "unknown_attributes: Input should be 'ignore' or 'keep'",
+    ),
     "types that don't fit": (*expression("given_name + 1"), 22, "the types don't fit"),
     "an expression bomb": (*expression("(" * 900 + "1" + ")" * 900), 22, "nested deeper than 40 levels"),
     "a type that is not evident": (*expression("coalesce(email, username)"), 22, "add 'type: text' or 'type: email'"),
@@ -268,6 +289,20 @@ def test_a_mistake_is_one_line_with_its_place(name: str) -> None:
     assert any(part in said for said in here for part in message.split("|")), found
     assert len(found) == SEVERAL.get(name, 1), found
     assert "t0ps3cret" not in "".join(found)
+
+
+def test_an_attribute_that_is_kept_can_be_mapped_without_code() -> None:
+    text = VALID.replace("tenant: acme", "tenant: acme\nunknown_attributes: keep").replace(
+        "lms_role: role", "lms_role: extra ->> 'kind'\n      lms_cost: {from: extra ->> '$.price.net', type: number}"
+    )
+
+    contract = parse_contract(text, Path("tenants/acme.yaml"), ENVIRON)
+
+    fields = object_spec(contract, CrmObject.ENROLLMENT).fields
+    assert {name: (field.type, field.columns) for name, field in fields.items()} == {
+        "lms_role": (FieldType.TEXT, frozenset({"extra"})),
+        "lms_cost": (FieldType.NUMBER, frozenset({"extra"})),
+    }
 
 
 def mistakes(text: str) -> list[str]:

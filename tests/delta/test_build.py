@@ -54,12 +54,12 @@ def con(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def stage(con: duckdb.DuckDBPyConnection, rows: list[tuple[Any, ...]]) -> None:
     con.execute(
         "CREATE OR REPLACE TABLE staging.enrollment (source_id VARCHAR, role VARCHAR, status VARCHAR,"
-        " enrolled_at TIMESTAMPTZ, starts_at TIMESTAMPTZ, ends_at TIMESTAMPTZ, learner_id VARCHAR, course_id VARCHAR,"
-        " row_hash UBIGINT)"
+        " enrolled_at TIMESTAMPTZ, starts_at TIMESTAMPTZ, ends_at TIMESTAMPTZ, extra JSON, learner_id VARCHAR,"
+        " course_id VARCHAR, row_hash UBIGINT)"
     )
     for key, role, status, starts_at, learner, course in rows:
         con.execute(
-            "INSERT INTO staging.enrollment VALUES ($1, $2, $3, NULL, $4, NULL, $5, $6, hash($1, $2, $3, $4, $5, $6))",
+            "INSERT INTO staging.enrollment VALUES ($1, $2, $3, NULL, $4, NULL, NULL, $5, $6, hash($1, $2, $3, $4, $5, $6))",
             [key, role, status, starts_at, learner, course],
         )
 
@@ -303,8 +303,21 @@ def normal(values: tuple[str | None, str | None]) -> dict[str, str | None]:
         (FieldType.BOOLEAN, 5, ["true", "True", "1", "t"], "true"),
         (FieldType.DATETIME, 5, ["2026-11-22T22:50:00.000+0000", "2026-11-22 22:50:00+00"], "2026-11-22T22:50:00Z"),
         (FieldType.EMAIL, 5, ["A@B.test", " a@b.test\n"], "a@b.test"),
-        (FieldType.TEXT, 5, ["", "  ", "\t\n"], None),
-        (FieldType.NUMBER, 5, ["", "x", "<b>1</b>"], None),
+        (FieldType.TEXT, 5, ["", "  ", "\t\n", "\u00a0\u3000 \ufeff"], None),
+        (FieldType.TEXT, 5, ["a\u00a0b", "\u200ba\u00a0b\u2028", "\u3000a\u00a0b\v"], "a\u00a0b"),
+        (FieldType.TEXT, 5, ["a\nb", "a\r\nb\r\n", " a\rb"], "a\nb"),
+        (FieldType.NUMBER, 5, ["", " ", "\u00a0"], None),
+        (
+            FieldType.NUMBER,
+            5,
+            ["12345678901234567", "12345678901234568.0", "1.2345678901234568e16"],
+            "12345678901234568.00000",
+        ),
+        (FieldType.NUMBER, 2, ["-99999999999.994", "-99999999999.99"], "-99999999999.99"),
+        # What is no value of the type stays what it is: it equals nothing, and is no empty field.
+        (FieldType.NUMBER, 5, ["85,5", " 85,5 "], "85,5"),
+        (FieldType.BOOLEAN, 5, ["oui"], "oui"),
+        (FieldType.DATETIME, 5, ["soon"], "soon"),
     ],
 )
 def test_different_spellings_have_one_normal_form(
@@ -315,6 +328,43 @@ def test_different_spellings_have_one_normal_form(
         con.execute("SET TimeZone = 'UTC'")
         for value in given_values:
             assert con.execute(f"SELECT {expression} FROM (SELECT $1 AS v)", [value]).fetchall() == [(expected,)], value
+
+
+def test_several_choices_have_no_order() -> None:
+    expression = normal_form("v", FieldSpec("v", frozenset(), FieldType.TEXT, normalisers=("lower", "choices")))
+    with duckdb.connect() as con:
+        found = con.execute(f"SELECT {expression} FROM unnest(['b;a', 'A; b;;a', ';', NULL]) t(v)").fetchall()
+
+    assert found == [("a;b",), ("a;b",), (None,), (None,)]
+
+
+@pytest.mark.parametrize("owner", [Owner.ENFORCE, Owner.NEVER_NULL, Owner.FILL_IF_EMPTY])
+def test_a_value_that_is_none_of_its_type_is_reported_and_never_written(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, owner: Owner
+) -> None:
+    parents(con, tmp_path)
+    stage(con, [(key, "85,5", "oui", None, "l1", "c1") for key in "123"])
+    linked = {"parent_contact": "C1", "parent_course": "K1"}
+    capture(con, ENROLLMENT, [live("1", Role="3", **{"Sta'tus": "true"}, **linked), live("2", **linked)], tmp_path)
+    typed = {
+        "Role": replace(field("role", FieldType.NUMBER), owner=owner),
+        "Sta'tus": replace(field("status", FieldType.BOOLEAN), owner=owner),
+    }
+
+    counts = build_delta(con, replace(ENROLLMENT, fields=typed))
+
+    rows = delta(con)
+    assert {key: (row["action"], row["after"]) for key, row in rows.items() if row["action"] != "unchanged"} == {
+        "3": ("create", {})
+    }
+    told = {
+        (key, change["field"], change["new"], change["class"]) for key, row in rows.items() for change in row["changes"]
+    }
+    seen = "23" if owner is Owner.FILL_IF_EMPTY else "123"
+    assert told == {
+        (key, name, value, "unreadable") for key in seen for name, value in (("Role", "85,5"), ("Sta'tus", "oui"))
+    }
+    assert (counts.create, counts.update, counts.unreadable, counts.observed) == (1, 0, len(seen), 0)
 
 
 def test_numbers_are_shown_without_trailing_zeros() -> None:

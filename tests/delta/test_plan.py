@@ -1,6 +1,7 @@
 """A plan is what was read, and only what still is true is sent."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -137,20 +138,7 @@ def test_a_plan_reads_like_an_infrastructure_plan(con: duckdb.DuckDBPyConnection
 
 
 def counts(**values: int) -> DeltaCounts:
-    names = (
-        "create",
-        "update",
-        "overwrite",
-        "archive",
-        "unchanged",
-        "skipped",
-        "gone",
-        "drift",
-        "conflict",
-        "observed",
-        "live",
-    )
-    return DeltaCounts(**{**dict.fromkeys(names, 0), **values})
+    return DeltaCounts(**{**{field.name: 0 for field in fields(DeltaCounts)}, **values})
 
 
 def test_the_forecast_counts_batches_links_and_the_quota() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lms_crm_assets.domain import LmsEntity, RawRecord
-from lms_crm_assets.errors import FatalError
-from lms_crm_assets.lms.landing import Landed, cursor, land, load
+from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.lms.landing import Landed, Weighed, cursor, land, load, weigh
 from lms_crm_assets.lms.protocol import Page
 from lms_crm_assets.warehouse.connection import connect
 
@@ -29,8 +29,8 @@ def landed(tmp_path: Path, *pages: Page) -> Landed:
     return land(pages, [LEARNERS], tmp_path / "landing")
 
 
-def page(*records: RawRecord, latest: datetime | None = None) -> Page:
-    return Page(LEARNERS, list(records), latest)
+def page(*records: RawRecord, latest: datetime | None = None, total: int | None = None) -> Page:
+    return Page(LEARNERS, list(records), latest, total)
 
 
 def row(key: str, name: str = "x") -> RawRecord:
@@ -38,9 +38,13 @@ def row(key: str, name: str = "x") -> RawRecord:
 
 
 def loaded(
-    con: duckdb.DuckDBPyConnection, found: Landed, *, complete: bool = True, max_shrink_share: float = 1.0
+    con: duckdb.DuckDBPyConnection, found: Landed, *, complete: bool = True
 ) -> dict[str, tuple[str | None, bool]]:
-    load(con, LEARNERS, found, observed_at=NOW, complete=complete, max_shrink_share=max_shrink_share)
+    load(con, LEARNERS, found, observed_at=NOW, complete=complete)
+    return held(con)
+
+
+def held(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[str | None, bool]]:
     rows = con.execute("SELECT source_id, payload->>'name', is_deleted FROM raw_lms.learners").fetchall()
     assert len({r[0] for r in rows}) == len(rows)
     return {key: (name, deleted) for key, name, deleted in rows}
@@ -50,6 +54,18 @@ def test_the_newest_line_of_a_key_wins(con: duckdb.DuckDBPyConnection, tmp_path:
     found = landed(tmp_path, page(row("1", "old"), row("2")), page(row("1", "new")))
 
     assert loaded(con, found) == {"1": ("new", False), "2": ("x", False)}
+
+
+def test_a_row_that_is_nested_too_deep_keeps_its_key_and_stops_no_other(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    deep: list[object] = []
+    for _ in range(2000):
+        deep = [deep]
+
+    found = landed(tmp_path, page(RawRecord("1", {"name": deep}), row("2")))
+
+    assert loaded(con, found) == {"1": (None, False), "2": ("x", False)}
 
 
 def test_a_complete_pull_turns_what_is_gone_into_tombstones(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
@@ -69,13 +85,54 @@ def test_an_incremental_pull_concludes_nothing_from_absence(con: duckdb.DuckDBPy
     }
 
 
-def test_a_shrunken_source_is_not_believed(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    before = loaded(con, landed(tmp_path, page(*(row(str(i)) for i in range(10)))))
+def test_a_shrunken_source_is_not_believed_and_weighing_changes_nothing(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    before = loaded(con, landed(tmp_path, page(*(row(str(i)) for i in range(10)), latest=NOW)))
 
-    with pytest.raises(FatalError, match="gave 1 learners where it had 10 before: not believed"):
-        loaded(con, landed(tmp_path, page(row("1", "changed"))), max_shrink_share=0.5)
+    weighed = weigh(con, LEARNERS, landed(tmp_path, page(row("1", "changed"))), max_shrink_share=0.5)
 
-    assert loaded(con, landed(tmp_path), complete=False) == before
+    assert weighed == Weighed(before=10, now=1, limit=0.5)
+    assert (weighed.share, weighed.believable) == (0.9, False)
+    assert held(con) == before
+    assert cursor(con, [LEARNERS]) == NOW
+
+
+def test_tombstones_and_repeated_lines_weigh_nothing(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    loaded(con, landed(tmp_path, page(row("1"), row("2"), row("3"))))
+    loaded(con, landed(tmp_path, page(row("1"), row("2"))))
+    pull = page(row("1"), row("1"), row("4"), RawRecord("4", None, is_deleted=True))
+
+    weighed = weigh(con, LEARNERS, landed(tmp_path, pull), max_shrink_share=0.5)
+
+    assert (weighed.before, weighed.now) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "limit", "believable"),
+    [
+        (0, 0, 0.0, True),
+        (0, 5, 0.0, True),
+        (5, 9, 0.0, True),
+        (10, 5, 0.5, True),
+        (10, 4, 0.5, False),
+        # Exactly at the limit, where 10 * (1 - 0.7) is more than 3.
+        (10, 3, 0.7, True),
+        (10, 0, 1.0, True),
+        (1, 0, 0.5, False),
+    ],
+)
+def test_a_loss_up_to_the_limit_is_believed(before: int, now: int, limit: float, *, believable: bool) -> None:
+    assert Weighed(before, now, limit).believable is believable
+
+
+def test_a_pull_that_is_short_of_its_own_total_is_to_be_repeated(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    found = landed(tmp_path, page(row("1"), row("1"), total=2))
+
+    with pytest.raises(RetryableError, match="says it has 2 learners but gave 1 different ones"):
+        weigh(con, LEARNERS, found, max_shrink_share=0.5)
 
 
 def test_the_cursor_is_the_newest_timestamp_and_moves_with_the_rows(

@@ -1013,6 +1013,10 @@ class TestControl:
         reset(http, latency_seconds=0.05)
         assert http.get(CONTACTS).elapsed.total_seconds() >= 0.05
 
+    def test_a_fault_of_the_lms_alone_is_refused(self, http: httpx.Client) -> None:
+        answer = http.post("/_sandbox/faults", json=[{"route": "", "kind": "fewer"}])
+        assert (answer.status_code, "only the simulated LMSs know" in answer.text) == (400, True)
+
     def test_faults_strike(self, http: httpx.Client) -> None:
         http.post("/_sandbox/faults", json=[{"route": "POST .*upsert", "kind": "status", "status": 502, "times": 1}])
         answers = [http.post(f"{CONTACTS}/batch/upsert", json={"inputs": [upsert("1")]}) for _ in range(2)]

@@ -538,6 +538,26 @@ class TestControl:
         stats = moodle.get("/_sandbox/stats").json()["requests"]
         assert stats == {"POST /webservice/rest/server.php": {"503": 1}}
 
+    def test_fewer_lists_the_same_tenth_of_users_and_report_rows(self, moodle: httpx.Client) -> None:
+        def shown() -> list[list[Any]]:
+            everyone = call(moodle, "core_user_get_users", criteria=[{"key": "email", "value": "%"}])["users"]
+            courses = call(moodle, "core_course_get_courses")
+            return [[user["id"] for user in everyone], cells(moodle, 1), [course["id"] for course in courses]]
+
+        every = shown()
+        fault = {"route": "server.php", "kind": "fewer", "rows": 0.1}
+        moodle.post("/_sandbox/faults", json=[fault]).raise_for_status()
+        few = shown()
+        assert few == shown()
+        for all_rows, rows in zip(every[:2], few[:2], strict=True):
+            assert 0.05 < len(rows) / len(all_rows) < 0.15
+            assert [row for row in all_rows if row in rows] == rows
+        assert len(few[2]) < len(every[2])
+        assert report(moodle, 1)["data"]["totalrowcount"] == len(few[1])
+        assert by_field(moodle, "id", 5)[0]["username"] == "learner0001"
+        moodle.post("/_sandbox/faults", json=[]).raise_for_status()
+        assert shown() == every
+
     def test_reset_takes_only_known_options(self, moodle: httpx.Client) -> None:
         assert moodle.post("/_sandbox/reset", json={"seed": 1}).status_code == 400
         mutate(moodle, "users", "delete", 5)

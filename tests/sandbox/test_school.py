@@ -453,6 +453,23 @@ class TestControl:
         get(school, "/learners", limit=1)
         assert school.get("/_sandbox/stats").json()["requests"] == {"GET /api/v1/{entity}": {"200": 1}}
 
+    def test_fewer_lists_the_same_tenth_each_time_with_totals_that_agree(self, school: httpx.Client) -> None:
+        every = {entity: listing(school, entity, 101) for entity in ENTITIES}
+        feed = changes(school)
+        school.post("/_sandbox/faults", json=[{"route": "/api/v1", "kind": "fewer", "rows": 0.1}]).raise_for_status()
+        few = {entity: listing(school, entity, 7) for entity in ENTITIES}
+        assert few == {entity: listing(school, entity, 101) for entity in ENTITIES}
+        for entity in ("learners", "enrollments", "scores"):
+            assert 0.05 < len(few[entity]) / len(every[entity]) < 0.15
+            assert [row for row in every[entity] if row in few[entity]] == few[entity]
+            assert get(school, f"/{entity}", limit=1)["total"] == len(few[entity])
+        assert get(school, "")["counts"] == {entity: len(few[entity]) for entity in ENTITIES}
+        # Nothing was deleted, so the feed has nothing to tell.
+        assert changes(school) == feed
+        assert len(school.get("/_sandbox/records/learners").json()["records"]) == len(every["learners"])
+        school.post("/_sandbox/faults", json=[]).raise_for_status()
+        assert listing(school, "learners", 101) == every["learners"]
+
     def test_latency_is_waited(self, school: httpx.Client) -> None:
         school.post("/_sandbox/reset", json={"latency_seconds": 0.05})
         started = time.monotonic()

@@ -55,6 +55,20 @@ def test_the_ledger_is_told_as_it_was(con: duckdb.DuckDBPyConnection) -> None:
     ]
 
 
+def test_a_records_own_row_is_told_unless_it_was_seen_later(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        "CREATE TABLE raw_lms.enrollments (source_id VARCHAR, payload JSON, is_deleted BOOLEAN, observed_at TIMESTAMPTZ)"
+    )
+    con.execute("INSERT INTO raw_lms.enrollments VALUES ('e1', '{\"role\": \"student\"}', false, $1)", [START])
+
+    seen, before, unknown = (
+        _record(con, CrmObject.ENROLLMENT, key, START + timedelta(days=days))["raw"]
+        for key, days in (("e1", 1), ("e1", -1), ("e2", 1))
+    )
+
+    assert (seen["payload"], before["payload"], unknown) == ({"role": "student"}, None, None)
+
+
 def test_former_states_are_kept_for_the_retention(con: duckdb.DuckDBPyConnection) -> None:
     drop_older(con, START + timedelta(days=2))
 

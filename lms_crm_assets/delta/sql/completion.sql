@@ -1,4 +1,4 @@
--- The completion carries the newest course-level score of its learner and course.
+-- The completion carries the newest course-level score of its learner and course; `extra` is of the completion alone.
 SELECT
     c.source_id,
     c.state,
@@ -9,6 +9,7 @@ SELECT
     s.max AS score_max,
     CASE WHEN s.max > 0 THEN s.raw * 100 / s.max END AS score_pct,
     s.passed,
+    c.extra,
     c.learner_id AS contact,
     c.course_id AS course,
     hash(c.row_hash, s.row_hash) AS source_hash

@@ -1,2 +1,2 @@
-SELECT source_id, external_id, username, email, given_name, family_name, organization, country, status, row_hash AS source_hash
+SELECT source_id, external_id, username, email, given_name, family_name, organization, country, status, extra, row_hash AS source_hash
 FROM staging.learner

@@ -56,6 +56,7 @@ class HubSpotSimulator:
     """A HubSpot portal (id 12345678) with an LMS integration's objects and properties set up."""
 
     name = "hubspot"
+    lists_fewer = False
 
     def __init__(  # noqa: PLR0917 - one keyword an option
         self,

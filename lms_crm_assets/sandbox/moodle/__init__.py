@@ -7,6 +7,7 @@ Three accounts: `token` sees everything, `poor_token` sees itself alone (and is 
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from lms_crm_assets.sandbox.core import SandboxRequestError, Stats
+from lms_crm_assets.sandbox.core import SandboxRequestError, Stats, listed
 from lms_crm_assets.sandbox.moodle import progress, reports  # noqa: F401 - they register their functions
 from lms_crm_assets.sandbox.moodle.functions import FUNCTIONS, Call
 from lms_crm_assets.sandbox.moodle.recorded import recording
@@ -51,6 +52,7 @@ class MoodleSimulator:
     """The simulated site; `latency_seconds` is waited before every answer."""
 
     name = "moodle"
+    lists_fewer = True
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class MoodleSimulator:
         settings = {name: parameters.pop(name, "") for name in _SETTINGS}
         as_json = settings["moodlewsrestformat"] == "json"
         try:
-            call = self._authenticate(settings)
+            call = replace(self._authenticate(settings), listed=listed(request))
             name = settings["wsfunction"]
             if name not in FUNCTIONS and any(item["name"] == name for item in recording("site_info")["functions"]):
                 return PlainTextResponse(f"the sandbox does not simulate {name}\n", 501)

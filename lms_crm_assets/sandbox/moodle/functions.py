@@ -39,6 +39,11 @@ class Call:
     account: int
     privileged: bool
     raw: bool = False
+    listed: Callable[[str], bool] | None = None
+
+    def lists(self, key: Any) -> bool:
+        """Whether a listing holds the row, which it may not with the fault `fewer`."""
+        return self.listed is None or self.listed(str(key))
 
     def text(self, value: str) -> str:
         """A name as `format_string` gives it: HTML, unless `moodlewssettingraw=true` was sent."""
@@ -131,7 +136,9 @@ def get_users(call: Call, criteria: list[dict[str, str]]) -> Row:
     found = [
         _shown_user(call, user)
         for user in _visible_users(call)
-        if not user["deleted"] and all(_matches(user, item["key"], item["value"]) for item in known)
+        if not user["deleted"]
+        and call.lists(user["id"])
+        and all(_matches(user, item["key"], item["value"]) for item in known)
     ]
     warnings = [
         {
@@ -159,6 +166,7 @@ def get_courses(call: Call, options: dict[str, list[int]]) -> list[Row]:
     listed = [row for row in call.site.courses.values() if not options["ids"] or row["id"] in options["ids"]]
     if not call.privileged:
         raise _out_of_context(next((row["id"] for row in listed if row["id"] != 1), 1))
+    listed = [row for row in listed if call.lists(row["id"])]
     internal = {"idnumber", "visible", "sortorder", "timemodified", "imageid"}
     return [{name: value for name, value in _named(call, row).items() if name not in internal} for row in listed]
 

@@ -53,7 +53,11 @@ def retrieve_report(call: Call, reportid: int, page: int, perpage: int) -> Row:
     """One page, with the filters that this account has set; no tombstones."""
     details = _details(call, reportid)
     filters = call.site.filters.get(f"{call.account}:{reportid}", {})
-    lines = [(cells, times) for cells, times in _lines(call.site, reportid) if _passes(times, filters)]
+    lines = [
+        (cells, times)
+        for cells, times in _lines(call.site, reportid)
+        if _passes(times, filters) and call.lists(_identity(cells))
+    ]
     ranks = _ranks(reportid, small=perpage == _SMALL_PAGE, filtered=bool(filters))
     lines.sort(key=lambda line: ranks.get(_identity(line[0]), len(ranks)))
     rows = [{"columns": cells} for cells, _ in lines[page * perpage :][: perpage or None]]

@@ -22,6 +22,7 @@ class SalesforceSimulator:
     """A strict Salesforce org over HTTP: OAuth, describe, records, Collections, composite, SOQL, limits."""
 
     name = "salesforce"
+    lists_fewer = False
 
     def __init__(  # noqa: PLR0913 - each is one knob of the org, all have defaults and are given by name
         self,

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from lms_crm_assets.sandbox.core import JSON, SandboxRequestError, Stats
+from lms_crm_assets.sandbox.core import JSON, SandboxRequestError, Stats, listed
 from lms_crm_assets.sandbox.school.layout import ENTITIES, Row, Size, epoch
 from lms_crm_assets.sandbox.school.store import START, Store
 
@@ -48,6 +48,7 @@ class SchoolSimulator:
     """The generated LMS; `latency_seconds` is waited before every answer, `page_limit` is the largest page."""
 
     name = "school"
+    lists_fewer = True
 
     def __init__(
         self,
@@ -130,8 +131,8 @@ class SchoolSimulator:
             detail = f"{request.method} is not allowed here"
             raise _Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": "GET, HEAD"})
 
-    def _index(self, _: Request) -> Row:
-        counts = {entity: self._store.count(entity) for entity in ENTITIES}
+    def _index(self, request: Request) -> Row:
+        counts = {entity: self._store.count(entity, listed(request)) for entity in ENTITIES}
         return {"name": "Sandbox school", "version": "1", "entities": ENTITIES, "counts": counts}
 
     def _list(self, request: Request) -> Row:
@@ -143,9 +144,10 @@ class SchoolSimulator:
                     after = (number, row_id)
                 case _:
                     raise _Problem(HTTPStatus.BAD_REQUEST, "cursor: not one of this listing")
-        items, position = self._store.page(entity, after, limit)
+        shown = listed(request)
+        items, position = self._store.page(entity, after, limit, shown)
         following = _encode([entity, *position]) if position else None
-        return {"items": items, "next": following, "total": self._store.count(entity)}
+        return {"items": items, "next": following, "total": self._store.count(entity, shown)}
 
     def _get(self, request: Request) -> Row:
         entity, row_id = _entity(request), request.path_params["id"]

@@ -5,7 +5,7 @@ Only changed rows are kept; a row is in the feed once, at its latest change.
 
 import heapq
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import dropwhile, islice
 from typing import Any, NamedTuple, TypeAlias
@@ -33,6 +33,9 @@ Position: TypeAlias = tuple[int, str]
 
 START: Position = (0, "")
 
+Shown: TypeAlias = Callable[[str], bool] | None
+"""Which rows a listing may hold, by id; None: all."""
+
 
 class _Changed(NamedTuple):
     updated: int
@@ -49,9 +52,9 @@ class Store:
         self._count = {entity: self.school.count(entity) for entity in ENTITIES}
         self._now = self.school.end
 
-    def count(self, entity: str) -> int:
+    def count(self, entity: str, shown: Shown = None) -> int:
         """The live rows."""
-        return self._count[entity]
+        return self._count[entity] if shown is None else sum(shown(row_id) for (_, row_id), _ in self.rows(entity))
 
     def get(self, entity: str, row_id: str) -> Row | None:
         """A live row."""
@@ -76,9 +79,10 @@ class Store:
             if row is not None:
                 yield (number, row_id), row
 
-    def page(self, entity: str, after: Position, limit: int) -> tuple[list[Row], Position | None]:
+    def page(self, entity: str, after: Position, limit: int, shown: Shown = None) -> tuple[list[Row], Position | None]:
         """Up to `limit` live rows and the position after them, if more follow."""
-        found = list(islice(self.rows(entity, after), limit + 1))
+        rows = ((place, row) for place, row in self.rows(entity, after) if shown is None or shown(place[1]))
+        found = list(islice(rows, limit + 1))
         return [row for _, row in found[:limit]], found[limit - 1][0] if len(found) > limit else None
 
     def changes(self, since: int, after: tuple[int, str, str] | None, limit: int) -> tuple[list[Row], bool]:

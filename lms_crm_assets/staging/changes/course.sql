@@ -7,9 +7,10 @@ SELECT
     r.starts_at,
     r.ends_at,
     r.updated_at AS source_updated_at,
+    payload,
     observed_at
 FROM (
-    SELECT observed_at, json_transform(payload, '{
+    SELECT payload, observed_at, json_transform(payload, '{
         "id": "VARCHAR",
         "external_id": "VARCHAR", "code": "VARCHAR", "title": "VARCHAR", "visible": "VARCHAR",
         "starts_at": "VARCHAR", "ends_at": "VARCHAR", "updated_at": "VARCHAR"}') AS r

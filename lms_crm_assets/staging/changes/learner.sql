@@ -9,9 +9,10 @@ SELECT
     r.country,
     r.status,
     r.updated_at AS source_updated_at,
+    payload,
     observed_at
 FROM (
-    SELECT observed_at, json_transform(payload, '{
+    SELECT payload, observed_at, json_transform(payload, '{
         "id": "VARCHAR",
         "external_id": "VARCHAR", "username": "VARCHAR", "email": "VARCHAR", "given_name": "VARCHAR",
         "family_name": "VARCHAR", "organization": "VARCHAR", "country": "VARCHAR", "status": "VARCHAR",

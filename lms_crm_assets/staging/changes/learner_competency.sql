@@ -9,9 +9,10 @@ SELECT
     r.proficient,
     r.rated_at,
     r.updated_at AS source_updated_at,
+    payload,
     observed_at
 FROM (
-    SELECT observed_at, json_transform(payload, '{
+    SELECT payload, observed_at, json_transform(payload, '{
         "id": "VARCHAR",
         "learner_id": "VARCHAR", "course_id": "VARCHAR",
         "competency": {"code": "VARCHAR", "name": "VARCHAR", "framework": "VARCHAR"},

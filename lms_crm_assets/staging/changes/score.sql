@@ -10,9 +10,10 @@ SELECT
     r.passed,
     r.graded_at,
     r.updated_at AS source_updated_at,
+    payload,
     observed_at
 FROM (
-    SELECT observed_at, json_transform(payload, '{
+    SELECT payload, observed_at, json_transform(payload, '{
         "id": "VARCHAR",
         "learner_id": "VARCHAR", "course_id": "VARCHAR", "item_id": "VARCHAR", "item_type": "VARCHAR",
         "raw": "VARCHAR", "min": "VARCHAR", "max": "VARCHAR", "passed": "VARCHAR", "graded_at": "VARCHAR",

@@ -7,9 +7,10 @@ SELECT
     r.visible,
     CASE WHEN r.startdate > 0 THEN TRY(to_timestamp(r.startdate))::VARCHAR END AS starts_at,
     CASE WHEN r.enddate > 0 THEN TRY(to_timestamp(r.enddate))::VARCHAR END AS ends_at,
+    payload,
     observed_at
 FROM (
-    SELECT source_id, observed_at, json_transform(payload, '{
+    SELECT source_id, payload, observed_at, json_transform(payload, '{
         "idnumber": "VARCHAR", "shortname": "VARCHAR", "fullname": "VARCHAR", "visible": "VARCHAR",
         "startdate": "BIGINT", "enddate": "BIGINT", "format": "VARCHAR"}') AS r
     FROM raw_lms.courses WHERE NOT is_deleted

@@ -8,9 +8,10 @@ SELECT
     r.institution AS organization,
     r.country,
     CASE WHEN r.suspended = 'true' THEN 'suspended' ELSE 'active' END AS status,
+    payload,
     observed_at
 FROM (
-    SELECT source_id, observed_at, json_transform(payload, '{
+    SELECT source_id, payload, observed_at, json_transform(payload, '{
         "idnumber": "VARCHAR", "username": "VARCHAR", "email": "VARCHAR", "firstname": "VARCHAR",
         "lastname": "VARCHAR", "institution": "VARCHAR", "country": "VARCHAR", "suspended": "VARCHAR"}') AS r
     FROM raw_lms.learners WHERE NOT is_deleted

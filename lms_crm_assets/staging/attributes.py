@@ -1,0 +1,110 @@
+"""Which attributes of the LMS's records the adapters' SQL reads, and what is left of a record without them: `extra`.
+
+`extra` is a JSON object with sorted keys, so that a payload in another order is no change. It holds whatever the LMS
+adds, also what moves with every visit (Moodle's `lastaccess`): such a row is mapped anew, but the CRM is only written
+when a mapped value differs.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+import orjson
+from duckdb.func import SPECIAL
+
+from lms_crm_assets.domain import LmsEntity
+
+MAX_EXTRA_BYTES = 32_768
+"""A larger `extra` is null, though the row stays valid: half of it would look like attributes that were taken away.
+
+Some 300 attributes of 100 bytes fit; what is larger is a document, not an attribute of a learner.
+"""
+
+Attributes = Mapping[str, Any]
+"""Name → None for an attribute that is read whole, or the attributes that are read of an object."""
+
+
+def _names(*names: str) -> dict[str, None]:
+    return dict.fromkeys(names)
+
+
+# `id` is the record's key. The rows of Moodle's reports have columns by position, and nothing beside them.
+READ: dict[str, dict[LmsEntity, Attributes]] = {
+    "changes": {
+        LmsEntity.LEARNERS: _names(
+            *("id", "external_id", "username", "email", "given_name", "family_name", "organization", "country"),
+            *("status", "updated_at"),
+        ),
+        LmsEntity.COURSES: _names(
+            "id", "external_id", "code", "title", "visible", "starts_at", "ends_at", "updated_at"
+        ),
+        LmsEntity.ENROLLMENTS: _names(
+            *("id", "learner_id", "course_id", "role", "status", "enrolled_at", "starts_at", "ends_at", "updated_at")
+        ),
+        LmsEntity.COMPLETIONS: _names(
+            "id", "learner_id", "course_id", "state", "progress_pct", "completed_at", "updated_at"
+        ),
+        LmsEntity.SCORES: _names(
+            *("id", "learner_id", "course_id", "item_id", "item_type", "raw", "min", "max", "passed", "graded_at"),
+            "updated_at",
+        ),
+        LmsEntity.COMPETENCIES: {
+            **_names("id", "learner_id", "course_id", "rating", "proficient", "rated_at", "updated_at"),
+            "competency": _names("code", "name", "framework"),
+        },
+    },
+    "moodle": {
+        LmsEntity.LEARNERS: _names(
+            *("id", "idnumber", "username", "email", "firstname", "lastname", "institution", "country", "suspended")
+        ),
+        LmsEntity.COURSES: _names(
+            "id", "idnumber", "shortname", "fullname", "visible", "startdate", "enddate", "format"
+        ),
+    },
+}
+"""Adapter → entity → what its SQL reads; an entity that is not named has no attributes of its own."""
+
+
+@contextmanager
+def extra_function(con: duckdb.DuckDBPyConnection, adapter: str, entity: LmsEntity) -> Iterator[None]:
+    """Lend the connection the SQL function `extra_of(payload)`, outside of any transaction."""
+
+    def extra_of(payload: str | None) -> str | None:
+        return extra(payload, adapter, entity)
+
+    con.create_function("extra_of", extra_of, ["VARCHAR"], "VARCHAR", null_handling=SPECIAL)
+    try:
+        yield
+    finally:
+        con.remove_function("extra_of")
+
+
+def extra(payload: str | None, adapter: str, entity: LmsEntity) -> str | None:
+    """The attributes of a payload that the adapter's SQL doesn't read, as canonical JSON; None when there are none.
+
+    The payload was written by orjson, so a part of it can be written again however deep it is.
+    """
+    record = orjson.loads(payload) if payload is not None else None
+    left = _unread(record, READ[adapter][entity]) if isinstance(record, dict) else {}
+    if adapter == "moodle" and "customfields" in left:
+        left["customfields"] = _by_shortname(left["customfields"])
+    return orjson.dumps(left, option=orjson.OPT_SORT_KEYS).decode() if left else None
+
+
+def _unread(record: dict[str, Any], known: Attributes) -> dict[str, Any]:
+    left: dict[str, Any] = {}
+    for name, value in record.items():
+        if name not in known:
+            left[name] = value
+        elif known[name] is not None and isinstance(value, dict) and (inner := _unread(value, known[name])):
+            left[name] = inner
+    return left
+
+
+def _by_shortname(fields: Any) -> Any:
+    """Moodle's list of custom fields as short name → value; anything else under that name stays as it is."""
+    try:
+        return {field["shortname"]: field["value"] for field in fields if isinstance(field["shortname"], str)}
+    except (TypeError, KeyError):
+        return fields
