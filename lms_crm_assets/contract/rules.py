@@ -13,6 +13,11 @@ from lms_crm_assets.domain import CrmObject, FieldType, SyncMode
 
 TEXTS = frozenset({FieldType.TEXT, FieldType.EMAIL})
 _CONSTANTS = {bool: FieldType.BOOLEAN, int: FieldType.NUMBER, float: FieldType.NUMBER, str: FieldType.TEXT}
+# Beside a column for each CRM field the warehouse's tables have these.
+_OUR_COLUMNS = frozenset(
+    {"external_id", "crm_id", "captured_at", "fingerprint", "source_hash"}
+    | {column for obj in CrmObject for column in (f"parent_{obj}", f"{obj}_key")}
+)
 _NORMALISERS = {
     "lower": TEXTS,
     "upper": TEXTS,
@@ -80,6 +85,8 @@ def _of_object(
     for name, field in fields.items():
         at = (*here, "fields", str(name))
         lowered = str(name).lower()
+        if lowered in _OUR_COLUMNS:
+            yield Problem(at, "the warehouse keeps a column of that name for itself, so that this field can't be mapped")
         if lowered == key:
             yield Problem(at, "the match key is filled from the LMS's id, it can't be mapped as well")
         elif lowered in seen:

@@ -117,6 +117,12 @@ MANGLED: dict[str, tuple[str, str, int, str]] = {
         "has no parent of that kind",
     ),
     "a parent that is not mapped": ("      course: default", "      completion: default", 39, "no parent of that kind"),
+    "a field that the warehouse has itself": (
+        "      firstname: given_name",
+        "      External_Id: given_name",
+        22,
+        "objects.contact.fields.External_Id: the warehouse keeps a column of that name",
+    ),
     "a parent without its object": (
         VALID[VALID.index("  course:\n") : VALID.index("  enrollment:")],
         "",
