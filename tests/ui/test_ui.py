@@ -60,6 +60,7 @@ def test_the_learners_are_counted_for_each_tenant(page: Page, shoot: Shoot) -> N
         "organization",
         "country",
         "status",
+        "extra\npii",
     ]
 
     for tenant, in_lms, valid in (("acme", "203", "202"), ("globex", "995", "975")):
