@@ -5,15 +5,17 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from lms_crm_assets.defs.edge import table
+from lms_crm_assets.defs.edge import key, table
 from lms_crm_assets.defs.jobs import apply, full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
 
 _RECONCILING = (full_reconcile.name, incremental_pull.name, apply.name)
+_NEVER = "never reconciled"
 _COLUMNS = {
     "tenant": "The tenant",
-    "state": "fresh, stale, never reconciled, or that the contract can't be read",
+    "state": f"fresh, stale, {_NEVER}, or that the contract can't be read",
     "succeeded_at": "When a run of its last ended well (a plan alone does not count)",
     "age_minutes": "How long ago that is",
     "promised_minutes": "The contract's sla.freshness_minutes",
@@ -22,6 +24,7 @@ _COLUMNS = {
 
 @dg.asset(
     group_name="fleet_health",
+    deps=[key("sync", obj) for obj in CrmObject],
     description="Every tenant: when a run of its last ended well, and whether that is as fresh as its contract promises. "
     " Looked at every quarter of an hour.",
     check_specs=[
@@ -35,6 +38,7 @@ _COLUMNS = {
 def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
     """Compare each tenant's last successful run with what its contract promises."""
     rows = list(_states(context.instance, tenants, datetime.now(UTC)))
+    states = {row["state"] for row in rows}
     amiss = [f"{row['tenant']} ({row['state']})" for row in rows if row["state"] != "fresh"]
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(rows), "not_fresh": len(amiss), "tenants": table(rows, _COLUMNS)},
@@ -42,6 +46,7 @@ def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) ->
             dg.AssetCheckResult(
                 check_name="fresh",
                 passed=not amiss,
+                severity=dg.AssetCheckSeverity.WARN if states <= {"fresh", _NEVER} else dg.AssetCheckSeverity.ERROR,
                 description=f"Not as fresh as promised: {', '.join(amiss)}. Look at their newest runs."
                 if amiss
                 else "Every tenant is as fresh as promised.",
@@ -63,7 +68,7 @@ def _states(
         if promised is None:
             state = "its contract can't be read"
         elif age is None:
-            state = "never reconciled"
+            state = _NEVER
         else:
             state = "fresh" if age <= promised else "stale"
         yield {

@@ -54,6 +54,7 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
 
     (check,) = result.get_asset_check_evaluations()
     assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.ERROR
     assert check.description == (
         "Not as fresh as promised: broken (its contract can't be read), failing (stale), new (never reconciled). "
         "Look at their newest runs."
