@@ -21,7 +21,7 @@ import duckdb
 
 from benchmarks.results import Figure
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
-from lms_crm_assets.crm.fingerprint import fingerprint, signature
+from lms_crm_assets.crm.fingerprint import fingerprint
 from lms_crm_assets.delta.build import build_delta
 from lms_crm_assets.domain import CrmObject, FieldType, Owner
 from lms_crm_assets.warehouse.connection import connect
@@ -203,7 +203,6 @@ def _build(warehouse: Path, rows: int, edits: int) -> None:
             f"INSERT INTO sync.ledger SELECT 'course', source_id, 'crm-' || source_id, to_json(map([{names}], [{applied}])),"
             " 'run', now() FROM staging.course"
         )
-        con.execute("INSERT INTO crm_snapshot.captures VALUES ('course', now(), $1)", [signature(fingerprint(SPEC))])
         con.execute("CHECKPOINT")
 
 

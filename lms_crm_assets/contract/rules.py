@@ -15,7 +15,7 @@ TEXTS = frozenset({FieldType.TEXT, FieldType.EMAIL})
 _CONSTANTS = {bool: FieldType.BOOLEAN, int: FieldType.NUMBER, float: FieldType.NUMBER, str: FieldType.TEXT}
 # Beside a column for each CRM field the warehouse's tables have these.
 _OUR_COLUMNS = frozenset(
-    {"external_id", "crm_id", "captured_at", "fingerprint", "source_hash"}
+    {"external_id", "crm_id", "captured_at", "fingerprint", "source_hash", "rowid"}
     | {column for obj in CrmObject for column in (f"parent_{obj}", f"{obj}_key")}
 )
 _NORMALISERS = {
@@ -120,7 +120,9 @@ def _of_field(obj: CrmObject, at: tuple[str, ...], field: Any) -> Iterator[Probl
             return
         own = compiled.type
         yield from _of_values(obj, at, field, compiled)
-    elif field.get("values") is not None:
+    if "country" in (field.get("normalise") or ()) and field.get("max_length") is not None:
+        yield Problem((*at, "max_length"), "cuts a country's name before 'country' reads it: drop it")
+    if source is None and field.get("values") is not None:
         yield Problem((*at, "values"), "a constant has no words to translate: drop 'values' or use 'from'")
     yield from _of_type(at, field, own)
 

@@ -1,6 +1,6 @@
 """What the layers below need to know of one mapped object, resolved from the contract."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lms_crm_assets.contract.canonical import PERSONAL
@@ -40,7 +40,7 @@ class ParentSpec:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSpec:
-    """One object as it is kept in the CRM; `fields` maps CRM field → spec. `gone: archive` has become a mode here."""
+    """One object as it is kept in the CRM; `fields` maps CRM field → spec. `gone: archive` has become a mode here, `crm` is its address."""
 
     object: CrmObject
     to: str
@@ -48,6 +48,7 @@ class ObjectSpec:
     fields: Mapping[str, FieldSpec]
     parents: Mapping[CrmObject, ParentSpec]
     mode: SyncMode = SyncMode.UPSERT
+    crm: str = ""
 
 
 def object_spec(contract: Contract, obj: CrmObject) -> ObjectSpec:
@@ -63,6 +64,7 @@ def object_spec(contract: Contract, obj: CrmObject) -> ObjectSpec:
             for parent, relation in mapping.parents.items()
         },
         mode=_mode(mapping),
+        crm=contract.destination.url,
     )
 
 
@@ -91,8 +93,16 @@ def field_spec(obj: CrmObject, field: FieldMapping) -> FieldSpec:
         scale=field.scale,
         max_length=field.max_length,
         pii=personal if field.pii is None else field.pii,
-        words=words if kind in TEXTS else None,
+        words=_spelled(words, field.normalise) if kind in TEXTS and words else None,
     )
+
+
+def _spelled(words: frozenset[str], normalisers: Iterable[str]) -> frozenset[str]:
+    """The words as they are sent."""
+    for name in normalisers:
+        if name in {"lower", "upper"}:
+            words = frozenset(word.lower() if name == "lower" else word.upper() for word in words)
+    return words
 
 
 def _compiled(obj: CrmObject, field: FieldMapping) -> Compiled:

@@ -16,7 +16,7 @@ from lms_crm_assets.warehouse.sql import literal
 # What one CRM or the other takes away at the ends of a text: control blanks, no-break and full-width ones, marks of no
 # width.
 _BLANKS = tuple(f"chr({code})" for code in (9, 10, 11, 12, 13, 32, 133, 160, 8203, 8232, 8233, 12288, 65279))
-_BEYOND_ASCII = _BLANKS[6:]
+_BEYOND_ASCII, _ALL_BLANKS = _BLANKS[6:], " || ".join(_BLANKS)
 # A double, which CRMs keep numbers in, holds so many digits for sure.
 _SURE_DIGITS = 15
 # Not in ISO 3166-1's list, but what people write.
@@ -54,7 +54,8 @@ def is_readable(column: str, spec: FieldSpec) -> str:
         case FieldType.BOOLEAN:
             return f"{column} IN ('true', 'false')"
         case FieldType.DATETIME:
-            return f"TRY_CAST({column} AS TIMESTAMPTZ) IS NOT NULL"
+            # Beyond these years it is a slip (`03-04-24`), and Salesforce refuses it.
+            return f"TRY_CAST({column} AS TIMESTAMPTZ) IS NOT NULL AND regexp_matches({column}, '^(1[7-9]|[23][0-9])[0-9]{{2}}-')"
         case _:
             return "true"
 
@@ -79,7 +80,7 @@ def _trimmed(text: str) -> str:
     """The text without blanks at its ends, null when nothing is left; most texts have none, which costs less to see."""
     ends = [f"{text} < '!'", *(f"suffix({text}, {blank})" for blank in _BLANKS)]
     ends += [f"prefix({text}, {blank})" for blank in _BEYOND_ASCII]
-    return f"CASE WHEN {' OR '.join(ends)} THEN NULLIF(trim({text}, {' || '.join(_BLANKS)}), '') ELSE {text} END"
+    return f"CASE WHEN {' OR '.join(ends)} THEN NULLIF(trim({text}, {_ALL_BLANKS}), '') ELSE {text} END"
 
 
 def without_trailing_zeros(number: str) -> str:
@@ -88,8 +89,8 @@ def without_trailing_zeros(number: str) -> str:
 
 
 def _normalised(text: str, normalisers: tuple[str, ...]) -> str:
-    """The text with its normalisers applied in their order."""
-    for name in normalisers:
+    """The text with its normalisers applied in their order; choices are sorted when their words are what they will be."""
+    for name in sorted(normalisers, key=lambda name: name == "choices"):
         match name:
             case "lower":
                 text = f"lower({text})"
@@ -104,7 +105,7 @@ def _normalised(text: str, normalisers: tuple[str, ...]) -> str:
 
 def _choices(text: str) -> str:
     """The words between semicolons, each once, sorted: CRMs give a multiple choice back in an order of their own."""
-    words = f"list_transform(string_split({text}, ';'), lambda word: trim(word))"
+    words = f"list_transform(string_split({text}, ';'), lambda word: trim(word, {_ALL_BLANKS}))"
     return f"NULLIF(array_to_string(list_sort(list_distinct(list_filter({words}, lambda word: word <> ''))), ';'), '')"
 
 

@@ -22,6 +22,7 @@ SCHEDULE_TAG, DUE_TAG = "lms_crm/schedule", "lms_crm/due"
 
 # So long after a time that nobody was there to see, the run is made up for.
 _CATCH_UP = timedelta(hours=6)
+_LOOKED_AT = 10
 _WAITING = {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING}
 
 
@@ -99,7 +100,11 @@ def _due_runs(
         due = last_due(cron, now)
         if _may_run(context.instance, schedule, tenant, due, now):
             nobody = False
-            yield dg.RunRequest(partition_key=tenant, tags={SCHEDULE_TAG: schedule, DUE_TAG: due.isoformat()})
+            yield dg.RunRequest(
+                run_key=f"{schedule} {tenant} {due.isoformat()}",
+                partition_key=tenant,
+                tags={SCHEDULE_TAG: schedule, DUE_TAG: due.isoformat()},
+            )
     if nobody:
         yield dg.SkipReason("no tenant is due")
 
@@ -111,8 +116,9 @@ def _may_run(instance: dg.DagsterInstance, schedule: str, tenant: str, due: date
     by this schedule before: a new contract waits for its first time.
     """
     ours = dg.RunsFilter(tags={SCHEDULE_TAG: schedule, "dagster/partition": tenant})
-    runs = instance.get_runs(ours, limit=1)
-    if runs and (runs[0].status in _WAITING or datetime.fromisoformat(runs[0].tags[DUE_TAG]) >= due):
+    # Several, since a run that was started again by hand carries an older time.
+    runs = instance.get_runs(ours, limit=_LOOKED_AT)
+    if any(run.status in _WAITING or datetime.fromisoformat(run.tags[DUE_TAG]) >= due for run in runs):
         return False
     passed = now - due
     return passed < timedelta(minutes=1) or (bool(runs) and passed <= _CATCH_UP)

@@ -1,10 +1,11 @@
 """fleet_health: every tenant's state on one page, so that one tenant's failure is not hidden by another's success."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from lms_crm_assets.contract.cron import last_due
 from lms_crm_assets.defs.edge import key, table
 from lms_crm_assets.defs.jobs import apply, full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
@@ -12,11 +13,16 @@ from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
 
 _RECONCILING = (full_reconcile.name, incremental_pull.name, apply.name)
-_NEVER = "never reconciled"
+_FULL = (full_reconcile.name, apply.name)
+# The checks that fail when something was not sent, or not taken by the CRM.
+_TELLING = {"approved", "delivered", "converged"}
+_LOOKED_AT = 20
+_FRESH, _NEVER = "fresh", "never reconciled"
 _COLUMNS = {
     "tenant": "The tenant",
-    "state": f"fresh, stale, {_NEVER}, or that the contract can't be read",
-    "succeeded_at": "When a run of its last ended well (a plan alone does not count)",
+    "state": f"{_FRESH}, stale, {_NEVER}, no full reconciliation of late, or that the contract can't be read",
+    "agreed_at": "When a run last ended with everything sent and taken (a plan that waits does not count)",
+    "full_at": "The same of a full reconciliation, which also sees what others changed in the CRM",
     "age_minutes": "How long ago that is",
     "promised_minutes": "The contract's sla.freshness_minutes",
 }
@@ -39,14 +45,14 @@ def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) ->
     """Compare each tenant's last successful run with what its contract promises."""
     rows = list(_states(context.instance, tenants, datetime.now(UTC)))
     states = {row["state"] for row in rows}
-    amiss = [f"{row['tenant']} ({row['state']})" for row in rows if row["state"] != "fresh"]
+    amiss = [f"{row['tenant']} ({row['state']})" for row in rows if row["state"] != _FRESH]
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(rows), "not_fresh": len(amiss), "tenants": table(rows, _COLUMNS)},
         check_results=[
             dg.AssetCheckResult(
                 check_name="fresh",
                 passed=not amiss,
-                severity=dg.AssetCheckSeverity.WARN if states <= {"fresh", _NEVER} else dg.AssetCheckSeverity.ERROR,
+                severity=dg.AssetCheckSeverity.WARN if states <= {_FRESH, _NEVER} else dg.AssetCheckSeverity.ERROR,
                 description=f"Not as fresh as promised: {', '.join(amiss)}. Look at their newest runs."
                 if amiss
                 else "Every tenant is as fresh as promised.",
@@ -59,36 +65,59 @@ def _states(
     instance: dg.DagsterInstance, tenants: TenantsResource, now: datetime
 ) -> Iterator[dict[str, str | int | None]]:
     for tenant in tenants.names():
-        succeeded_at = _succeeded_at(instance, tenant)
-        age = int((now - succeeded_at).total_seconds() // 60) if succeeded_at else None
+        agreed_at, full_at = _agreed_at(instance, tenant, _RECONCILING), _agreed_at(instance, tenant, _FULL)
+        age = int((now - agreed_at).total_seconds() // 60) if agreed_at else None
+        promised = None
         try:
-            promised = tenants.contract(tenant).sla.freshness_minutes
+            contract = tenants.contract(tenant)
         except LmsCrmError:
-            promised = None
-        if promised is None:
             state = "its contract can't be read"
-        elif age is None:
-            state = _NEVER
         else:
-            state = "fresh" if age <= promised else "stale"
+            promised = contract.sla.freshness_minutes
+            state = _state(age, promised, full_at, contract.schedules.full, now)
         yield {
             "tenant": tenant,
             "state": state,
-            "succeeded_at": f"{succeeded_at:%Y-%m-%d %H:%M UTC}" if succeeded_at else None,
+            "agreed_at": _shown(agreed_at),
+            "full_at": _shown(full_at),
             "age_minutes": age,
             "promised_minutes": promised,
         }
 
 
-def _succeeded_at(instance: dg.DagsterInstance, tenant: str) -> datetime | None:
-    """The end of the tenant's newest successful run of those that may write."""
+def _state(age: int | None, promised: int, full_at: datetime | None, full: str, now: datetime) -> str:
+    if age is None:
+        return _NEVER
+    if age > promised:
+        return "stale"
+    # The newest time may still be under way; the one before it is over.
+    missed = last_due(full, last_due(full, now) - timedelta(seconds=1))
+    return "no full reconciliation" if full_at is None or full_at < missed else _FRESH
+
+
+def _shown(moment: datetime | None) -> str | None:
+    return f"{moment:%Y-%m-%d %H:%M UTC}" if moment else None
+
+
+def _agreed_at(instance: dg.DagsterInstance, tenant: str, jobs: Iterable[str]) -> datetime | None:
+    """The end of the tenant's newest run of these jobs that ended well with a plan that was sent and taken in full."""
     ends = []
-    for job in _RECONCILING:
+    for job in jobs:
         succeeded = dg.RunsFilter(
             job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], tags={"dagster/partition": tenant}
         )
-        ends += [record.end_time for record in instance.get_run_records(succeeded, limit=1) if record.end_time]
+        for record in instance.get_run_records(succeeded, limit=_LOOKED_AT):
+            if record.end_time and _was_taken(instance, record.dagster_run.run_id):
+                ends.append(record.end_time)
+                break
     return datetime.fromtimestamp(max(ends), UTC) if ends else None
+
+
+def _was_taken(instance: dg.DagsterInstance, run_id: str) -> bool:
+    found = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records
+    events = [record.event_log_entry.dagster_event for record in found]
+    checks = [event.asset_check_evaluation_data for event in events if event]
+    return all(check.passed for check in checks if check.check_name in _TELLING)
 
 
 fleet_job = dg.define_asset_job(

@@ -96,7 +96,7 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
                 "dagster/row_count": counts.valid,
                 "in_lms": counts.in_lms,
                 "invalid": counts.invalid,
-                "without_extra": counts.without_extra,
+                "cut_extra": counts.cut_extra,
             },
             check_results=[
                 dg.AssetCheckResult(

@@ -122,8 +122,8 @@ def _stale_rows(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) ->
         f" WHERE p.plan_id = $1 AND p.object = {literal(obj)} AND p.action IN {_WRITES}"
         " AND (d.external_id IS NULL OR d.action <> p.action OR d.crm_id IS DISTINCT FROM p.crm_id"
         " OR d.parents <> p.parents OR d.parents_before <> p.parents_before"
-        " OR list_transform(d.changes, lambda c: {'f': c.field, 'o': c.old, 'n': c.new})"
-        " <> list_transform(p.changes, lambda c: {'f': c.field, 'o': c.old, 'n': c.new})) ORDER BY ALL",
+        " OR list_transform(d.changes, lambda c: {'f': c.field, 'o': c.old, 'n': c.new, 'w': c.written})"
+        " <> list_transform(p.changes, lambda c: {'f': c.field, 'o': c.old, 'n': c.new, 'w': c.written})) ORDER BY ALL",
         [plan_id],
     ).fetchall()
     return [f"{obj} {row[0]}" for row in rows]

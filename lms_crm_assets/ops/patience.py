@@ -13,6 +13,7 @@ from lms_crm_assets.errors import RateLimitedError, RetryableError
 TRIES = 5
 _WAIT_MAX_SECONDS = 30.0
 _RATE_WINDOW_SECONDS = 10.0
+_RATE_WAIT_MIN_SECONDS = 0.5
 _RATE_LIMITS = 60
 
 
@@ -27,7 +28,9 @@ class _Patience:
         if isinstance(exc, RateLimitedError):
             self._limited += 1
             wait = exc.retry_after_seconds
-            return self._limited < _RATE_LIMITS and (_RATE_WINDOW_SECONDS if wait is None else wait)
+            return self._limited < _RATE_LIMITS and (
+                _RATE_WINDOW_SECONDS if wait is None else max(wait, _RATE_WAIT_MIN_SECONDS)
+            )
         if not isinstance(exc, RetryableError):
             return False
         self._failures += 1

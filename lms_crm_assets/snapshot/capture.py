@@ -67,9 +67,7 @@ def load_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, 
             {"file": str(file), "captured_at": captured_at},
         )
         con.execute("DELETE FROM crm_snapshot.captures WHERE object = $1", [spec.object])
-        con.execute(
-            "INSERT INTO crm_snapshot.captures VALUES ($1, $2, $3)", [spec.object, captured_at, _signature(spec)]
-        )
+        _note_capture(con, spec, captured_at)
         _refuse_duplicates(con, spec)
 
 
@@ -116,8 +114,19 @@ def ensure_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
             f"the contract names {', '.join(lacking)} of {spec.object} since the CRM was captured last: "
             "run a full reconciliation first"
         )
-    held = con.execute("SELECT signature FROM crm_snapshot.captures WHERE object = $1", [spec.object]).fetchall()
-    if held and held != [(_signature(spec),)]:
+    query = "SELECT captured_from, signature FROM crm_snapshot.captures WHERE object = $1"
+    held = con.execute(query, [spec.object]).fetchall()
+    if not held:
+        _note_capture(con, spec, None)
+    elif held[0][0] != _captured_from(spec):
+        raise FatalError(
+            f"the contract names another CRM, object, match key or parent for {spec.object} than was captured last: "
+            "run a full reconciliation first"
+        )
+    elif held[0][1] != _signature(spec):
+        # A column that is no longer named is not kept up to date: naming it again needs a new capture.
+        for name in there - {*snapshot_columns(spec), "captured_at", "fingerprint"}:
+            con.execute(f"ALTER TABLE crm_snapshot.{spec.object} DROP COLUMN {quoted(name)}")
         con.execute(f"UPDATE crm_snapshot.{spec.object} SET fingerprint = {fingerprint(spec)}")
         con.execute(
             "UPDATE crm_snapshot.captures SET signature = $1 WHERE object = $2", [_signature(spec), spec.object]
@@ -127,6 +136,19 @@ def ensure_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
 def snapshot_columns(spec: ObjectSpec) -> list[str]:
     """The text columns of an object's snapshot, in order."""
     return ["external_id", "crm_id", *spec.fields, *(parent_column(parent) for parent in spec.parents)]
+
+
+def _note_capture(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, captured_at: datetime | None) -> None:
+    con.execute(
+        "INSERT INTO crm_snapshot.captures VALUES ($1, $2, $3, $4)",
+        [spec.object, captured_at, _captured_from(spec), _signature(spec)],
+    )
+
+
+def _captured_from(spec: ObjectSpec) -> str:
+    """What a snapshot is a snapshot of."""
+    parents = [f"{parent} {of.to} {of.match_key} {of.relation}" for parent, of in spec.parents.items()]
+    return " | ".join([spec.crm, spec.to, spec.match_key, *parents])
 
 
 def _signature(spec: ObjectSpec) -> str:

@@ -16,10 +16,13 @@ from duckdb.func import SPECIAL
 from lms_crm_assets.domain import LmsEntity
 
 MAX_EXTRA_BYTES = 32_768
-"""A larger `extra` is null, though the row stays valid: half of it would look like attributes that were taken away.
+"""Of a larger `extra` the largest attributes are left out, and the row stays valid.
 
 Some 300 attributes of 100 bytes fit; what is larger is a document, not an attribute of a learner.
 """
+
+CUT = "~"
+"""Stands before an `extra` that is not whole, for the caller to take away."""
 
 Attributes = Mapping[str, Any]
 """Name → None for an attribute that is read whole, or the attributes that are read of an object."""
@@ -89,7 +92,24 @@ def extra(payload: str | None, adapter: str, entity: LmsEntity) -> str | None:
     left = _unread(record, READ[adapter][entity]) if isinstance(record, dict) else {}
     if adapter == "moodle" and "customfields" in left:
         left["customfields"] = _by_shortname(left["customfields"])
-    return orjson.dumps(left, option=orjson.OPT_SORT_KEYS).decode() if left else None
+    return _within_limit(left)
+
+
+def _within_limit(left: dict[str, Any]) -> str | None:
+    """The attributes as JSON, the largest left out until the rest fits; `CUT` stands before what is not whole."""
+    made = orjson.dumps(left, option=orjson.OPT_SORT_KEYS)
+    cut = len(made) > MAX_EXTRA_BYTES
+    if cut:
+        sizes = {name: len(orjson.dumps({name: value})) for name, value in left.items()}
+        kept, room = {}, MAX_EXTRA_BYTES
+        for name in sorted(sizes, key=lambda name: (sizes[name], name)):
+            room -= sizes[name]
+            if room >= 0:
+                kept[name] = left[name]
+        left, made = kept, orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
+    if not left:
+        return CUT if cut else None
+    return f"{CUT if cut else ''}{made.decode()}"
 
 
 def _unread(record: dict[str, Any], known: Attributes) -> dict[str, Any]:

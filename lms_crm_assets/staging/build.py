@@ -13,7 +13,7 @@ from lms_crm_assets.checks.codes import CATALOGUE
 from lms_crm_assets.checks.violations import find_violations
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import ensure_raw_table
-from lms_crm_assets.staging.attributes import MAX_EXTRA_BYTES, READ, extra_function
+from lms_crm_assets.staging.attributes import CUT, READ, extra_function
 from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file
@@ -38,12 +38,12 @@ _CHECKED_AGAINST = {
 class StagingCounts:
     """How many rows the LMS gave, and how many of them are valid; the others are in quarantine.
 
-    `without_extra`: rows whose unknown attributes were too large to be kept.
+    `cut_extra`: rows whose largest unknown attributes were left out.
     """
 
     in_lms: int
     valid: int
-    without_extra: int = 0
+    cut_extra: int = 0
 
     @property
     def invalid(self) -> int:
@@ -86,7 +86,7 @@ def build_staging(
         counts = StagingCounts(
             scalar(con, "SELECT count(*) FROM candidate"),
             scalar(con, f"SELECT count(*) FROM {table}"),
-            scalar(con, "SELECT count(*) FILTER (extra_is_too_large) FROM read") if kept else 0,
+            scalar(con, "SELECT count(*) FILTER (extra_is_cut) FROM read") if kept else 0,
         )
         con.execute("DROP TABLE candidate; DROP TABLE violation; DROP TABLE read")
     return counts
@@ -102,9 +102,9 @@ def _read(con: duckdb.DuckDBPyConnection, entity: LmsEntity, adapter: str, timez
     query = sql_file(f"lms_crm_assets.staging.{adapter}", f"{entity.staging_table}.sql")
     parameters = {"timezone": timezone} if "$timezone" in query else None
     if entity in READ[adapter]:
-        fits = f"strlen(made) <= {MAX_EXTRA_BYTES}"
+        cut = f"starts_with(made, {literal(CUT)})"
         query = (
-            f"SELECT * EXCLUDE (made), CASE WHEN {fits} THEN made END AS extra, NOT {fits} AS extra_is_too_large"
+            f"SELECT * EXCLUDE (made), CASE WHEN {cut} THEN NULLIF(made[2:], '') ELSE made END AS extra, {cut} AS extra_is_cut"
             f" FROM (SELECT * EXCLUDE (payload), {extra} AS made FROM ({query}))"
         )
     con.execute(

@@ -94,7 +94,11 @@ def fold(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path) -> None:
             f"INSERT INTO sync.outcomes SELECT {literal(spec.object)}, external_id, operation, action, status, crm_id,"
             " code, message, batch_id, sync_run_id, synced_at FROM folded"
         )
-        con.execute("DELETE FROM folded WHERE status <> 'succeeded'")
+        # A record has a line for each link that was taken away, which is no state of its own.
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE folded AS FROM folded WHERE status = 'succeeded' AND operation NOT LIKE 'unlink %'"
+            " QUALIFY row_number() OVER (PARTITION BY external_id ORDER BY synced_at DESC) = 1"
+        )
         ensure_snapshot(con, spec)
         _forget_archived(con, spec)
         _update_ledger(con, spec.object)

@@ -18,8 +18,13 @@ CREATE TABLE IF NOT EXISTS staging.quarantine (
     last_seen_at TIMESTAMPTZ
 );
 
--- When each object was captured from the CRM last, and what its rows' fingerprints depend on.
-CREATE TABLE IF NOT EXISTS crm_snapshot.captures (object VARCHAR, captured_at TIMESTAMPTZ, signature VARCHAR);
+-- When each object was captured last, from where, and what its rows' fingerprints depend on.
+CREATE TABLE IF NOT EXISTS crm_snapshot.captures (
+    object VARCHAR,
+    captured_at TIMESTAMPTZ,
+    captured_from VARCHAR,
+    signature VARCHAR
+);
 
 -- What the fingerprints of each object's desired rows depend on.
 CREATE TABLE IF NOT EXISTS delta.mappings (object VARCHAR, signature VARCHAR);

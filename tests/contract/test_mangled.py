@@ -117,6 +117,12 @@ MANGLED: dict[str, tuple[str, str, int, str]] = {
         "has no parent of that kind",
     ),
     "a parent that is not mapped": ("      course: default", "      completion: default", 39, "no parent of that kind"),
+    "a country that is cut": (
+        "      firstname: given_name",
+        "      firstname: given_name\n      land: {from: country, max_length: 2, normalise: [country]}",
+        23,
+        "fields.land.max_length: cuts a country's name before 'country' reads it",
+    ),
     "a field that the warehouse has itself": (
         "      firstname: given_name",
         "      External_Id: given_name",

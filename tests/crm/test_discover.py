@@ -121,6 +121,12 @@ CRM = CrmSchema(
         "Short": CrmField("Short", "string", Kind.TEXT, 2),
         "Fixed": CrmField("Fixed", "string", Kind.TEXT, 255, createable=False, updateable=False),
         "Once": CrmField("Once", "string", Kind.TEXT, 255, updateable=False),
+        "Topics": CrmField(
+            "Topics", "multipicklist", Kind.PICKLIST, picklist=("a", "b"), restricted=True, multiple=True
+        ),
+        "Loose": CrmField("Loose", "picklist", Kind.PICKLIST, picklist=("Test",)),
+        "Summary": CrmField("Summary", "textarea", Kind.TEXT, 32_000, rich=True),
+        "lifecyclestage": CrmField("lifecyclestage", "string", Kind.TEXT, 255),
         "Owner": CrmField("Owner", "reference", Kind.REFERENCE, references=("Contact",), relationship="Owner__r"),
     },
     {"Contact": frozenset({"Owner__r"})},
@@ -144,6 +150,9 @@ def test_what_fits_is_accepted() -> None:
         "Born": replace(moment, normalisers=("date",)),
         "Mail": replace(TEXT, type=FieldType.EMAIL, max_length=80),
         "Short": replace(TEXT, max_length=2),
+        "Topics": replace(TEXT, normalisers=("choices",), words=frozenset({"b;a"})),
+        "Loose": replace(TEXT, normalisers=("lower",)),
+        "Summary": replace(TEXT, owner=Owner.FILL_IF_EMPTY),
         "Fixed": replace(TEXT, owner=Owner.OBSERVE),
     }
     parents = {CrmObject.CONTACT: ParentSpec("Contact", "Id", "Owner__r")}
@@ -170,6 +179,17 @@ def test_what_fits_is_accepted() -> None:
         ("Fixed", {}, "'Fixed' can't be written; let the integration's user write it"),
         ("Once", {}, "'Once' can't be changed after creation"),
         ("Stage", {"words": frozenset({"Active", "gone"})}, "the picklist has no value 'gone'; add it there, or tran"),
+        (
+            "Topics",
+            {"words": frozenset({"a"})},
+            "several choices back in an order of its own, which would differ for ever; add 'normalise: [choi",
+        ),
+        ("Topics", {"words": frozenset({"b;c"}), "normalisers": ("choices",)}, "the picklist has no value 'c'"),
+        (
+            "Summary",
+            {},
+            "the CRM rewrites rich text, which would differ for ever; map a plain field, or use 'owner: fil",
+        ),
         ("Name", {"owner": Owner.OBSERVE}, "can't be created without it, and 'observe' never writes"),
     ],
 )
@@ -179,6 +199,21 @@ def test_what_does_not_fit_is_an_error_with_what_to_do(field: str, change: Mappi
     assert found.severity is Severity.ERROR
     assert found.path == ("objects", "course", "fields", field)
     assert re.search(message.replace("[", r"\["), found.text), found.text
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        ("Loose", {}, "keeps a word in the spelling that it has already, 'Test' for 'TEST'; add 'normalise: [lower]'"),
+        ("lifecyclestage", {}, "moves a lifecycle stage forwards only, and says nothing; use 'owner: fill_if_empty'"),
+        ("Open", {"type": FieldType.BOOLEAN, "owner": Owner.FILL_IF_EMPTY}, "a checkbox of Salesforce is never empty"),
+    ],
+)
+def test_what_may_never_come_to_rest_is_a_warning(field: str, change: Mapping[str, Any], message: str) -> None:
+    (found,) = judged(field, replace(TEXT, **change))
+
+    assert found.severity is Severity.WARNING
+    assert message in found.text
 
 
 def test_what_may_trouble_some_day_is_a_note() -> None:
@@ -270,4 +305,17 @@ def test_what_could_be_mapped_too_is_listed() -> None:
 
     names = [field.name for field in unmapped(spec, CRM)]
 
-    assert names == ["Born", "Mail", "Once", "Open", "Points", "Short", "Stage", "Starts"]
+    assert names == [
+        "Born",
+        "Loose",
+        "Mail",
+        "Once",
+        "Open",
+        "Points",
+        "Short",
+        "Stage",
+        "Starts",
+        "Summary",
+        "Topics",
+        "lifecyclestage",
+    ]

@@ -28,13 +28,18 @@ DAY = datetime(2026, 11, 24, tzinfo=UTC)
 @pytest.fixture
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster"))) as found:
-        found.add_dynamic_partitions(str(PARTITIONS.name), ["early", "late", "broken"])
+        found.add_dynamic_partitions(str(PARTITIONS.name), ["early", "late", "as_late", "broken"])
         yield found
 
 
 @pytest.fixture
 def tenants(tmp_path: Path) -> TenantsResource:
-    for tenant, full in (("early", "30 1 * * *"), ("late", "0 23 * * *"), ("unseen", "30 1 * * *")):
+    for tenant, full in (
+        ("early", "30 1 * * *"),
+        ("late", "0 23 * * *"),
+        ("as_late", "0 23 * * *"),
+        ("unseen", "30 1 * * *"),
+    ):
         (tmp_path / f"{tenant}.yaml").write_text(CONTRACT.format(tenant=tenant, full=full), encoding="utf-8")
     (tmp_path / "broken.yaml").write_text("tenant: [", encoding="utf-8")
     return TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))
@@ -72,7 +77,7 @@ def test_each_tenant_runs_at_its_own_time_and_once(instance: dg.DagsterInstance,
         ran += [(request.partition_key, f"{at:%H:%M}") for request in requests]
 
     # A contract that can't be read runs at the default time, so that its run can say why.
-    assert ran == [("early", "01:30"), ("broken", "02:00"), ("late", "23:00")]
+    assert ran == [("early", "01:30"), ("broken", "02:00"), ("as_late", "23:00"), ("late", "23:00")]
 
 
 def test_a_time_that_nobody_saw_is_made_up_for_but_not_by_a_new_tenant(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from lms_crm_assets.defs.fleet import fleet_health
 from lms_crm_assets.defs.resources import TenantsResource
@@ -26,17 +27,38 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterIns
         yield found
 
 
-def ran(instance: dg.DagsterInstance, tenant: str, job: str, ended: float, *, succeeded: bool = True) -> None:
+def ran(
+    instance: dg.DagsterInstance,
+    tenant: str,
+    job: str,
+    ended: float,
+    *,
+    succeeded: bool = True,
+    checks: dict[str, bool] | None = None,
+) -> None:
     named = dg.job(name=job)(lambda: None)
     run = instance.create_run_for_job(named, tags={"dagster/partition": tenant})
     kind = dg.DagsterEventType.RUN_SUCCESS if succeeded else dg.DagsterEventType.RUN_FAILURE
     event = dg.DagsterEvent(event_type_value=kind.value, job_name=job)
+    for check, passed in (checks or {}).items():
+        told = AssetCheckEvaluation(dg.AssetKey(["delta", "plan"]), check, passed, {})
+        evaluated = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value, job_name=job, event_specific_data=told
+        )
+        instance.report_dagster_event(evaluated, run.run_id, timestamp=ended)
     instance.report_dagster_event(event, run.run_id, timestamp=ended)
 
 
 def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     now = time.time()
-    for tenant, minutes in (("daily", 1500), ("hourly", 60), ("failing", 60), ("new", 60)):
+    for tenant, minutes in (
+        ("daily", 1500),
+        ("hourly", 60),
+        ("failing", 60),
+        ("new", 60),
+        ("nightless", 60),
+        ("waiting", 60),
+    ):
         (tmp_path / f"{tenant}.yaml").write_text(CONTRACT.format(tenant=tenant, minutes=minutes), encoding="utf-8")
     (tmp_path / "broken.yaml").write_text("tenant: [", encoding="utf-8")
     ran(instance, "daily", "full_reconcile", now - 20 * 3600)
@@ -45,6 +67,12 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
     ran(instance, "failing", "full_reconcile", now - 2 * 3600)
     ran(instance, "failing", "full_reconcile", now - 60, succeeded=False)
     ran(instance, "new", "plan", now - 60)
+    ran(instance, "nightless", "full_reconcile", now - 60 * 3600)
+    ran(instance, "nightless", "full_reconcile", now - 3600, succeeded=False)
+    ran(instance, "nightless", "incremental_pull", now - 60)
+    ran(instance, "waiting", "full_reconcile", now - 7200, checks={"approved": True, "delivered": True})
+    ran(instance, "waiting", "full_reconcile", now - 60, checks={"approved": False})
+    ran(instance, "waiting", "full_reconcile", now - 30, checks={"approved": True, "delivered": False})
 
     result = dg.materialize(
         [fleet_health],
@@ -56,8 +84,8 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.ERROR
     assert check.description == (
-        "Not as fresh as promised: broken (its contract can't be read), failing (stale), new (never reconciled). "
-        "Look at their newest runs."
+        "Not as fresh as promised: broken (its contract can't be read), failing (stale), new (never reconciled), "
+        "nightless (no full reconciliation), waiting (stale). Look at their newest runs."
     )
     rows = result.asset_materializations_for_node("fleet_health")[0].metadata["tenants"].value
     ages = {row.data["tenant"]: (row.data["state"], row.data["age_minutes"]) for row in rows.records}  # type: ignore[union-attr]

@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec, ParentSpec
-from lms_crm_assets.crm.normal_form import normal_form, without_trailing_zeros
 from lms_crm_assets.delta.build import build_delta
 from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 from lms_crm_assets.errors import FatalError
-from lms_crm_assets.snapshot.capture import load_snapshot
+from lms_crm_assets.snapshot.capture import load_snapshot, replace_rows
 from lms_crm_assets.warehouse.connection import connect
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -295,47 +294,49 @@ def normal(values: tuple[str | None, str | None]) -> dict[str, str | None]:
     return {"Role": role, "Sta'tus": status and status.lower()}
 
 
-@pytest.mark.parametrize(
-    ("kind", "scale", "given_values", "expected"),
-    [
-        (FieldType.NUMBER, 2, ["71.8", "71.80000", "7.18e1", "71.804"], "71.80"),
-        (FieldType.NUMBER, 0, ["3", "3.0", "2.6"], "3"),
-        (FieldType.BOOLEAN, 5, ["true", "True", "1", "t"], "true"),
-        (FieldType.DATETIME, 5, ["2026-11-22T22:50:00.000+0000", "2026-11-22 22:50:00+00"], "2026-11-22T22:50:00Z"),
-        (FieldType.EMAIL, 5, ["A@B.test", " a@b.test\n"], "a@b.test"),
-        (FieldType.TEXT, 5, ["", "  ", "\t\n", "\u00a0\u3000 \ufeff"], None),
-        (FieldType.TEXT, 5, ["a\u00a0b", "\u200ba\u00a0b\u2028", "\u3000a\u00a0b\v"], "a\u00a0b"),
-        (FieldType.TEXT, 5, ["a\nb", "a\r\nb\r\n", " a\rb"], "a\nb"),
-        (FieldType.NUMBER, 5, ["", " ", "\u00a0"], None),
-        (
-            FieldType.NUMBER,
-            5,
-            ["12345678901234567", "12345678901234568.0", "1.2345678901234568e16"],
-            "12345678901234568.00000",
-        ),
-        (FieldType.NUMBER, 2, ["-99999999999.994", "-99999999999.99"], "-99999999999.99"),
-        # What is no value of the type stays what it is: it equals nothing, and is no empty field.
-        (FieldType.NUMBER, 5, ["85,5", " 85,5 "], "85,5"),
-        (FieldType.BOOLEAN, 5, ["oui"], "oui"),
-        (FieldType.DATETIME, 5, ["soon"], "soon"),
-    ],
-)
-def test_different_spellings_have_one_normal_form(
-    kind: FieldType, scale: int, given_values: list[str], expected: str | None
+def test_a_snapshot_of_something_else_is_not_used(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    parents(con, tmp_path)
+    stage(con, [("1", "a", "b", None, "l1", "c1")])
+    capture(
+        con, ENROLLMENT, [live("1", Role="a", **{"Sta'tus": "b"}, parent_contact="C1", parent_course="K1")], tmp_path
+    )
+    assert build_delta(con, ENROLLMENT).unchanged == 1
+
+    for other in (
+        replace(ENROLLMENT, to="Lead"),
+        replace(ENROLLMENT, match_key="Other"),
+        replace(ENROLLMENT, crm="https://production.example"),
+    ):
+        with pytest.raises(FatalError, match="another CRM, object, match key or parent for enrollment"):
+            build_delta(con, other)
+
+
+def test_a_field_that_was_dropped_for_a_while_needs_a_new_capture(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    expression = normal_form("v", FieldSpec("v", frozenset(), kind, scale=scale))
-    with duckdb.connect() as con:
-        con.execute("SET TimeZone = 'UTC'")
-        for value in given_values:
-            assert con.execute(f"SELECT {expression} FROM (SELECT $1 AS v)", [value]).fetchall() == [(expected,)], value
+    parents(con, tmp_path)
+    stage(con, [("1", "a", "b", None, "l1", "c1")])
+    capture(con, ENROLLMENT, [live("1", Role="x", parent_contact="C1", parent_course="K1")], tmp_path)
+    build_delta(con, replace(ENROLLMENT, fields={"Sta'tus": ENROLLMENT.fields["Sta'tus"]}))
+
+    with pytest.raises(FatalError, match="the contract names Role, Starts of enrollment since"):
+        build_delta(con, ENROLLMENT)
 
 
-def test_several_choices_have_no_order() -> None:
-    expression = normal_form("v", FieldSpec("v", frozenset(), FieldType.TEXT, normalisers=("lower", "choices")))
-    with duckdb.connect() as con:
-        found = con.execute(f"SELECT {expression} FROM unnest(['b;a', 'A; b;;a', ';', NULL]) t(v)").fetchall()
+def test_a_contract_that_changes_before_the_first_capture_is_seen(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    parents(con, tmp_path)
+    lower = replace(ENROLLMENT, fields={"Role": replace(field("role", FieldType.TEXT), normalisers=("lower",))})
+    stage(con, [("1", "a", None, None, "l1", "c1")])
+    build_delta(con, lower)
+    linked = "'C1' AS parent_contact, 'K1' AS parent_course, now() AS captured_at"
+    rows = f"SELECT '1' AS external_id, 'E1' AS crm_id, 'A' AS Role, {linked}"
+    con.execute("CREATE TEMP TABLE keys AS SELECT '1' AS external_id")
+    replace_rows(con, lower, "keys", rows)
+    assert build_delta(con, lower).unchanged == 1
 
-    assert found == [("a;b",), ("a;b",), (None,), (None,)]
+    assert build_delta(con, replace(lower, fields={"Role": field("role", FieldType.TEXT)})).update == 1
 
 
 @pytest.mark.parametrize("owner", [Owner.ENFORCE, Owner.NEVER_NULL, Owner.FILL_IF_EMPTY])
@@ -365,7 +366,3 @@ def test_a_value_that_is_none_of_its_type_is_reported_and_never_written(
         (key, name, value, "unreadable") for key in seen for name, value in (("Role", "85,5"), ("Sta'tus", "oui"))
     }
     assert (counts.create, counts.update, counts.unreadable, counts.observed) == (1, 0, len(seen), 0)
-
-
-def test_numbers_are_shown_without_trailing_zeros() -> None:
-    assert [without_trailing_zeros(n) for n in ("71.80000", "70.00", "70", "0.00")] == ["71.8", "70", "70", "0"]

@@ -97,6 +97,17 @@ def test_a_stale_plan_is_refused_with_the_rows_named(con: duckdb.DuckDBPyConnect
     assert find_plan(con, plan_id).status == "waiting"
 
 
+def test_a_plan_whose_field_may_no_longer_be_written_is_stale(con: duckdb.DuckDBPyConnection) -> None:
+    plan_id = made(con)
+    con.execute(
+        "UPDATE delta.course SET changes = list_transform(changes, lambda c: struct_update(c, written := false))"
+        " WHERE external_id = '2'"
+    )
+
+    with pytest.raises(FatalError, match="is stale, the LMS or the CRM changed since: course 2"):
+        approve(con, plan_id, [COURSE], despite_guardrails=False, now=NOW)
+
+
 def test_what_is_new_beside_a_plan_does_not_make_it_stale_and_is_not_part_of_it(con: duckdb.DuckDBPyConnection) -> None:
     plan_id = made(con)
     con.execute("INSERT INTO delta.course VALUES ('9', NULL, 'create', 'ours', [], MAP {}, MAP {})")

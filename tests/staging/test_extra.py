@@ -181,7 +181,9 @@ def test_the_rows_of_moodle_s_reports_have_nothing_to_keep(con: duckdb.DuckDBPyC
         assert "extra" in {row[0] for row in con.execute(f"DESCRIBE staging.{entity.staging_table}").fetchall()}
 
 
-def test_too_much_is_not_kept_but_the_row_is_valid_and_counted(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_what_is_too_large_is_left_out_and_counted_and_the_rest_is_kept(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
     frame = len('{"bio":""}')
     fits, too_large = "x" * (MAX_EXTRA_BYTES - frame), "é" * (MAX_EXTRA_BYTES // 2)
 
@@ -191,10 +193,12 @@ def test_too_much_is_not_kept_but_the_row_is_valid_and_counted(con: duckdb.DuckD
         LmsEntity.LEARNERS,
         {**LEARNER, "bio": fits},
         {**LEARNER, "id": "l2", "email": "b@example.org", "bio": too_large},
+        {**LEARNER, "id": "l3", "email": "c@example.org", "photo": too_large, "department": "Sales", "bio": fits},
     )
 
-    assert counts == StagingCounts(2, 2, without_extra=1)
-    assert [len(kept or "") for kept in extras(con)] == [MAX_EXTRA_BYTES, 0]
+    assert counts == StagingCounts(3, 3, cut_extra=2)
+    whole, none, rest = extras(con)
+    assert (len(whole or ""), none, rest) == (MAX_EXTRA_BYTES, None, '{"department":"Sales"}')
 
 
 def test_a_refused_row_has_its_code_alone_whatever_it_adds(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:

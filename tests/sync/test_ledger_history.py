@@ -55,6 +55,24 @@ def test_the_ledger_is_told_as_it_was(con: duckdb.DuckDBPyConnection) -> None:
     ]
 
 
+def test_links_that_were_taken_away_leave_one_row_a_record(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    values = {"Name": "third"}
+    con.execute("DELETE FROM sync.ledger")
+    for number in range(3):  # each run finds two wrong links of a record that it did not make
+        with Journal(tmp_path / "unlink.ndjson", f"run-{number}") as journal:
+            taken = [Entry(Outcome("1", OutcomeStatus.SUCCEEDED, "crm-1"), "unlink course", Action.UPDATE, {}, {})] * 2
+            journal.note("batch", taken, START + timedelta(days=9 + number))
+        fold(con, CONTACT, tmp_path / "unlink.ndjson")
+        with Journal(tmp_path / "upsert.ndjson", f"run-{number}") as journal:
+            sent = [Entry(Outcome("1", OutcomeStatus.SUCCEEDED, "crm-1"), "upsert", Action.UPDATE, values, {})] * 2
+            journal.note("batch", sent, START + timedelta(days=9.5 + number))
+        fold(con, CONTACT, tmp_path / "upsert.ndjson")
+
+    rows = con.execute("SELECT external_id, crm_id, applied->>'Name' FROM sync.ledger").fetchall()
+    assert rows == [("1", "crm-1", "third")]
+    assert con.execute("SELECT external_id, Name FROM crm_snapshot.contact").fetchall() == [("1", "third")]
+
+
 def test_a_records_own_row_is_told_unless_it_was_seen_later(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         "CREATE TABLE raw_lms.enrollments (source_id VARCHAR, payload JSON, is_deleted BOOLEAN, observed_at TIMESTAMPTZ)"
