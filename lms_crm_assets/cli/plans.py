@@ -17,9 +17,9 @@ from lms_crm_assets.cli.console import (
 )
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.contract.loading import load_contract
-from lms_crm_assets.delta.plan import find_plan, plan_rows, plan_size
+from lms_crm_assets.delta.plan import PlanTotals, find_plan, plan_rows, plan_totals
 from lms_crm_assets.delta.show import plan_lines
-from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.domain import Action, CrmObject
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.explain import explain as explained
 from lms_crm_assets.explain import story_lines
@@ -62,43 +62,54 @@ def plan(
             "forecast": stored.forecast,
             "breaches": stored.breaches,
         }
-        size = plan_size(con, plan_id)
+        totals = plan_totals(con, plan_id, obj)
         rows = plan_rows(con, plan_id, obj, None if all_rows or as_json or out else _SHOWN_ROWS)
     if out is not None:
         out.write_text(json.dumps({**document, "rows": rows}, ensure_ascii=False, indent=1), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps({**document, "rows": rows}, ensure_ascii=False))
     else:
-        _print_plan(console, document, rows, size, out)
+        _print_plan(console, document, rows if all_rows else rows[:_SHOWN_ROWS], totals, out)
     raise typer.Exit(EXIT_MEND if stored.breaches else 0)
 
 
 def _print_plan(
-    console: Console, document: dict[str, Any], rows: list[dict[str, Any]], size: int, out: Path | None
+    console: Console, document: dict[str, Any], rows: list[dict[str, Any]], totals: PlanTotals, out: Path | None
 ) -> None:
-    shown = rows[:_SHOWN_ROWS] if out else rows
-    for line in plan_lines(shown):
+    for line in plan_lines(rows):
         style = {"+": "green", "~": "yellow", "-": "red"}.get(line[0])
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
-    counts = {mark: sum(row["action"] == action for row in rows) for mark, action in _ACTIONS.items()}
-    more = " (more are not shown: --all)" if len(rows) < size or len(shown) < len(rows) else ""
-    named = ", ".join(f"{number:,} to {mark}" for mark, number in counts.items() if number) or "nothing to do"
+    more = (
+        " (more are not shown: --all)"
+        if sum(row["action"] != Action.UNCHANGED for row in rows) < totals.written
+        else ""
+    )
     expected = document["forecast"]
     share = expected["quota_share_after"]
-    console.print(f"\nPlan {document['plan_id']}: {named if not more else f'{size:,} records to write'}{more}.")
+    console.print(f"\nPlan {document['plan_id']}: {_said(totals)}{more}.")
+    if totals.left_alone:
+        console.print(f"{totals.left_alone:,} records hold a value that is none of its field's type: left alone.")
     console.print(
         f"Sending it takes {expected['calls']:,} calls, about {expected['minutes']:.1f} minutes"
         + (f", and brings the day's quota to {share:.1%}." if share is not None else ".")
     )
     for breach in document["breaches"]:
         console.print(f"[red]✗[/red] {breach}", soft_wrap=True)
-    if size:
+    if totals.written:
         target = out or f"--tenant {document['tenant']} {document['plan_id']}"
         flag = " --despite-guardrails" if document["breaches"] else ""
         console.print(f"To send exactly this: [bold]lms-crm apply {target}{flag}[/bold]", soft_wrap=True)
 
 
-_ACTIONS = {"create": "create", "update": "update", "archive": "archive"}
+def _said(totals: PlanTotals) -> str:
+    actions = (("create", totals.create), ("update", totals.update), ("archive", totals.archive))
+    others = " and ".join(
+        f"{number:,} {said}"
+        for said, number in (("changed in the CRM by others", totals.drift), ("changed on both sides", totals.conflict))
+        if number
+    )
+    named = ", ".join(f"{number:,} to {action}" for action, number in actions if number) or "nothing to do"
+    return f"{named}; {others}" if others else named
 
 
 def apply(
@@ -152,7 +163,10 @@ def explain(
     *,
     at: Annotated[
         datetime | None,
-        typer.Option(help="As things were then (UTC).", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),
+        typer.Option(
+            help="As things were then (UTC).",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"],
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

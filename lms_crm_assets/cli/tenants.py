@@ -67,6 +67,8 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
     else:
         for line in _lines(path, document, findings):
             typer.echo(line)
+        if contract.mode != "pull":
+            typer.echo(f"{path}:{document.line_of(('mode',))}: warning: mode: only 'pull' is acted on yet")
         if not failed:
             typer.echo(f"{tenant}: the contract is valid, both sides answer, and the CRM can hold what it names")
     raise typer.Exit(1 if failed else 0)
@@ -159,6 +161,12 @@ def _summary(contract: Contract) -> Iterator[str]:
     yield (
         f"  full: {contract.schedules.full} · incremental: {contract.schedules.incremental} (cron, UTC)"
         f" · fresh within {contract.sla.freshness_minutes} minutes · kept {contract.retention_days} days"
+    )
+    lms, crm = contract.throttle.lms.calls_per_second, contract.throttle.crm.calls_per_10_seconds
+    yield (
+        f"  asked at most: LMS {f'{lms:g} calls a second' if lms else 'as fast as it answers'}, CRM "
+        + (f"{crm:,} calls in 10 seconds" if crm else "at the pace of its adapter")
+        + f" · unknown attributes: {contract.unknown_attributes}"
     )
     yield (
         f"  a plan may update {_limit(guards.max_update_share, guards.max_updates)} and archive"

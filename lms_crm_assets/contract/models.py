@@ -120,7 +120,10 @@ class ChecksPolicy(ContractModel):
 
 
 class Guardrails(ContractModel):
-    """What no plan may do without a person. New records never count: a first run passes."""
+    """What no plan may do without a person. New records never count: a first run passes.
+
+    Updates that only fill what is empty in the CRM overwrite nothing and don't count either.
+    """
 
     max_update_share: Share = Field(
         0.5, description="Largest share of an object's CRM records that one plan may update."

@@ -86,9 +86,7 @@ def _of_object(
         at = (*here, "fields", str(name))
         lowered = str(name).lower()
         if lowered in _OUR_COLUMNS:
-            yield Problem(
-                at, "the warehouse keeps a column of that name for itself, so that this field can't be mapped"
-            )
+            yield Problem(at, "the warehouse keeps a column of that name for itself: use another CRM field")
         if lowered == key:
             yield Problem(at, "the match key is filled from the LMS's id, it can't be mapped as well")
         elif lowered in seen:

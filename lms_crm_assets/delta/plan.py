@@ -13,11 +13,12 @@ import duckdb
 import orjson
 
 from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.delta.compare import UNREADABLE
 from lms_crm_assets.delta.forecast import Forecast
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.warehouse.connection import transaction
-from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
+from lms_crm_assets.warehouse.sql import literal, table_exists
 
 _COLUMNS = "external_id, crm_id, action, class, changes, parents, parents_before"
 _WRITES = "('create', 'update', 'archive')"
@@ -146,12 +147,12 @@ def mark_sent(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) -> N
 def plan_rows(
     con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """A plan's rows for people and files, in the order of delivery."""
+    """A plan's rows for people and files: in the order of delivery, what others changed in the CRM first."""
     where = "plan_id = $1" + (f" AND object = {literal(obj)}" if obj else "")
     order = " ".join(f"WHEN {literal(o)} THEN {n}" for n, o in enumerate(CrmObject))
     rows = con.execute(
         "SELECT object, external_id, crm_id, action, class, changes, to_json(parents), to_json(parents_before)"
-        f" FROM delta.plan_rows WHERE {where} ORDER BY CASE object {order} END, action, external_id"
+        f" FROM delta.plan_rows WHERE {where} ORDER BY CASE object {order} END, class = 'ours', action, external_id"
         + (f" LIMIT {limit:d}" if limit is not None else ""),
         [plan_id],
     ).fetchall()
@@ -166,9 +167,31 @@ def plan_rows(
     ]
 
 
-def plan_size(con: duckdb.DuckDBPyConnection, plan_id: str) -> int:
-    """How many records the plan writes."""
-    return scalar(con, f"SELECT count(*) FROM delta.plan_rows WHERE plan_id = $1 AND action IN {_WRITES}", [plan_id])
+@dataclass(frozen=True)
+class PlanTotals:
+    """A plan's records by what is done, and among them those that others changed; `left_alone`: with unreadable values."""
+
+    create: int
+    update: int
+    archive: int
+    drift: int
+    conflict: int
+    left_alone: int
+
+    @property
+    def written(self) -> int:
+        """How many records the plan writes."""
+        return self.create + self.update + self.archive
+
+
+def plan_totals(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject | None = None) -> PlanTotals:
+    """The totals of a plan, or of its part for one object."""
+    counted = [f"count(*) FILTER (action = '{action}')" for action in ("create", "update", "archive")]
+    counted += [f"count(*) FILTER (class = '{kind}' AND action IN {_WRITES})" for kind in ("drift", "conflict")]
+    counted.append(f"count(*) FILTER (len(list_filter(changes, lambda c: c.class = '{UNREADABLE}')) > 0)")
+    where = "plan_id = $1" + (f" AND object = {literal(obj)}" if obj else "")
+    rows = con.execute(f"SELECT {', '.join(counted)} FROM delta.plan_rows WHERE {where}", [plan_id]).fetchall()
+    return PlanTotals(*rows[0])
 
 
 def has_delta(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> bool:

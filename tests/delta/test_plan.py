@@ -13,7 +13,7 @@ from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
 from lms_crm_assets.delta.build import DeltaCounts
 from lms_crm_assets.delta.forecast import Forecast, Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
-from lms_crm_assets.delta.plan import approve, find_plan, mark_sent, plan_rows, plan_to_send, record_plan
+from lms_crm_assets.delta.plan import approve, find_plan, mark_sent, plan_rows, plan_to_send, plan_totals, record_plan
 from lms_crm_assets.delta.show import plan_lines
 from lms_crm_assets.domain import CrmObject, FieldType
 from lms_crm_assets.errors import FatalError
@@ -146,6 +146,21 @@ def test_a_plan_reads_like_an_infrastructure_plan(con: duckdb.DuckDBPyConnection
         "~ course 3",
         "    Name: 'C' → 'C2'",
     ]
+
+
+def test_what_others_changed_is_counted_and_shown_first(con: duckdb.DuckDBPyConnection) -> None:
+    plan_id = made(con)
+    con.execute("UPDATE delta.plan_rows SET class = 'drift' WHERE external_id = '3'")
+    con.execute(
+        "UPDATE delta.plan_rows SET changes = list_transform(changes, lambda c: struct_update(c, class := 'unreadable'))"
+        " WHERE external_id = '2'"
+    )
+
+    totals = plan_totals(con, plan_id)
+
+    assert (totals.create, totals.update, totals.drift, totals.left_alone, totals.written) == (1, 2, 1, 1, 3)
+    assert plan_totals(con, plan_id, CrmObject.CONTACT).written == 0
+    assert [row["external_id"] for row in plan_rows(con, plan_id)] == ["3", "1", "2"]
 
 
 def counts(**values: int) -> DeltaCounts:

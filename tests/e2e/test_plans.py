@@ -127,6 +127,8 @@ def test_explain_tells_one_learners_story(sandbox: Sandbox, lms_crm_here: LmsCrm
     assert [len(r["planned"]) for r in as_json["records"] if r["object"] == "contact"] == [2]
     long_ago = json.loads(lms_crm_here("explain", "5", "-t", "acme", "--json", "--at", "2026-01-01").stdout)
     assert [len(r["planned"]) for r in long_ago["records"] if r["object"] == "contact"] == [0]
+    pasted = story.splitlines()[0].rpartition(" at ")[2]
+    assert lms_crm_here("explain", "5", "-t", "acme", "--at", pasted).returncode == 0
     guest = lms_crm_here("explain", "guest", "--tenant", "acme").stdout
     assert "refused by our checks: LMS-104 email_format" in guest
     nobody = lms_crm_here("explain", "nobody", "--tenant", "acme")

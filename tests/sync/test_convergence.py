@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec, ParentSpec
 from lms_crm_assets.delta.build import build_delta
 from lms_crm_assets.delta.forecast import Forecast
-from lms_crm_assets.delta.plan import plan_size, plan_to_send, record_plan
+from lms_crm_assets.delta.plan import plan_to_send, plan_totals, record_plan
 from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 from lms_crm_assets.errors import RetryableError
 from lms_crm_assets.snapshot.capture import land_records, load_snapshot
@@ -288,7 +288,7 @@ class World:
         records, calls = {i: held.state() for i, held in self.crm.records.items()}, self.crm.write_calls
         plan_id = self.run(Run())
         assert plan_id
-        assert plan_size(self._con, plan_id) == 0
+        assert plan_totals(self._con, plan_id).written == 0
         assert self.crm.write_calls == calls
         assert {i: held.state() for i, held in self.crm.records.items()} == records
         assert not self.overwritten
