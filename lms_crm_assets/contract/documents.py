@@ -135,7 +135,7 @@ def _expressions() -> Iterator[str]:
     yield f"{', '.join(f'`{name}`' for name in allowed_functions())}."
     yield f"`{EXTRA_COLUMN} ->> 'name'` gives an attribute without a column as text, `{EXTRA_COLUMN} ->> '$.name.inner[0]'` one"
     yield 'deeper in it, without wildcards; odd names stand as `$."a/b"`. Beside another operator it may need parentheses.'
-    yield "`CAST` goes to `TEXT`, `NUMBER`, `INT`, `BOOLEAN`, `DATE` or `DATETIME`. What can't be computed for a row is null."
+    yield "`CAST` goes to `TEXT`, `NUMBER`, `INT`, `BOOLEAN`, `DATE` or `DATETIME`. What can't be computed for a row is null, which `owner: enforce` writes as empty."
 
 
 def _without_titles(value: Any, *, named: bool = False) -> Any:
