@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from lms_crm_assets.contract.cron import last_due
-from lms_crm_assets.defs.edge import key, table
+from lms_crm_assets.defs.edge import table
 from lms_crm_assets.defs.jobs import apply, full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
-from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
 
 _RECONCILING = (full_reconcile.name, incremental_pull.name, apply.name)
@@ -30,7 +29,6 @@ _COLUMNS = {
 
 @dg.asset(
     group_name="fleet_health",
-    deps=[key("sync", obj) for obj in CrmObject],
     description="Every tenant: when a run of its last ended well, and whether that is as fresh as its contract promises. "
     " Looked at every quarter of an hour.",
     check_specs=[
