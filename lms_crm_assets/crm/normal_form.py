@@ -7,11 +7,12 @@ both sides are brought to this form.
 """
 
 import unicodedata
+from collections.abc import Mapping
 from functools import cache
 
 from lms_crm_assets.contract.spec import FieldSpec
 from lms_crm_assets.domain import FieldType, Owner
-from lms_crm_assets.warehouse.sql import literal
+from lms_crm_assets.warehouse.sql import literal, quoted
 
 # What one CRM or the other takes away at the ends of a text: control blanks, no-break and full-width ones, marks of no
 # width.
@@ -43,6 +44,11 @@ def normal_form(column: str, spec: FieldSpec) -> str:
             moment = f"coalesce(TRY_CAST({column} AS TIMESTAMPTZ), TRY_CAST({text} AS TIMESTAMPTZ))"
             # Quicker than `timezone('UTC', …)`, which asks a calendar.
             return f"coalesce(strftime(make_timestamp(epoch_us({moment})), '{form}'), {text})"
+
+
+def normal_forms(fields: Mapping[str, FieldSpec]) -> str:
+    """SQL of each field's normal form under its own name, from columns of these names."""
+    return ", ".join(f"{normal_form(quoted(name), field)} AS {quoted(name)}" for name, field in fields.items())
 
 
 def is_readable(column: str, spec: FieldSpec) -> str:

@@ -4,8 +4,10 @@ The fingerprints of both sides are joined, and only rows whose fingerprint is on
 form and compared field by field.
 """
 
+from collections.abc import Callable
+
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
-from lms_crm_assets.crm.normal_form import is_readable, normal_form
+from lms_crm_assets.crm.normal_form import is_readable, normal_forms
 from lms_crm_assets.delta.desired import desired_rows, key_column
 from lms_crm_assets.domain import Action, CrmObject, Owner, SyncMode
 from lms_crm_assets.snapshot.capture import parent_column
@@ -50,9 +52,10 @@ def desired_side(spec: ObjectSpec) -> str:
 
 def live_side(spec: ObjectSpec, rows: str) -> str:
     """The CRM's side of some rows of the snapshot: fields in normal form, parents by their CRM ids."""
-    fields = ", ".join(f"{normal_form(quoted(name), field)} AS {quoted(name)}" for name, field in spec.fields.items())
     parents = "".join(f", {parent_column(parent)}" for parent in spec.parents)
-    return f"SELECT external_id, crm_id, {fields}{parents} FROM crm_snapshot.{spec.object} WHERE {rows}"
+    return (
+        f"SELECT external_id, crm_id, {normal_forms(spec.fields)}{parents} FROM crm_snapshot.{spec.object} WHERE {rows}"
+    )
 
 
 def _parent_id(parent: CrmObject) -> str:
@@ -78,7 +81,7 @@ def differences(spec: ObjectSpec) -> str:
         "WITH pair AS (SELECT d.external_id, l.crm_id, l.external_id IS NULL AS is_new,"
         f" list_filter([{changes}], lambda c: c IS NOT NULL) AS changes,"
         f" list_filter([{moved}]::VARCHAR[], lambda c: c IS NOT NULL) AS moved,"
-        f" {_parents(spec, 'd', '{}_key')} AS keys, {_parents(spec, 'l', 'parent_{}')} AS linked"
+        f" {_parents(spec, 'd', key_column)} AS keys, {_parents(spec, 'l', parent_column)} AS linked"
         " FROM desired d LEFT JOIN live l USING (external_id)),"
         " known AS (SELECT p.*, g.applied FROM pair p LEFT JOIN (SELECT external_id, applied::MAP(VARCHAR, VARCHAR) AS applied FROM sync.ledger"
         f" WHERE object = {literal(spec.object)}) g USING (external_id) WHERE is_new OR len(changes) + len(moved) > 0),"
@@ -146,12 +149,12 @@ def _gravest() -> str:
     )
 
 
-def _parents(spec: ObjectSpec, side: str, column: str) -> str:
+def _parents(spec: ObjectSpec, side: str, column: Callable[[CrmObject], str]) -> str:
     """SQL of a map from each parent's object to a column of a side."""
     if not spec.parents:
         return "MAP {}::MAP(VARCHAR, VARCHAR)"
     keys = ", ".join(literal(parent) for parent in spec.parents)
-    values = ", ".join(f"{side}.{quoted(column.format(parent))}" for parent in spec.parents)
+    values = ", ".join(f"{side}.{quoted(column(parent))}" for parent in spec.parents)
     return f"map([{keys}], [{values}]::VARCHAR[])"
 
 

@@ -8,9 +8,9 @@ import duckdb
 
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.fingerprint import fingerprint, signature
-from lms_crm_assets.crm.normal_form import normal_form
+from lms_crm_assets.crm.normal_form import normal_forms
 from lms_crm_assets.domain import CrmObject
-from lms_crm_assets.warehouse.sql import quoted, scalar, sql_file, table_exists
+from lms_crm_assets.warehouse.sql import quoted, sql_file, table_exists
 
 
 def key_column(parent: CrmObject) -> str:
@@ -18,8 +18,8 @@ def key_column(parent: CrmObject) -> str:
     return f"{parent}_key"
 
 
-def refresh_desired(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> int:
-    """Bring `delta.desired_<object>` to the staged rows; gives how many rows were mapped anew."""
+def refresh_desired(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
+    """Bring `delta.desired_<object>` to the staged rows: only those that changed are mapped anew."""
     table = f"desired_{spec.object}"
     made_by = signature(_fingerprinted(spec, "true"))
     held = con.execute("SELECT signature FROM delta.mappings WHERE object = $1", [spec.object]).fetchall()
@@ -27,28 +27,24 @@ def refresh_desired(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> int:
         con.execute(f"CREATE OR REPLACE TABLE delta.{table} AS {_fingerprinted(spec, 'true')}")
         con.execute("DELETE FROM delta.mappings WHERE object = $1", [spec.object])
         con.execute("INSERT INTO delta.mappings VALUES ($1, $2)", [spec.object, made_by])
-        return scalar(con, f"SELECT count(*) FROM delta.{table}")
+        return
     if con.execute(f"SELECT ({_sums(_source(spec))}) = ({_sums(f'FROM delta.{table}')})").fetchall() == [(True,)]:
-        return 0
+        return
     con.execute(
         "CREATE OR REPLACE TEMP TABLE changed AS SELECT s.source_hash AS fresh, k.rowid AS stale"
         f" FROM ({_source(spec)}) s FULL JOIN delta.{table} k USING (source_hash)"
         " WHERE s.source_hash IS NULL OR k.source_hash IS NULL"
     )
-    mapped = scalar(con, "SELECT count(fresh) FROM changed")
     con.execute(f"DELETE FROM delta.{table} WHERE rowid IN (SELECT stale FROM changed WHERE stale IS NOT NULL)")
-    if mapped:
-        fresh = "source_hash IN (SELECT fresh FROM changed)"
-        con.execute(f"INSERT INTO delta.{table} {_fingerprinted(spec, fresh)}")
+    fresh = "source_hash IN (SELECT fresh FROM changed)"
+    con.execute(f"INSERT INTO delta.{table} {_fingerprinted(spec, fresh)}")
     con.execute("DROP TABLE changed")
-    return mapped
 
 
 def desired_rows(spec: ObjectSpec, keys: str) -> str:
     """SQL of our rows with these external ids (an SQL query of them): key, fields in normal form, parents' keys."""
-    fields = ", ".join(f"{normal_form(quoted(name), field)} AS {quoted(name)}" for name, field in spec.fields.items())
     parents = "".join(f", {quoted(key_column(parent))}" for parent in spec.parents)
-    return f"SELECT external_id, {fields}{parents} FROM ({_mapped(spec, f'source_id IN ({keys})')})"
+    return f"SELECT external_id, {normal_forms(spec.fields)}{parents} FROM ({_mapped(spec, f'source_id IN ({keys})')})"
 
 
 def _sums(rows: str) -> str:
