@@ -103,14 +103,45 @@ class Action(StrEnum):
 
 
 class OutcomeStatus(StrEnum):
-    """What became of one record that was sent.
+    """What became of one record of a plan.
 
-    `rejected`: the CRM refused the data. `failed`: the tries were used up, the next run sends it again.
+    `rejected`: the CRM refused the data. `failed`: the tries were used up, the next run sends it again. `skipped`: it
+    was refused so often that it waits for a person, or for other data (a dead letter).
     """
 
     SUCCEEDED = "succeeded"
     REJECTED = "rejected"
     FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Treatment(StrEnum):
+    """What is done about a call or a record that was not taken; `ops.treatment` decides it."""
+
+    RETRY = "retry"
+    """Try again a few times with growing, jittered waits; then it is left for the next run."""
+    SLOW_DOWN = "slow_down"
+    """Wait as long as the other side says and ask less often; uses up no try."""
+    NARROW = "narrow"
+    """Have fewer calls under way at once; uses up no try."""
+    PAUSE = "pause"
+    """The day's calls are used up: what is pending is kept for the next run."""
+    REFRESH = "refresh"
+    """Get a fresh token and send once more; then a person has to look."""
+    PARK = "park"
+    """A person has to act: the same call is refused again."""
+    BISECT = "bisect"
+    """One record of the batch is to blame: halve it until that one stands alone."""
+    REJECT = "reject"
+    """The record's own data is refused."""
+    RESEND = "resend"
+    """The record is fine, its moment was not: send it again in a smaller batch."""
+    ONCE_MORE = "once_more"
+    """Another writer was first: send it once more, then it is refused."""
+    HOLD = "hold"
+    """What it refers to is not there yet: the next run sends it again."""
+    READ_BACK = "read_back"
+    """What the call did is not known: read it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +171,17 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one record or link; `code` and `message` are the CRM's own words when it refused."""
+    """What became of one record or link; `code` and `message` are the CRM's own words when it refused.
+
+    `treatment` says what may still be done about a record that was not taken.
+    """
 
     external_id: str
     status: OutcomeStatus
     crm_id: str | None = None
     code: str | None = None
     message: str | None = None
+    treatment: Treatment | None = None
 
 
 @dataclass(frozen=True, slots=True)

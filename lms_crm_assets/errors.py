@@ -8,8 +8,12 @@
     │   ├── PermissionMissingError  the credential may not see or do what is needed
     │   └── ProtocolError         the other side answered in a shape that its documentation rules out
     ├── RetryableError            the same call may succeed later
-    │   ├── RateLimitedError      … and the other side said so
-    │   └── UnreachableError      nothing that speaks the protocol answers
+    │   ├── RateLimitedError      … and the other side said so: too fast
+    │   │   └── TooManyAtOnceError  too many calls under way
+    │   ├── UnreachableError      nothing that speaks the protocol answers, the call was not made
+    │   ├── OutcomeUnknownError   the call was made, and what it did is not known
+    │   ├── OutageError           the other side has not answered for minutes: the next run goes on
+    │   └── QuotaReachedError     the day's calls are used up: the next run goes on
     └── BatchRefusedError         the CRM refused a whole batch for its content: smaller batches tell which record
 
 A record that is refused is data, not an exception: see `domain.Outcome`.
@@ -57,6 +61,22 @@ class RetryableError(LmsCrmError):
 
 class RateLimitedError(RetryableError):
     """The other side limits the rate of calls."""
+
+
+class TooManyAtOnceError(RateLimitedError):
+    """The other side limits the calls that are under way at once."""
+
+
+class OutcomeUnknownError(RetryableError):
+    """The call was made, and its answer is missing or says nothing: what it did has to be read back."""
+
+
+class OutageError(RetryableError):
+    """The other side has not answered for minutes; nothing more is tried in this run."""
+
+
+class QuotaReachedError(RetryableError):
+    """The day's calls are used up, or the share of them that runs may use; nothing more is tried in this run."""
 
 
 class UnreachableError(RetryableError):

@@ -3,16 +3,17 @@
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.lms.adapters import lms_adapter
+from lms_crm_assets.ops.store import OperationalStore
 
 
-def check_both_sides(contract: Contract) -> None:
+def check_both_sides(contract: Contract, store: OperationalStore) -> None:
     """One cheap call to the LMS and one to the CRM; raises the `FatalError` that says what to mend."""
-    lms = lms_adapter(contract)
+    lms = lms_adapter(contract, store)
     try:
         lms.probe()
     finally:
         lms.close()
-    crm = crm_adapter(contract)
+    crm = crm_adapter(contract, store)
     try:
         crm.probe()
     finally:

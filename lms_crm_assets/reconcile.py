@@ -12,6 +12,7 @@ from rich.table import Table
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.definitions import build_definitions
 from lms_crm_assets.defs.runs import RunSummary, run_job
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.preflight import check_both_sides
 from lms_crm_assets.settings import Settings
 
@@ -39,7 +40,7 @@ def run_for_tenant(
     ops: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunSummary:
     """Check both sides, then run a job with a progress bar."""
-    check_both_sides(load_contract(settings.tenants_dir, tenant))
+    check_both_sides(load_contract(settings.tenants_dir, tenant), OperationalStore.at(settings.state_dir))
     definition = build_definitions(settings).resolve_job_def(job)
     with DagsterInstance.get() as instance, _bar(console) as bar:
         task = bar.add_task(title or f"{tenant}: {job}", total=None, current="starting")

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from lms_crm_assets.demo.sandbox_process import Sandbox, running_sandbox
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
 TENANTS = Path(__file__).parent.parent / "tenants"
@@ -37,6 +39,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("LMS_CRM_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("LMS_CRM_TENANTS_DIR", str(TENANTS))
     return Settings.from_environ(os.environ)
+
+
+def empty_store() -> OperationalStore:
+    """An operational store of nobody else's."""
+    return OperationalStore(Path(tempfile.mkdtemp(prefix="lms-crm-ops-")))
 
 
 @pytest.fixture

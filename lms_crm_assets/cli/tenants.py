@@ -22,6 +22,7 @@ from lms_crm_assets.crm.acceptance import Finding, Severity, unmapped
 from lms_crm_assets.crm.discovery import CrmField
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import ContractError
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
 tenants_app = typer.Typer(help="Look at the tenants' contracts.", no_args_is_help=True)
@@ -58,8 +59,8 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
             raise
         _print_json({"tenant": tenant, "valid": False, "mistakes": str(exc).splitlines(), "findings": []})
         raise typer.Exit(1) from None
-    check_both_sides(contract)
-    findings = [finding for found in examine(contract).values() for finding in found.findings]
+    check_both_sides(contract, _store())
+    findings = [finding for found in examine(contract, _store()).values() for finding in found.findings]
     failed = any(finding.severity is Severity.ERROR for finding in findings)
     if as_json:
         told = [{**asdict(f), "file": str(path), "line": document.line_of(f.path)} for f in findings]
@@ -99,7 +100,7 @@ def diff(tenant: Tenant, *, as_json: AsJson = False) -> None:
     contract = load_contract(_folder(), tenant)
     told: dict[str, Any] = {}
     console = _console()
-    for obj, found in examine(contract).items():
+    for obj, found in examine(contract, _store()).items():
         fields = found.schema.fields if found.schema else {}
         free = unmapped(found.spec, found.schema) if found.schema else []
         rows = mapped_fields(contract, obj)
@@ -146,6 +147,10 @@ class _Environ(dict[str, str]):
 
 def _folder() -> Path:
     return Settings.from_environ().tenants_dir
+
+
+def _store() -> OperationalStore:
+    return OperationalStore.at(Settings.from_environ().state_dir)
 
 
 def _lines(path: Path, document: Document, findings: Iterable[Finding]) -> Iterator[str]:

@@ -28,6 +28,7 @@ _PLACES = {
     "ObjectMapping": "`objects.<object>`",
     "FieldMapping": "`objects.<object>.fields.<CRM field>`",
     "Guardrails": "`guardrails`",
+    "Delivery": "`delivery`",
     "ChecksPolicy": "`checks`",
     "Schedules": "`schedules`",
     "Sla": "`sla`",

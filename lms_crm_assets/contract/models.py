@@ -23,6 +23,7 @@ __all__ = [
     "ChangesSource",
     "ChecksPolicy",
     "Contract",
+    "Delivery",
     "FieldMapping",
     "Guardrails",
     "HubSpotDestination",
@@ -162,6 +163,18 @@ class Throttle(ContractModel):
     crm: CrmThrottle = Field(CrmThrottle(), description="Towards the CRM.")
 
 
+class Delivery(ContractModel):
+    """What becomes of records that the CRM refuses."""
+
+    max_attempts: int = Field(
+        5,
+        ge=1,
+        le=100,
+        description="Runs that send a refused record again; then it is a dead letter, until its data changes or"
+        " `lms-crm dead-letters replay` sends it.",
+    )
+
+
 class Sla(ContractModel):
     """What the tenant was promised."""
 
@@ -200,6 +213,7 @@ class Contract(ContractModel):
     throttle: Throttle = Field(Throttle(), description="How fast both sides are asked.")
     checks: ChecksPolicy = Field(ChecksPolicy(), description="When refused rows stop a run.")
     guardrails: Guardrails = Field(Guardrails(), description="What no plan may do without a person.")
+    delivery: Delivery = Field(Delivery(), description="What becomes of records that the CRM refuses.")
     unknown_attributes: Literal["ignore", "keep"] = Field(
         "ignore", description="Attributes of the LMS without a canonical column: dropped, or kept as JSON in `extra`."
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from lms_crm_assets.contract.canonical import EXTRA_COLUMN, PARENTS, VOCABULARIES
+from lms_crm_assets.contract.endpoints import NEEDED
 from lms_crm_assets.contract.expressions import Compiled, ExpressionError, compile_expression
 from lms_crm_assets.domain import CrmObject, FieldType, SyncMode
 
@@ -47,6 +48,7 @@ def contradictions(document: Mapping[str, Any]) -> list[Problem]:
         for name in _mapping(document, "guardrails", "min_source_count")
         if name in set(CrmObject) and name not in objects
     )
+    found.extend(_of_entry(_mapping(document, "destination")))
     burst = _mapping(document, "throttle", "crm").get("calls_per_10_seconds")
     other = _mapping(document, "destination").get("calls_per_10_seconds", burst)
     if burst is not None and other != burst:
@@ -199,6 +201,23 @@ def _above(start: CrmObject, objects: Mapping[CrmObject, Mapping[str, Any]]) -> 
             parents = _mapping(objects.get(obj, {}), "parents")
             waiting.extend(CrmObject(name) for name in parents if name in set(CrmObject))
     return found
+
+
+def _of_entry(destination: Mapping[str, Any]) -> Iterator[Problem]:
+    """What the way to enter the CRM needs and what belongs to another one."""
+    adapter = destination.get("adapter")
+    ways = {flow: names for (of, flow), names in NEEDED.items() if of == adapter}
+    if not ways:
+        return
+    flow = destination.get("flow", next(iter(ways)))
+    if not isinstance(flow, str) or flow not in ways:
+        return
+    for name in ways[flow]:
+        if destination.get(name) is None:
+            yield Problem(("destination",), f"{name} is missing: flow {flow} needs it")
+    others = {name for names in ways.values() for name in names} - {*ways[flow], "client_secret"}
+    for name in others & destination.keys():
+        yield Problem(("destination", name), f"belongs to another flow than {flow}: set flow, or drop it")
 
 
 def _of_targets(objects: Mapping[CrmObject, Mapping[str, Any]]) -> Iterable[Problem]:

@@ -8,6 +8,7 @@ from lms_crm_assets.crm.acceptance import Finding, accept
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.crm.discovery import CrmSchema
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.ops.store import OperationalStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,9 @@ class Examination:
     findings: list[Finding]
 
 
-def examine(contract: Contract) -> dict[CrmObject, Examination]:
+def examine(contract: Contract, store: OperationalStore) -> dict[CrmObject, Examination]:
     """Discover every object that the contract names, reading nothing but definitions; raises the errors of `errors`."""
-    crm = crm_adapter(contract)
+    crm = crm_adapter(contract, store)
     found = {}
     try:
         for obj in contract.in_order():

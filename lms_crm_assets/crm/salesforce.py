@@ -7,6 +7,7 @@ no lock around a refresh, URLs bound to a session. One `Salesforce` object serve
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -23,11 +24,11 @@ from simple_salesforce.exceptions import (
 )
 
 from lms_crm_assets.contract.credentials import resolve
-from lms_crm_assets.contract.models import CrmThrottle, SalesforceDestination
+from lms_crm_assets.contract.models import Contract, SalesforceDestination
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
 from lms_crm_assets.crm.discovery import CrmSchema, from_describe
-from lms_crm_assets.crm.protocol import CrmRecord
-from lms_crm_assets.domain import CrmObject, CrmWrite, FieldType, Link, Outcome, OutcomeStatus
+from lms_crm_assets.crm.protocol import BulkLoader, CrmRecord, Linker
+from lms_crm_assets.domain import CrmObject, CrmWrite, FieldType, Outcome, OutcomeStatus
 from lms_crm_assets.errors import (
     BatchRefusedError,
     CredentialError,
@@ -38,8 +39,9 @@ from lms_crm_assets.errors import (
     UnreachableError,
     WrongAddressError,
 )
-from lms_crm_assets.ops.patience import patiently
-from lms_crm_assets.ops.throttle import Throttle, shared_throttle
+from lms_crm_assets.ops.gate import Gate
+from lms_crm_assets.ops.patience import patient
+from lms_crm_assets.ops.store import OperationalStore
 
 T = TypeVar("T")
 
@@ -54,19 +56,27 @@ _PASSING_TROUBLES = frozenset({"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "ALL_
 class SalesforceAdapter:
     """One Salesforce org."""
 
-    links_with_upsert = True
-    link_batch_size = 0
+    linker: Linker | None = None
+    bulk: BulkLoader | None = None
 
-    def __init__(self, destination: SalesforceDestination, limit: CrmThrottle) -> None:
+    def __init__(self, contract: Contract, destination: SalesforceDestination, store: OperationalStore) -> None:
         self.batch_size = destination.batch_size
         self.concurrency = destination.concurrency
         self._destination = destination
-        self._client_id = resolve(destination.client_id)
-        self._client_secret = resolve(destination.client_secret)
-        calls = limit.calls_per_10_seconds
+        self._client_id = resolve(str(destination.client_id))
+        self._client_secret = resolve(str(destination.client_secret))
+        calls = contract.throttle.crm.calls_per_10_seconds
         self.calls_per_second = _CALLS_PER_SECOND if calls is None else min(_CALLS_PER_SECOND, calls / 10)
-        throttle = shared_throttle(destination.url, self._client_id.get_secret_value(), calls)
-        self._session = _OneHostSession(destination.url, destination.concurrency, throttle)
+        self._gate = Gate(
+            store,
+            destination.url,
+            self._client_id.get_secret_value(),
+            calls=calls,
+            at_once=destination.concurrency,
+            quota_share=contract.guardrails.quota_share,
+        )
+        self.traffic = self._gate.traffic
+        self._session = _OneHostSession(destination.url, destination.concurrency)
         self._refresh = threading.Lock()
         self._token: str | None = None
         self._local = threading.local()
@@ -77,6 +87,10 @@ class SalesforceAdapter:
             self._call(lambda sf: sf.limits())
         except UnreachableError as exc:
             raise WrongAddressError(f"{exc}: check destination.url") from exc
+
+    def changed_since(self, spec: ObjectSpec, since: datetime) -> Iterator[list[CrmRecord]]:
+        """Records changed since."""
+        raise NotImplementedError
 
     def discover(self, to: str, parents: Sequence[str] = (), /) -> CrmSchema | None:
         """Describe the object."""
@@ -108,10 +122,7 @@ class SalesforceAdapter:
 
     def _read(self, call: Callable[[Salesforce], T], spec: ObjectSpec) -> T:
         """A call that changes nothing, made again when trouble passes."""
-        for attempt in patiently():
-            with attempt:
-                return self._call(call, spec)
-        raise AssertionError("patience either returns or raises")  # pragma: no cover
+        return patient(lambda: self._call(call, spec))
 
     def upsert(self, spec: ObjectSpec, writes: Sequence[CrmWrite]) -> list[Outcome]:
         """One sObject Collections call, `allOrNone` off; results come in input order."""
@@ -146,12 +157,6 @@ class SalesforceAdapter:
         daily = self._call(lambda sf: sf.limits())["DailyApiRequests"]
         return daily["Max"] - daily["Remaining"], daily["Max"]
 
-    def link(self, spec: ObjectSpec, parent: CrmObject, links: Sequence[Link]) -> list[Outcome]:
-        """Never needed: lookups are part of the upsert."""
-        raise NotImplementedError
-
-    unlink = link
-
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
@@ -159,13 +164,19 @@ class SalesforceAdapter:
     def _call(self, call: Callable[[Salesforce], T], spec: ObjectSpec | None = None) -> T:
         """Make a call with a valid session, refreshing it once; the errors are translated."""
         token = self._valid_token(instead_of=None)
-        try:
+        with self._gate.call():
             try:
                 return call(self._client(token))
             except SalesforceExpiredSession:
-                return call(self._client(self._valid_token(instead_of=token)))
-        except (SalesforceError, requests.RequestException) as exc:
-            raise _translated(exc, self._destination.url, spec) from None
+                pass
+            except (SalesforceError, requests.RequestException) as exc:
+                raise _translated(exc, self._destination.url, spec) from None
+        fresh = self._valid_token(instead_of=token)
+        with self._gate.call():
+            try:
+                return call(self._client(fresh))
+            except (SalesforceError, requests.RequestException) as exc:
+                raise _translated(exc, self._destination.url, spec) from None
 
     def _valid_token(self, instead_of: str | None) -> str:
         """The shared token; logs in when there is none, or when it still is the one that was refused."""
@@ -213,9 +224,8 @@ class SalesforceAdapter:
 class _OneHostSession(requests.Session):
     """Sends every request to the one configured address, in its turn, with time limits, following no redirect."""
 
-    def __init__(self, base_url: str, connections: int, throttle: Throttle) -> None:
+    def __init__(self, base_url: str, connections: int) -> None:
         super().__init__()
-        self._throttle = throttle
         self._base = urlsplit(base_url)
         self.trust_env = False
         self.mount(f"{self._base.scheme}://", HTTPAdapter(pool_maxsize=connections, max_retries=0))
@@ -224,7 +234,6 @@ class _OneHostSession(requests.Session):
         here = urlsplit(url)._replace(scheme=self._base.scheme, netloc=self._base.netloc).geturl()
         options["timeout"] = options.get("timeout") or _TIMEOUT_SECONDS
         options["allow_redirects"] = False
-        self._throttle.wait()
         return super().request(method, here, *args, **options)
 
 

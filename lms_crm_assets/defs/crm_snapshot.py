@@ -31,7 +31,7 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
             spec = object_spec(contract, obj)
             file = tenants.folder(tenant, "landing") / f"{obj}.ndjson"
-            crm = crm_adapter(contract)
+            crm = crm_adapter(contract, tenants.store())
             captured_at = datetime.now(UTC)
             try:
                 rows = land_records(crm.snapshot(spec), file)

@@ -19,6 +19,7 @@ from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import Plan, approve, has_delta, record_plan
 from lms_crm_assets.delta.show import change_rows, unreadable_fields
 from lms_crm_assets.domain import CrmObject, LmsEntity
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.sync.journal import drop_older, recover
 from lms_crm_assets.warehouse.sql import scalar
 
@@ -139,7 +140,7 @@ def plan(
     with translated():
         contract = tenants.contract(tenant)
         specs = {obj: object_spec(contract, obj) for obj in contract.in_order()}
-        pace, quota = _pace_and_quota(contract)
+        pace, quota = _pace_and_quota(contract, tenants.store())
         with warehouse.connect(tenant) as con:
             built = {obj: spec for obj, spec in specs.items() if has_delta(con, obj)}
             counts = {obj: read_counts(con, obj) for obj in built}
@@ -170,11 +171,13 @@ def plan(
     return _plan_result(tenant, made, counts, despite_guardrails=config.despite_guardrails)
 
 
-def _pace_and_quota(contract: Contract) -> tuple[Pace, Quota | None]:
-    crm = crm_adapter(contract)
+def _pace_and_quota(contract: Contract, store: OperationalStore) -> tuple[Pace, Quota | None]:
+    crm = crm_adapter(contract, store)
     try:
         quota = crm.quota()
-        return Pace(crm.batch_size, crm.link_batch_size, crm.calls_per_second), Quota(*quota) if quota else None
+        links = crm.linker.batch_size if crm.linker else 0
+        bulk = (crm.bulk.least, crm.bulk.batch_size) if crm.bulk else None
+        return Pace(crm.batch_size, links, crm.calls_per_second, bulk), Quota(*quota) if quota else None
     finally:
         crm.close()
 

@@ -71,7 +71,7 @@ def raw_lms(
     entities = [entity for entity in LmsEntity if key("raw_lms", entity) in context.selected_asset_keys]
     with translated():
         contract = tenants.contract(tenant)
-        lms = lms_adapter(contract)
+        lms = lms_adapter(contract, tenants.store())
         since = None
         if config.mode == "incremental" and lms.capabilities.supports_since:
             with warehouse.connect(tenant) as con:

@@ -77,7 +77,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     check_results=_nothing_sent(why),
                 )
             spec, folder, run_id = object_spec(contract, obj), tenants.folder(tenant, "sync"), context.run.run_id
-            crm = crm_adapter(contract)
+            crm = crm_adapter(contract, tenants.store())
             try:
                 counts = Delivery(
                     crm=crm,

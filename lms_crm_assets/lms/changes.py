@@ -13,7 +13,8 @@ from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import ProtocolError
 from lms_crm_assets.lms.protocol import Capabilities, Page
-from lms_crm_assets.lms.transport import Transport, lms_throttle
+from lms_crm_assets.lms.transport import Transport, lms_gate
+from lms_crm_assets.ops.store import OperationalStore
 
 _ROOT = "/api/v1"
 _PASSES = 3
@@ -26,11 +27,11 @@ class ChangesAdapter:
 
     capabilities = Capabilities(supports_since=True, has_tombstones=True)
 
-    def __init__(self, source: ChangesSource, limit: LmsThrottle) -> None:
+    def __init__(self, source: ChangesSource, limit: LmsThrottle, store: OperationalStore) -> None:
         self._source = source
         token = resolve(source.token).get_secret_value()
         self._transport = Transport(
-            source.url, lms_throttle(source.url, token, limit), headers={"Authorization": f"Bearer {token}"}
+            source.url, lms_gate(store, source.url, token, limit), headers={"Authorization": f"Bearer {token}"}
         )
 
     def probe(self) -> None:

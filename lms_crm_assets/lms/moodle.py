@@ -16,7 +16,8 @@ from lms_crm_assets.contract.models import LmsThrottle, MoodleSource
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import CredentialError, FatalError, PermissionMissingError, ProtocolError, RetryableError
 from lms_crm_assets.lms.protocol import Capabilities, Page
-from lms_crm_assets.lms.transport import Transport, lms_throttle
+from lms_crm_assets.lms.transport import Transport, lms_gate
+from lms_crm_assets.ops.store import OperationalStore
 
 _ENDPOINT = "/webservice/rest/server.php"
 _ROWS_A_PAGE = 500
@@ -49,11 +50,11 @@ class MoodleAdapter:
 
     capabilities = Capabilities(supports_since=False, has_tombstones=False)
 
-    def __init__(self, source: MoodleSource, limit: LmsThrottle) -> None:
+    def __init__(self, source: MoodleSource, limit: LmsThrottle, store: OperationalStore) -> None:
         self._source = source
         self._token = resolve(source.token)
         self._transport = Transport(
-            source.url, lms_throttle(source.url, self._token.get_secret_value(), limit), check=raise_for_exception
+            source.url, lms_gate(store, source.url, self._token.get_secret_value(), limit), check=raise_for_exception
         )
 
     def probe(self) -> None:

@@ -9,6 +9,7 @@ import httpx
 import orjson
 
 from lms_crm_assets.contract.models import LmsThrottle
+from lms_crm_assets.domain import Treatment
 from lms_crm_assets.errors import (
     CredentialError,
     PermissionMissingError,
@@ -18,20 +19,21 @@ from lms_crm_assets.errors import (
     UnreachableError,
     WrongAddressError,
 )
-from lms_crm_assets.ops.patience import patiently
-from lms_crm_assets.ops.throttle import Throttle, shared_throttle
+from lms_crm_assets.ops.gate import Gate
+from lms_crm_assets.ops.patience import patient
+from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.treatment import Answer, treatment
 
 _RETRY_AFTER_CAP_SECONDS = 3600.0
-_TRANSIENT = frozenset({408, 423, 425, 500, 502, 503, 504, 521, 523, 524})
 
 
-def lms_throttle(url: str, credential: str, limit: LmsThrottle) -> Throttle:
-    """The throttle towards an LMS; a rate below one call a second is one call in a longer window."""
+def lms_gate(store: OperationalStore, url: str, credential: str, limit: LmsThrottle) -> Gate:
+    """The gate before an LMS; a rate below one call a second is one call in a longer window."""
     rate = limit.calls_per_second
-    if rate is None:
-        return shared_throttle(url, credential, None)
-    calls = max(1, int(rate))
-    return shared_throttle(url, credential, calls, calls / rate)
+    calls = None if rate is None else max(1, int(rate))
+    return Gate(
+        store, url, credential, calls=calls, window_seconds=1.0 if rate is None or calls is None else calls / rate
+    )
 
 
 class Transport:
@@ -43,7 +45,7 @@ class Transport:
     def __init__(
         self,
         base_url: str,
-        throttle: Throttle,
+        gate: Gate,
         *,
         headers: Mapping[str, str] | None = None,
         check: Callable[[Any], None] = lambda _: None,
@@ -51,7 +53,7 @@ class Transport:
     ) -> None:
         """`check` sees the content of each 200 and raises what it means, for systems that report errors there."""
         self._base_url = base_url
-        self._throttle = throttle
+        self._gate = gate
         self._check = check
         self._client = httpx.Client(
             base_url=base_url,
@@ -70,45 +72,33 @@ class Transport:
         """POST a read-only form to `path`, retried."""
         return self._retried("POST", path, data=form)
 
-    def once(self, method: str, path: str, **options: Any) -> Any:
-        """One call without a second try, for probes."""
-        self._throttle.wait()
-        try:
-            response = self._client.request(method, path, **options)
-        except httpx.ConnectError as exc:
-            raise UnreachableError(f"nothing answers at {self._base_url} ({_reason(exc)})") from exc
-        except httpx.TransportError as exc:
-            raise RetryableError(f"{self._base_url}{path} broke off: {_reason(exc)}") from exc
-        return self._content(response, path)
+    def once(self, method: str, path: str, *, urgent: bool = False, **options: Any) -> Any:
+        """One call without a second try."""
+        with self._gate.call(urgent=urgent):
+            try:
+                response = self._client.request(method, path, **options)
+            except httpx.ConnectError as exc:
+                raise UnreachableError(f"nothing answers at {self._base_url} ({_reason(exc)})") from exc
+            except httpx.TransportError as exc:
+                raise RetryableError(f"{self._base_url}{path} broke off: {_reason(exc)}") from exc
+            return self._content(response, path)
 
     def probe(self, method: str, path: str, **options: Any) -> Any:
         """One call that tells whether the address is right: a dead address is an error to mend, not to wait for."""
         try:
-            return self.once(method, path, **options)
+            return self.once(method, path, urgent=True, **options)
         except (UnreachableError, ProtocolError) as exc:
             raise WrongAddressError(f"{exc}: check source.url and that the LMS is up") from exc
 
     def _retried(self, method: str, path: str, **options: Any) -> Any:
-        for attempt in patiently():
-            with attempt:
-                return self.once(method, path, **options)
-        raise AssertionError("patience either returns or raises")  # pragma: no cover
+        return patient(lambda: self.once(method, path, **options))
 
     def _content(self, response: httpx.Response, path: str) -> Any:
         where = f"{self._base_url}{path}"
-        status = response.status_code
-        if status == httpx.codes.UNAUTHORIZED:
-            raise CredentialError(f"{where} refuses the credential (401): check source.token")
-        if status == httpx.codes.FORBIDDEN:
-            raise PermissionMissingError(f"{where} forbids the call (403): the credential lacks a permission")
-        if status == httpx.codes.TOO_MANY_REQUESTS:
-            raise RateLimitedError(f"{where} limits the rate (429)", retry_after_seconds=_retry_after(response))
-        if status in _TRANSIENT:
-            raise RetryableError(f"{where} answers {status}", retry_after_seconds=_retry_after(response))
         if response.is_redirect:
-            raise ProtocolError(f"{where} redirects elsewhere ({status}); credentials are not sent along")
-        if status != httpx.codes.OK:
-            raise ProtocolError(f"{where} answers {status}")
+            raise ProtocolError(f"{where} redirects elsewhere ({response.status_code}); credentials are not sent along")
+        if response.status_code != httpx.codes.OK:
+            raise _refusal(response, where)
         try:
             content = _parsed(response.content)
         except ValueError as exc:
@@ -126,6 +116,22 @@ class Transport:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _refusal(response: httpx.Response, where: str) -> Exception:
+    """What an error answer means to us."""
+    status = response.status_code
+    match treatment("lms", Answer(status, message=response.text[:1000])):
+        case Treatment.REFRESH:
+            return CredentialError(f"{where} refuses the credential (401): check source.token")
+        case Treatment.SLOW_DOWN:
+            return RateLimitedError(f"{where} limits the rate ({status})", retry_after_seconds=_retry_after(response))
+        case Treatment.RETRY:
+            return RetryableError(f"{where} answers {status}", retry_after_seconds=_retry_after(response))
+        case _ if status == httpx.codes.FORBIDDEN:
+            return PermissionMissingError(f"{where} forbids the call (403): the credential lacks a permission")
+        case _:
+            return ProtocolError(f"{where} answers {status}")
 
 
 def _parsed(body: bytes) -> Any:

@@ -1,19 +1,22 @@
 """Trying a call again: one layer of retries for the LMS and the CRM, for reads and writes alike.
 
-Trouble that passes is waited out with growing, jittered waits, a few times. A rate limit is no failure: it is waited out
-as the other side says, or for the length of its window, and uses up no try.
+Trouble that passes is waited out a few times, with full jitter between zero and a growing bound. A rate limit is no
+failure: the gate lets the call through in its turn, and it uses up no try.
 """
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import stamina
 
-from lms_crm_assets.errors import RateLimitedError, RetryableError
+from lms_crm_assets.errors import OutageError, QuotaReachedError, RateLimitedError, RetryableError
+
+T = TypeVar("T")
 
 TRIES = 5
+_FIRST_WAIT_SECONDS = 0.5
 _WAIT_MAX_SECONDS = 30.0
-_RATE_WINDOW_SECONDS = 10.0
-_RATE_WAIT_MIN_SECONDS = 0.5
 _RATE_LIMITS = 60
 
 
@@ -27,18 +30,30 @@ class _Patience:
     def __call__(self, exc: Exception) -> bool | float:
         if isinstance(exc, RateLimitedError):
             self._limited += 1
-            wait = exc.retry_after_seconds
-            return self._limited < _RATE_LIMITS and (
-                _RATE_WINDOW_SECONDS if wait is None else max(wait, _RATE_WAIT_MIN_SECONDS)
-            )
-        if not isinstance(exc, RetryableError):
+            return self._limited < _RATE_LIMITS and _jittered(self._limited)
+        if not isinstance(exc, RetryableError) or isinstance(exc, (OutageError, QuotaReachedError)):
             return False
         self._failures += 1
         if self._failures >= TRIES:
             return False
-        return True if exc.retry_after_seconds is None else exc.retry_after_seconds
+        if exc.retry_after_seconds is not None:
+            return exc.retry_after_seconds
+        return _jittered(self._failures)
+
+
+def _jittered(times: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return random.uniform(0, min(_WAIT_MAX_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (times - 1)))  # noqa: S311 - jitter
 
 
 def patiently() -> Iterator[stamina.Attempt]:
     """Attempts at one call, each to be entered as a context; the last failure comes through."""
-    yield from stamina.retry_context(on=_Patience(), attempts=None, timeout=3600.0, wait_max=_WAIT_MAX_SECONDS)
+    yield from stamina.retry_context(on=_Patience(), attempts=None, timeout=None)
+
+
+def patient(call: Callable[[], T]) -> T:
+    """What the call gives, in the end; the last failure comes through."""
+    for attempt in patiently():
+        with attempt:
+            return call()
+    raise AssertionError("patience either returns or raises")  # pragma: no cover

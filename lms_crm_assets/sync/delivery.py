@@ -56,11 +56,11 @@ class Delivery:
         spool = self._file("spool")
         with self.open_warehouse() as con:
             recover(con, self.spec, self.folder)
-            total = spool_writes(con, self.spec, self.plan_id, spool, with_links=self.crm.links_with_upsert)
+            total = spool_writes(con, self.spec, self.plan_id, spool, with_links=self.crm.linker is None)
         batches = write_batches(spool, self.crm.batch_size)
         with still_empty(self.crm, self.spec, batches, self._file("seen"), self.open_warehouse) as safe:
             self._send_all("upsert", safe, self._upsert(calls), self._entry, total)
-        if not self.crm.links_with_upsert:
+        if self.crm.linker is not None:
             for parent in self.spec.parents:
                 self._link_to(parent, calls)
         with self.open_warehouse() as con:
@@ -78,7 +78,7 @@ class Delivery:
         return lambda batch: send_batch(calls.counting(lambda b: self.crm.upsert(self.spec, b)), batch)
 
     def _entry(self, write: CrmWrite, outcome: Outcome) -> Entry:
-        parents = write.parents if self.crm.links_with_upsert else {}
+        parents = write.parents if self.crm.linker is None else {}
         operation = "archive" if write.action is Action.ARCHIVE else "upsert"
         return Entry(outcome, operation, write.action, write.values, parents)
 
@@ -87,7 +87,7 @@ class Delivery:
         links, unlinks = self._file(f"{parent}.links"), self._file(f"{parent}.unlinks")
         with self.open_warehouse() as con:
             total, orphans = spool_links(con, self.spec, self.plan_id, parent, links, unlinks)
-        size = self.crm.link_batch_size
+        size = self.crm.linker.batch_size
         kept: set[str] = set()
 
         def unlinked(link: Link, outcome: Outcome) -> Entry:
@@ -96,7 +96,7 @@ class Delivery:
             return Entry(outcome, f"unlink {parent}", Action.UPDATE, {}, {})
 
         def unlink(batch: Sequence[Link]) -> list[Outcome]:
-            return send_batch(calls.counting(lambda b: self.crm.unlink(self.spec, parent, b)), batch)
+            return send_batch(calls.counting(lambda b: self.crm.linker.unlink(self.spec, parent, b)), batch)
 
         self._send_all(f"unlink {parent}", link_batches(unlinks, size), unlink, unlinked, total)
 
@@ -104,7 +104,7 @@ class Delivery:
             return Entry(outcome, f"link {parent}", Action.UPDATE, {}, {parent.value: link.parent_id})
 
         def send(batch: Sequence[Link]) -> list[Outcome]:
-            return send_batch(calls.counting(lambda b: self.crm.link(self.spec, parent, b)), batch)
+            return send_batch(calls.counting(lambda b: self.crm.linker.link(self.spec, parent, b)), batch)
 
         missing = [
             Outcome(key, OutcomeStatus.FAILED, None, "PARENT_MISSING", f"its {parent} is not in the CRM")

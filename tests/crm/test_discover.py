@@ -15,11 +15,11 @@ from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.crm.discovery import CrmField, CrmSchema, Kind, from_describe, from_properties
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
-from tests.conftest import TENANTS
+from tests.conftest import TENANTS, empty_store
 
 
 def discovered(contract: Contract, to: str, *parents: str) -> CrmSchema | None:
-    crm = crm_adapter(contract)
+    crm = crm_adapter(contract, empty_store())
     try:
         return crm.discover(to, parents)
     finally:

@@ -20,6 +20,7 @@ from lms_crm_assets.errors import (
 from lms_crm_assets.lms.changes import ChangesAdapter
 from lms_crm_assets.lms.moodle import MoodleAdapter, raise_for_exception
 from lms_crm_assets.lms.protocol import LmsAdapter
+from tests.conftest import empty_store
 from tests.sandbox_control import fault, mutate, records, requests
 
 ALL = list(LmsEntity)
@@ -28,12 +29,14 @@ ALL = list(LmsEntity)
 def moodle(sandbox: Sandbox, **changes: object) -> LmsAdapter:
     values = {"adapter": "moodle", "url": sandbox.moodle, "token": "env:ACME_LMS_TOKEN", "timezone": "Europe/London"}
     reports = MoodleReports(participants=1, competencies=3)
-    return MoodleAdapter(MoodleSource.model_validate({**values, "reports": reports, **changes}), LmsThrottle())
+    return MoodleAdapter(
+        MoodleSource.model_validate({**values, "reports": reports, **changes}), LmsThrottle(), empty_store()
+    )
 
 
 def school(sandbox: Sandbox, **changes: object) -> LmsAdapter:
     values = {"adapter": "changes", "url": sandbox.school, "token": "env:GLOBEX_LMS_TOKEN"}
-    return ChangesAdapter(ChangesSource.model_validate({**values, **changes}), LmsThrottle())
+    return ChangesAdapter(ChangesSource.model_validate({**values, **changes}), LmsThrottle(), empty_store())
 
 
 def pulled(adapter: LmsAdapter, since: datetime | None = None) -> Counter[str]:

@@ -11,6 +11,7 @@ from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import ProtocolError
 from lms_crm_assets.lms.changes import ChangesAdapter
+from tests.conftest import empty_store
 from tests.sandbox_control import fault
 
 GOOD = {"id": "a", "email": "a@b.test", "updated_at": "2026-03-01T00:00:00Z"}
@@ -23,7 +24,7 @@ def learners(sandbox: Sandbox, body: bytes | str) -> tuple[list[RawRecord], list
     source = ChangesSource.model_validate(
         {"adapter": "changes", "url": sandbox.school, "token": "env:GLOBEX_LMS_TOKEN"}
     )
-    adapter = ChangesAdapter(source, LmsThrottle())
+    adapter = ChangesAdapter(source, LmsThrottle(), empty_store())
     try:
         with stamina.set_testing(True, attempts=2):
             pages = list(adapter.pull([LmsEntity.LEARNERS], None))

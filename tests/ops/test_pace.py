@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from lms_crm_assets.ops.throttle import Throttle, shared_throttle
 
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import ChangesSource, CrmThrottle, LmsThrottle
@@ -18,7 +19,6 @@ from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.lms.changes import ChangesAdapter
 from lms_crm_assets.lms.protocol import Page
 from lms_crm_assets.ops.patience import TRIES
-from lms_crm_assets.ops.throttle import Throttle, shared_throttle
 from tests.conftest import TENANTS
 from tests.sandbox_control import fault, requests
 

@@ -1,0 +1,156 @@
+"""The gate before one system: every call to it passes here, and what came of the call is learned here.
+
+A call waits for its turn (`pace`), for a breaker that is open (`breaker`) and for a place among the calls under way; it
+is not made when the day's share is used up (`quota`). Rate, breaker and quota are shared by every process of the state
+folder, and by all tenants that use the same credential at the same address.
+"""
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lms_crm_assets import interrupt
+from lms_crm_assets.errors import (
+    OutageError,
+    QuotaReachedError,
+    RateLimitedError,
+    RetryableError,
+    TooManyAtOnceError,
+)
+from lms_crm_assets.ops.breaker import Breaker, Verdict
+from lms_crm_assets.ops.pace import Pace
+from lms_crm_assets.ops.quota import Quota
+from lms_crm_assets.ops.store import OperationalStore
+
+# Of a system that doesn't come back in this time the run ends; the next one goes on.
+_GIVE_UP_SECONDS = 120.0
+_LOOK_SECONDS = 1.0
+# So many calls without a refusal let one more be under way at once.
+_WIDEN_AFTER = 50
+
+
+class Gate:
+    """The gate before the system at `address`, entered with `credential`.
+
+    `calls` in any `window_seconds` (None: no limit known), at most `at_once` under way in this process, up to
+    `quota_share` of the day's calls. `traffic` counts what this gate saw: `calls`, `rate_limited`, `failed`.
+    """
+
+    def __init__(
+        self,
+        store: OperationalStore,
+        address: str,
+        credential: str,
+        *,
+        calls: int | None,
+        window_seconds: float = 10.0,
+        at_once: int = 20,
+        quota_share: float = 1.0,
+        pool: str = "",
+    ) -> None:
+        """`pool` names a limit of its own at the same system, as HubSpot has for its search."""
+        digest = hashlib.sha256(credential.encode()).hexdigest()[:16]
+        name = f"{address} {digest}"
+        self.address = address
+        self.traffic: Counter[str] = Counter()
+        self.quota = Quota(store, name)
+        self._pace = Pace(store, f"{name} {pool}".strip(), calls, window_seconds)
+        self._breaker = Breaker(store, address)
+        self._share = quota_share
+        self._most = self._at_once = max(1, at_once)
+        self._under_way = 0
+        self._calm = 0
+        self._room = threading.Condition()
+
+    @contextmanager
+    def call(self, *, urgent: bool = False) -> Iterator[None]:
+        """Make one call inside; the error that leaves the block tells what came of it.
+
+        `OutageError` when the system has not answered for minutes, `QuotaReachedError` when the day's share is used up;
+        an urgent call (a person waits for it) is made all the same.
+        """
+        if not urgent:
+            self._check_quota()
+            self._wait_for_breaker()
+        self._enter()
+        try:
+            _sleep(self._pace.turn())
+            self.traffic["calls"] += 1
+            yield
+        except BaseException as exc:
+            self._learn(exc)
+            raise
+        else:
+            self._breaker.succeeded()
+            self._widen()
+        finally:
+            self._leave()
+
+    def told_rate(self, calls: int) -> None:
+        """The answer's headers say how many calls the window holds."""
+        self._pace.told(calls)
+
+    def _learn(self, exc: BaseException) -> None:
+        match exc:
+            case QuotaReachedError():
+                self.quota.exhausted()
+            case TooManyAtOnceError():
+                self.traffic["rate_limited"] += 1
+                self._narrow()
+            case RateLimitedError():
+                self.traffic["rate_limited"] += 1
+                self._pace.refused(exc.retry_after_seconds)
+            case RetryableError():
+                self.traffic["failed"] += 1
+                self._breaker.failed()
+            case Exception():
+                self._breaker.succeeded()  # it answered, if not what was wished for
+
+    def _check_quota(self) -> None:
+        reached = self.quota.is_used_up(self._share)
+        if reached is not None:
+            used, allowed = reached
+            raise QuotaReachedError(
+                f"{used:,} of the {allowed:,} calls that {self.address} allows a day are used, and guardrails.quota_share"
+                f" keeps {1 - self._share:.0%} for others: what is pending is sent by the next run"
+            )
+
+    def _wait_for_breaker(self) -> None:
+        while (state := self._breaker.ask()).verdict is Verdict.WAIT:
+            if state.down_seconds + state.wait_seconds > _GIVE_UP_SECONDS:
+                raise OutageError(
+                    f"{self.address} has not answered for {state.down_seconds:.0f} s: what is pending is sent by the next run"
+                )
+            _sleep(min(state.wait_seconds, _LOOK_SECONDS))
+
+    def _enter(self) -> None:
+        with self._room:
+            self._room.wait_for(lambda: self._under_way < self._at_once)
+            self._under_way += 1
+
+    def _leave(self) -> None:
+        with self._room:
+            self._under_way -= 1
+            self._room.notify()
+
+    def _narrow(self) -> None:
+        with self._room:
+            self._at_once, self._calm = max(1, self._at_once // 2), 0
+
+    def _widen(self) -> None:
+        with self._room:
+            self._calm += 1
+            if self._calm >= _WIDEN_AFTER and self._at_once < self._most:
+                self._at_once, self._calm = self._at_once + 1, 0
+                self._room.notify()
+
+
+def _sleep(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait, but not past a person's wish to stop."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        interrupt.check()
+        sleep(min(left, _LOOK_SECONDS))

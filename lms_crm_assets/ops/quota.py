@@ -1,0 +1,39 @@
+"""The calls that a system allows a day, as its answers tell; a share of them is kept for everybody else."""
+
+from dataclasses import dataclass
+
+from lms_crm_assets.ops.store import OperationalStore
+
+# What was told longer ago says little: one call may ask again.
+_OLD_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The quota of the system `name`."""
+
+    store: OperationalStore
+    name: str
+
+    def told(self, used: int, allowed: int) -> None:
+        """An answer says how many calls were used of how many."""
+        with self.store.transaction() as run:
+            run("INSERT OR REPLACE INTO quotas VALUES (?, ?, ?, ?)", (self.name, used, allowed, self.store.clock()))
+
+    def known(self) -> tuple[int, int] | None:
+        """Calls used and allowed a day, as told last; None when nobody was told."""
+        found = self.store.read("SELECT used, allowed FROM quotas WHERE name = ?", (self.name,))
+        return (found[0][0], found[0][1]) if found else None
+
+    def exhausted(self) -> None:
+        """The system refused a call since the day's calls are used up."""
+        used, allowed = self.known() or (1, 1)
+        self.told(max(used, allowed), allowed)
+
+    def is_used_up(self, share: float) -> tuple[int, int] | None:
+        """Used and allowed calls when more than `share` of them are used, as far as was told of late."""
+        found = self.store.read(
+            "SELECT used, allowed FROM quotas WHERE name = ? AND used >= allowed * ? AND told_at > ?",
+            (self.name, share, self.store.clock() - _OLD_SECONDS),
+        )
+        return (found[0][0], found[0][1]) if found else None

@@ -1,0 +1,66 @@
+"""Access tokens: one for all threads and adapters of a process, refreshed once however many calls were refused."""
+
+import fcntl
+import hashlib
+import threading
+from collections.abc import Callable
+
+from pydantic import SecretStr
+
+from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.vault import Vault
+
+Exchange = Callable[[str], tuple[str, str | None]]
+"""Gives an access token for a refresh token, and the next refresh token where the other side hands one out."""
+
+_shared: dict[str, "Tokens"] = {}
+_making = threading.Lock()
+
+
+class Tokens:
+    """The access token that `obtain` gives; `obtain` raises the errors of `errors`."""
+
+    def __init__(self, obtain: Callable[[], str]) -> None:
+        self._obtain = obtain
+        self._lock = threading.Lock()
+        self._token: str | None = None
+
+    @classmethod
+    def shared(cls, name: str, obtain: Callable[[], str]) -> "Tokens":
+        """The process's one token of that name: fifty calls that are refused at once make one refresh."""
+        with _making:
+            found = _shared.setdefault(name, cls(obtain))
+            # The newest adapter's way to log in counts: the connections of those before it may be closed.
+            found._obtain = obtain  # noqa: SLF001 - our own class
+            return found
+
+    def valid(self, instead_of: str | None = None) -> str:
+        """The token; a new one when there is none, or when it still is the one that was refused."""
+        with self._lock:
+            if self._token is None or self._token == instead_of:
+                self._token = self._obtain()
+            return self._token
+
+
+def refreshing(store: OperationalStore, tenant: str, first: SecretStr, exchange: Exchange) -> Callable[[], str]:
+    """How a tenant gets access tokens by a refresh token that may rotate.
+
+    `first` is the one that a person entered; once the other side hands out another, that one counts, and is on the disk
+    before its access token is used. One process at a time refreshes: the loser's refresh token would be dead.
+    """
+    given = hashlib.sha256(first.get_secret_value().encode()).hexdigest()[:16]
+    kind = f"refresh_token {given}"
+
+    def obtain() -> str:
+        vault = Vault.opened(store)
+        file = store.folder / "locks" / f"{tenant}.refresh"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            kept = vault.get(tenant, kind) or first
+            access_token, following = exchange(kept.get_secret_value())
+            if following and following != kept.get_secret_value():
+                vault.put(tenant, kind, following)
+        return access_token
+
+    return obtain

@@ -1,0 +1,81 @@
+"""The vault: secrets that change while we run (rotated refresh tokens), sealed at rest.
+
+AES-GCM with tenant and kind as associated data, so that a row copied to another tenant opens for nobody. The key comes
+from the file that `LMS_CRM_KEY_FILE` names or from `LMS_CRM_KEY`: 32 bytes in base64.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+from lms_crm_assets.errors import CredentialError
+from lms_crm_assets.ops.store import OperationalStore
+
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+_HOW = "make one with `head -c 32 /dev/urandom | base64` and put it into a file that LMS_CRM_KEY_FILE names"
+
+
+@dataclass(frozen=True)
+class Vault:
+    """The sealed secrets of a state folder; `CredentialError` when there is no key, or another one."""
+
+    store: OperationalStore
+    key: SecretStr
+
+    @classmethod
+    def opened(cls, store: OperationalStore, environ: Mapping[str, str] = os.environ) -> "Vault":
+        """The vault with the environment's key."""
+        text = environ.get("LMS_CRM_KEY", "")
+        if file := environ.get("LMS_CRM_KEY_FILE"):
+            try:
+                text = Path(file).read_text(encoding="ascii")
+            except (OSError, UnicodeDecodeError) as exc:
+                raise CredentialError(f"the key file {file} can't be read: {_HOW}") from exc
+        if not text.strip():
+            raise CredentialError(f"a token that rotates has to be kept, sealed with a key, and there is none: {_HOW}")
+        vault = cls(store, SecretStr(text.strip()))
+        vault._cipher()
+        return vault
+
+    def get(self, tenant: str, kind: str) -> SecretStr | None:
+        """The tenant's secret of that kind, None when there is none."""
+        found = self.store.read("SELECT sealed FROM credentials WHERE tenant = ? AND kind = ?", (tenant, kind))
+        if not found:
+            return None
+        sealed = found[0][0]
+        try:
+            opened = self._cipher().decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _associated(tenant, kind))
+        except InvalidTag:
+            raise CredentialError(
+                f"the {kind.split(maxsplit=1)[0]} that is kept for {tenant} was sealed with another key than the present one: "
+                "give the former key, or enter the CRM anew"
+            ) from None
+        return SecretStr(opened.decode())
+
+    def put(self, tenant: str, kind: str, secret: str) -> None:
+        """Keep a secret; it is on the disk when this returns."""
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = nonce + self._cipher().encrypt(nonce, secret.encode(), _associated(tenant, kind))
+        with self.store.transaction(durable=True) as run:
+            run("INSERT OR REPLACE INTO credentials VALUES (?, ?, ?, ?)", (tenant, kind, sealed, self.store.clock()))
+
+    def _cipher(self) -> AESGCM:
+        try:
+            key = base64.b64decode(self.key.get_secret_value(), validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        if len(key) != _KEY_BYTES:
+            raise CredentialError(f"the vault's key has to be {_KEY_BYTES} bytes in base64: {_HOW}")
+        return AESGCM(key)
+
+
+def _associated(tenant: str, kind: str) -> bytes:
+    return f"{tenant}\0{kind}".encode()
