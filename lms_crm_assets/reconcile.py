@@ -60,7 +60,7 @@ def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("tenant", no_wrap=True)
     table.add_column("object", no_wrap=True)
-    for name in ("in LMS", "invalid", "created", "updated", "archived", "unchanged", "rejected", "writes"):
+    for name in ("in LMS", "invalid", "created", "updated", "archived", "unchanged", "not taken", "writes"):
         table.add_column(name, justify="right")
     extra = list(next(iter(more.values()))) if more else []
     for name in extra:
@@ -75,7 +75,7 @@ def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | 
                 o.updated,
                 o.archived,
                 o.unchanged,
-                o.rejected + o.failed,
+                o.rejected + o.failed + o.skipped,
                 o.write_calls,
             )
             once = [more[tenant][name] if more and first else "" for name in extra]

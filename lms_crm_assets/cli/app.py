@@ -22,6 +22,7 @@ from lms_crm_assets.cli.console import (
     output_console,
     use_dagster_home,
 )
+from lms_crm_assets.cli.dead_letters import dead_letters_app
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.plans import apply, explain, plan
 from lms_crm_assets.cli.tenants import tenants_app
@@ -37,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(tenants_app, name="tenants")
+app.add_typer(dead_letters_app, name="dead-letters")
 app.command()(plan)
 app.command()(apply)
 app.command()(explain)

@@ -1,15 +1,28 @@
 """crm_snapshot: the CRM's own state of the mapped fields."""
 
 from datetime import UTC, datetime
+from typing import Literal
 
 import dagster as dg
+from pydantic import Field
 
 from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TENANTS, key, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import CrmObject
-from lms_crm_assets.snapshot.capture import land_records, load_snapshot
+from lms_crm_assets.snapshot.capture import known_until, land_records, load_snapshot, merge_changes
+from lms_crm_assets.sync.jobs import settle_left
+
+
+class SnapshotConfig(dg.Config):
+    """How much of the CRM is read."""
+
+    mode: Literal["full", "changes"] = Field(
+        "full",
+        description="`full`: every record. `changes`: those that were changed since; deleted records and moved links are"
+        " seen by the next full one.",
+    )
 
 
 def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
@@ -22,7 +35,10 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
         "contract names, in the CRM's own spelling. Empty before the first sync.",
     )
     def crm_snapshot(
-        context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
+        context: dg.AssetExecutionContext,
+        config: SnapshotConfig,
+        tenants: TenantsResource,
+        warehouse: WarehouseResource,
     ) -> dg.MaterializeResult:
         tenant = context.partition_key
         with translated():
@@ -31,16 +47,27 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
             spec = object_spec(contract, obj)
             file = tenants.folder(tenant, "landing") / f"{obj}.ndjson"
+            since = None
+            if config.mode == "changes":
+                with warehouse.connect(tenant) as con:
+                    since = known_until(con, spec)
             crm = crm_adapter(contract, tenants.store())
-            captured_at = datetime.now(UTC)
+            read_at = datetime.now(UTC)
             try:
-                rows = land_records(crm.snapshot(spec), file)
+                # What a killed run left under way would go on to change what is read here.
+                settle_left(crm.bulk, obj, tenants.folder(tenant, "sync"))
+                rows = land_records(crm.snapshot(spec) if since is None else crm.changed_since(spec, since), file)
             finally:
                 crm.close()
             with warehouse.connect(tenant) as con:
-                load_snapshot(con, spec, file, captured_at)
+                if since is None:
+                    load_snapshot(con, spec, file, read_at)
+                else:
+                    rows = merge_changes(con, spec, file, read_at)
             file.unlink()
-        return dg.MaterializeResult(metadata={"dagster/row_count": rows})
+        if since is None:
+            return dg.MaterializeResult(metadata={"dagster/row_count": rows})
+        return dg.MaterializeResult(metadata={"changed": rows, "changed_since": since.isoformat(timespec="seconds")})
 
     return crm_snapshot
 

@@ -2,7 +2,9 @@
 
 import dagster as dg
 
+from lms_crm_assets.defs.crm_snapshot import SnapshotConfig
 from lms_crm_assets.defs.raw_lms import PullConfig
+from lms_crm_assets.domain import CrmObject
 
 _EVERYTHING = dg.AssetSelection.groups("raw_lms", "staging", "crm_snapshot", "delta", "sync")
 
@@ -27,8 +29,13 @@ apply = dg.define_asset_job(
 
 incremental_pull = dg.define_asset_job(
     "incremental_pull",
-    selection=_EVERYTHING - dg.AssetSelection.groups("crm_snapshot"),
-    config=dg.RunConfig(ops={"raw_lms": PullConfig(mode="incremental")}),
-    description="Read what changed in the LMS since the last pull, compare with the CRM as last seen, and write it.",
+    selection=_EVERYTHING,
+    config=dg.RunConfig(
+        ops={
+            "raw_lms": PullConfig(mode="incremental"),
+            **{f"crm_snapshot__{obj}": SnapshotConfig(mode="changes") for obj in CrmObject},
+        }
+    ),
+    description="Read what changed on both sides since the last run, compare, and write what differs.",
 )
-"""It trusts the last snapshot and our own acknowledged writes: drift in the CRM is found by `full_reconcile`."""
+"""Records that were deleted in the CRM, and links that were moved there, are found by `full_reconcile`."""

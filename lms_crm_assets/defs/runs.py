@@ -30,6 +30,7 @@ class ObjectSummary:
     unchanged: int
     rejected: int
     failed: int
+    skipped: int
     write_calls: int
 
 
@@ -51,7 +52,7 @@ class RunSummary:
     @property
     def undelivered(self) -> int:
         """Records that the CRM doesn't hold as it should."""
-        return sum(summary.rejected + summary.failed for summary in self.objects.values())
+        return sum(summary.rejected + summary.failed + summary.skipped for summary in self.objects.values())
 
 
 def run_job(
@@ -101,7 +102,7 @@ def run_job(
 
 def _follow(worker: threading.Thread, run_id: str, instance: dg.DagsterInstance, progress: Progress) -> None:
     """Report steps as the event log tells of them."""
-    cursor, done, total, current = None, 0, 0, "starting"
+    cursor, done, total, current, told = None, 0, 0, "starting", ""
     while True:
         alive = worker.is_alive()
         page = instance.get_records_for_run(run_id, cursor=cursor)
@@ -109,20 +110,20 @@ def _follow(worker: threading.Thread, run_id: str, instance: dg.DagsterInstance,
         for record in page.records:
             event = record.event_log_entry.dagster_event
             if event is None:
-                continue
-            if event.event_type is dg.DagsterEventType.RUN_START:
+                told = record.event_log_entry.user_message
+            elif event.event_type is dg.DagsterEventType.RUN_START:
                 run = instance.get_run_by_id(run_id)
                 plan = run and run.execution_plan_snapshot_id
                 total = len(instance.get_execution_plan_snapshot(plan).step_keys_to_execute) if plan else 0
             elif event.event_type is dg.DagsterEventType.STEP_START:
-                current = str(event.step_key).replace("__", " / ")
+                current, told = str(event.step_key).replace("__", " / "), ""
             elif event.event_type in {
                 dg.DagsterEventType.STEP_SUCCESS,
                 dg.DagsterEventType.STEP_FAILURE,
                 dg.DagsterEventType.STEP_SKIPPED,
             }:
                 done += 1
-        progress(current, done, total)
+        progress(f"{current} ({told})" if told else current, done, total)
         if not alive:
             return
         worker.join(_POLL_SECONDS)
@@ -207,5 +208,6 @@ def _object_summary(obj: CrmObject, metadata: Mapping[dg.AssetKey, Mapping[str, 
         unchanged=delta.get("unchanged", 0),
         rejected=sync.get("records_rejected", 0),
         failed=sync.get("records_failed", 0),
+        skipped=sync.get("records_skipped", 0),
         write_calls=sync.get("write_calls", 0),
     )

@@ -20,7 +20,8 @@ _LOG_EVERY_SECONDS = 10.0
 
 _OUTCOME_COLUMNS = {
     "external_id": "The LMS's id, the value of the match key",
-    "status": "rejected: the CRM refused the data; failed: the next run sends it again",
+    "status": "rejected: the CRM refused the data; failed: the next run sends it again; skipped: refused too often, "
+    "see lms-crm dead-letters",
     "code": "The CRM's own code",
     "batch_id": "The batch it was sent in",
 }
@@ -77,7 +78,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     check_results=_nothing_sent(why),
                 )
             spec, folder, run_id = object_spec(contract, obj), tenants.folder(tenant, "sync"), context.run.run_id
-            crm = crm_adapter(contract, tenants.store())
+            crm, started = crm_adapter(contract, tenants.store()), time.monotonic()
             try:
                 counts = Delivery(
                     crm=crm,
@@ -86,14 +87,17 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     open_warehouse=lambda: warehouse.connect(tenant),
                     folder=folder,
                     sync_run_id=run_id,
+                    max_attempts=contract.delivery.max_attempts,
                     progress=_logged(context.log.info, obj),
                 ).run()
                 found = read_back(crm, spec, plan.plan_id, run_id, lambda: warehouse.connect(tenant), folder)
             finally:
                 crm.close()
+            seconds = time.monotonic() - started
             with warehouse.connect(tenant) as con:
                 refused = refused_outcomes(con, obj, run_id, TABLE_LIMIT)
-        undelivered = counts.rejected + counts.failed
+        undelivered = counts.rejected + counts.failed + counts.skipped
+        delivered = counts.created + counts.updated + counts.archived
         return dg.MaterializeResult(
             metadata={
                 "records_created": counts.created,
@@ -101,16 +105,20 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 "records_archived": counts.archived,
                 "records_rejected": counts.rejected,
                 "records_failed": counts.failed,
+                "records_skipped": counts.skipped,
                 "write_calls": counts.write_calls,
+                "http_calls": crm.traffic.get("calls", 0),
+                "http_calls_failed": crm.traffic.get("failed", 0),
+                "rate_limited": crm.traffic.get("rate_limited", 0),
+                "seconds": round(seconds, 1),
+                "records_per_second": round(delivered / seconds, 1) if seconds else 0.0,
             },
             check_results=[
                 dg.AssetCheckResult(
                     check_name="delivered",
                     passed=undelivered == 0,
                     severity=dg.AssetCheckSeverity.ERROR,
-                    description=_summary(
-                        tenant, counts.created + counts.updated + counts.archived, undelivered, counts.reasons
-                    ),
+                    description=_summary(tenant, delivered, undelivered, counts.reasons),
                     metadata={
                         "undelivered": undelivered,
                         **({"undelivered_rows": table(refused, _OUTCOME_COLUMNS)} if refused else {}),
@@ -139,16 +147,20 @@ def _nothing_sent(why: str) -> list[dg.AssetCheckResult]:
     return [dg.AssetCheckResult(check_name=name, passed=True, description=why) for name in ("delivered", "converged")]
 
 
-def _logged(log: Callable[..., None], obj: CrmObject) -> Callable[[int, int], None]:
+def _logged(log: Callable[..., None], obj: CrmObject) -> Callable[[str, int, int], None]:
     """Progress for the event log, now and then: each line there is a row of a database."""
     started = last = time.monotonic()
+    current = ""
 
-    def note(done: int, total: int) -> None:
-        nonlocal last
+    def note(phase: str, done: int, total: int) -> None:
+        nonlocal started, last, current
+        if phase != current:
+            started, current = time.monotonic(), phase
         now = time.monotonic()
         if now - last >= _LOG_EVERY_SECONDS:
-            last, rate = now, done / (now - started)
-            log("%s: %d of %d records sent, %d a second, %d s to go", obj, done, total, rate, (total - done) / rate)
+            last, rate = now, done / max(now - started, 0.001)
+            left = (total - done) / rate if rate else 0.0
+            log("%s, %s: %d of %d records, %d a second, %d s to go", obj, phase, done, total, rate, left)
 
     return note
 

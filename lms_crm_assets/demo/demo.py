@@ -90,7 +90,7 @@ def _objects(summary: RunSummary) -> dict[str, dict[str, int]]:
             "created": figure.created,
             "updated": figure.updated,
             "unchanged": figure.unchanged,
-            "rejected": figure.rejected + figure.failed,
+            "rejected": figure.rejected + figure.failed + figure.skipped,
         }
         for obj, figure in summary.objects.items()
     }

@@ -85,6 +85,37 @@ def refresh_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Pat
     con.execute("DROP TABLE reread")
 
 
+def merge_changes(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, read_at: datetime) -> int:
+    """Take the records that changed in the CRM into its snapshot; gives their number.
+
+    Rows of the same record under another match key go. `read_at`: when the reading began, where the next one begins.
+    """
+    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in snapshot_columns(spec))
+    with transaction(con):
+        ensure_snapshot(con, spec)
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE changed AS SELECT *, $read_at AS captured_at FROM read_json($file,"
+            f" format = 'newline_delimited', columns = {{{columns}}})"
+            " QUALIFY row_number() OVER (PARTITION BY external_id) = 1",
+            {"file": str(file), "read_at": read_at},
+        )
+        con.execute(f"DELETE FROM crm_snapshot.{spec.object} s USING changed c WHERE s.crm_id = c.crm_id")
+        replace_rows(con, spec, "changed", "FROM changed")
+        con.execute("UPDATE crm_snapshot.captures SET changes_read_at = $1 WHERE object = $2", [read_at, spec.object])
+        rows = scalar(con, "SELECT count(*) FROM changed")
+        con.execute("DROP TABLE changed")
+    return int(rows)
+
+
+def known_until(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> datetime | None:
+    """The moment up to which the CRM's changes are in its snapshot; None before the first capture."""
+    ensure_snapshot(con, spec)
+    found = con.execute(
+        "SELECT greatest(captured_at, changes_read_at) FROM crm_snapshot.captures WHERE object = $1", [spec.object]
+    ).fetchone()
+    return found[0] if found else None
+
+
 def replace_rows(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, keys: str, rows: str) -> None:
     """Replace the snapshot's rows with the `external_id`s of the table `keys` by those of the query `rows`.
 
@@ -140,7 +171,7 @@ def snapshot_columns(spec: ObjectSpec) -> list[str]:
 
 def _note_capture(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, captured_at: datetime | None) -> None:
     con.execute(
-        "INSERT INTO crm_snapshot.captures VALUES ($1, $2, $3, $4)",
+        "INSERT INTO crm_snapshot.captures VALUES ($1, $2, $3, $4, NULL)",
         [spec.object, captured_at, _captured_from(spec), _signature(spec)],
     )
 

@@ -1,7 +1,6 @@
 """What is to be sent, spooled from the plan to a file so that the warehouse is closed while it is sent."""
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +82,17 @@ def link_batches(file: Path, size: int) -> Iterator[list[Link]]:
 
 
 def _batches(file: Path, size: int) -> Iterator[list[dict[str, Any]]]:
+    """Rows by the `size`; keys that differ in case alone never share a batch, which many a CRM would refuse as a whole."""
+    batch: list[dict[str, Any]] = []
+    keys: set[str] = set()
     with file.open("rb") as lines:
-        while chunk := list(islice(lines, size)):
-            yield [orjson.loads(line) for line in chunk]
+        for line in lines:
+            row = orjson.loads(line)
+            key = row["external_id"].casefold()
+            if len(batch) == size or key in keys:
+                yield batch
+                batch, keys = [], set()
+            batch.append(row)
+            keys.add(key)
+    if batch:
+        yield batch

@@ -1,36 +1,48 @@
-"""Delivering one object's part of a plan: batches side by side, each tried again where that may help, every outcome kept.
+"""Delivering one object's part of a plan: upserts, then links where they are calls of their own, then archives.
 
-What the CRM refuses is an outcome; what stops everything (credential, quota, address) is an exception, raised after
-the outcomes so far are in the ledger. What was not delivered is in the next delta.
+What the CRM refuses is an outcome; what stops everything (credential, quota, outage) is an exception, raised after the
+outcomes so far are in the ledger. What was not delivered is in the next delta.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 import duckdb
 
-from lms_crm_assets import interrupt
 from lms_crm_assets.contract.spec import ObjectSpec
-from lms_crm_assets.crm.protocol import CrmAdapter
+from lms_crm_assets.crm.protocol import BulkLoader, CrmAdapter
 from lms_crm_assets.delta.plan import mark_sent
-from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome, OutcomeStatus
-from lms_crm_assets.errors import BatchRefusedError, RetryableError
-from lms_crm_assets.ops.patience import TRIES, patiently
-from lms_crm_assets.sync.batches import link_batches, spool_archives, spool_links, spool_writes, write_batches
-from lms_crm_assets.sync.journal import Entry, Journal, fold, recover
+from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome
+from lms_crm_assets.sync.batches import spool_archives, spool_writes, write_batches
+from lms_crm_assets.sync.jobs import Jobs, settle_left
+from lms_crm_assets.sync.journal import Journal, Sent, fold, recover
+from lms_crm_assets.sync.links import Links
 from lms_crm_assets.sync.outcomes import DeliveryCounts, outcome_counts
 from lms_crm_assets.sync.ownership import still_empty
+from lms_crm_assets.sync.phase import Phase
+from lms_crm_assets.sync.read_back import written_back
+from lms_crm_assets.sync.rejections import Letters, dead_letters
+from lms_crm_assets.sync.sending import send_batch
 
-Item = TypeVar("Item", CrmWrite, Link)
-Send = Callable[[Sequence[Item]], list[Outcome]]
 Open = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""Called with the phase, the records done and the records in all."""
+
+
+class Calls:
+    """Counts calls made by several threads."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        """One more."""
+        with self._lock:
+            self.value += 1
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Delivery:
     """One object's part of a plan, delivered by one run.
 
     `open_warehouse` gives a connection for a short while; nothing is held while calls are under way. `folder` keeps
-    spool files and journals.
+    spool files and journals. A record that was refused `max_attempts` times is not sent.
     """
 
     crm: CrmAdapter
@@ -47,178 +59,129 @@ class Delivery:
     open_warehouse: Open
     folder: Path
     sync_run_id: str
-    progress: Progress = lambda _done, _total: None
+    max_attempts: int = 5
+    progress: Progress = lambda _phase, _done, _total: None
+    _calls: Calls = field(default_factory=Calls)
 
     def run(self) -> DeliveryCounts:
         """Send the object's part of the plan; gives the counts."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        calls = _Counter()
-        spool = self._file("spool")
+        settle_left(self.crm.bulk, self.spec.object, self.folder)
         with self.open_warehouse() as con:
             recover(con, self.spec, self.folder)
-            total = spool_writes(con, self.spec, self.plan_id, spool, with_links=self.crm.linker is None)
-        batches = write_batches(spool, self.crm.batch_size)
-        with still_empty(self.crm, self.spec, batches, self._file("seen"), self.open_warehouse) as safe:
-            self._send_all("upsert", safe, self._upsert(calls), self._entry, total)
+        self._upserts()
         if self.crm.linker is not None:
             for parent in self.spec.parents:
-                self._link_to(parent, calls)
-        with self.open_warehouse() as con:
-            total = spool_archives(con, self.spec, self.plan_id, spool)
-        self._send_all("archive", write_batches(spool, self.crm.batch_size), self._archive(calls), self._entry, total)
-        spool.unlink()
+                self._link_to(
+                    Links(self.crm.linker, self.spec, parent, self.crm.concurrency, self._stem, self._calls.add)
+                )
+        self._archives()
         with self.open_warehouse() as con:
             mark_sent(con, self.plan_id, self.spec.object)
-            return replace(outcome_counts(con, self.spec.object, self.sync_run_id), write_calls=calls.value)
+            counts = outcome_counts(con, self.spec.object, self.sync_run_id)
+        return replace(counts, write_calls=self._calls.value)
 
-    def _archive(self, calls: "_Counter") -> Send[CrmWrite]:
-        return lambda batch: send_batch(calls.counting(lambda b: self.crm.archive(self.spec, b)), batch)
+    def _upserts(self) -> None:
+        spool = self._file("spool")
+        with self.open_warehouse() as con:
+            total = spool_writes(con, self.spec, self.plan_id, spool, with_links=self.crm.linker is None)
+        bulk = self.crm.bulk if self.crm.bulk is not None and total >= self.crm.bulk.least else None
+        batches = write_batches(spool, bulk.batch_size if bulk else self.crm.batch_size)
+        with (
+            still_empty(self.crm, self.spec, batches, self._file("seen"), self.open_warehouse) as safe,
+            self._sender(bulk) as send,
+        ):
+            workers = bulk.concurrency if bulk else self.crm.concurrency
+            self._send_all(Phase("upsert", safe, send, self._sent, workers, self._letters("upsert")), total)
+        spool.unlink()
 
-    def _upsert(self, calls: "_Counter") -> Send[CrmWrite]:
-        return lambda batch: send_batch(calls.counting(lambda b: self.crm.upsert(self.spec, b)), batch)
+    @contextmanager
+    def _sender(self, bulk: BulkLoader | None) -> Iterator[Callable[[Sequence[CrmWrite]], list[Outcome]]]:
+        """How a batch of upserts is sent: as a job where it is large enough, in calls otherwise."""
+        if bulk is None:
+            yield lambda batch: send_batch(self._upsert, batch, self._written_back)
+            return
+        with Jobs(self._file("jobs")) as jobs:
 
-    def _entry(self, write: CrmWrite, outcome: Outcome) -> Entry:
+            def send(part: Sequence[CrmWrite]) -> list[Outcome]:
+                if len(part) <= self.crm.batch_size:
+                    return self._upsert(part)
+                self._calls.add()
+                return bulk.upsert(self.spec, part, jobs.opened)
+
+            def size_of(number: int) -> int:
+                return number if number >= bulk.least else self.crm.batch_size
+
+            yield lambda batch: send_batch(send, batch, self._written_back, size_of)
+
+    def _archives(self) -> None:
+        spool = self._file("spool")
+        with self.open_warehouse() as con:
+            total = spool_archives(con, self.spec, self.plan_id, spool)
+
+        def archive(part: Sequence[CrmWrite]) -> list[Outcome]:
+            self._calls.add()
+            return self.crm.archive(self.spec, part)
+
+        def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+            return send_batch(archive, batch, self._written_back)
+
+        batches = write_batches(spool, self.crm.batch_size)
+        letters = self._letters("archive")
+        self._send_all(Phase("archive", batches, send, self._sent, self.crm.concurrency, letters), total)
+        spool.unlink()
+
+    def _link_to(self, links: Links) -> None:
+        with self.open_warehouse() as con:
+            links.spool(con, self.plan_id)
+        self._send_all(links.unlinking(self._letters(f"unlink {links.parent}")), links.total)
+        self._send_all(links.linking(self._letters(f"link {links.parent}")), links.total)
+        links.close()
+
+    def _upsert(self, part: Sequence[CrmWrite]) -> list[Outcome]:
+        self._calls.add()
+        return self.crm.upsert(self.spec, part)
+
+    def _sent(self, write: CrmWrite) -> Sent:
         parents = write.parents if self.crm.linker is None else {}
         operation = "archive" if write.action is Action.ARCHIVE else "upsert"
-        return Entry(outcome, operation, write.action, write.values, parents)
+        return Sent(operation, write.action, write.values, parents)
 
-    def _link_to(self, parent: CrmObject, calls: "_Counter") -> None:
-        """Take wrong associations away, then make the right ones."""
-        links, unlinks = self._file(f"{parent}.links"), self._file(f"{parent}.unlinks")
+    def _written_back(self, writes: Sequence[CrmWrite]) -> list[Outcome | None]:
+        return written_back(self.crm, self.spec, writes, self._parent_ids)
+
+    def _parent_ids(self, parent: CrmObject, keys: Sequence[str]) -> Mapping[str, str]:
         with self.open_warehouse() as con:
-            total, orphans = spool_links(con, self.spec, self.plan_id, parent, links, unlinks)
-        size = self.crm.linker.batch_size
-        kept: set[str] = set()
+            rows = con.execute(
+                f"SELECT external_id, crm_id FROM crm_snapshot.{parent} WHERE external_id IN"
+                " (SELECT unnest($1::VARCHAR[]))",
+                [list(keys)],
+            ).fetchall()
+        return dict(rows)
 
-        def unlinked(link: Link, outcome: Outcome) -> Entry:
-            if outcome.status is not OutcomeStatus.SUCCEEDED:
-                kept.add(link.external_id)
-            return Entry(outcome, f"unlink {parent}", Action.UPDATE, {}, {})
-
-        def unlink(batch: Sequence[Link]) -> list[Outcome]:
-            return send_batch(calls.counting(lambda b: self.crm.linker.unlink(self.spec, parent, b)), batch)
-
-        self._send_all(f"unlink {parent}", link_batches(unlinks, size), unlink, unlinked, total)
-
-        def entry(link: Link, outcome: Outcome) -> Entry:
-            return Entry(outcome, f"link {parent}", Action.UPDATE, {}, {parent.value: link.parent_id})
-
-        def send(batch: Sequence[Link]) -> list[Outcome]:
-            return send_batch(calls.counting(lambda b: self.crm.linker.link(self.spec, parent, b)), batch)
-
-        missing = [
-            Outcome(key, OutcomeStatus.FAILED, None, "PARENT_MISSING", f"its {parent} is not in the CRM")
-            for key in orphans
-        ]
-        # A record that kept a wrong parent gets no second one beside it.
-        right = ([link for link in batch if link.external_id not in kept] for batch in link_batches(links, size))
-        self._send_all(f"link {parent}", filter(None, right), send, entry, total, missing)
-        links.unlink()
-        unlinks.unlink()
+    def _letters(self, operation: str) -> Letters:
+        with self.open_warehouse() as con:
+            return dead_letters(con, self.spec.object, operation, self.max_attempts)
 
     def _file(self, name: str) -> Path:
         """A file of this delivery alone."""
-        return self.folder / f"{self.spec.object}.{self.sync_run_id}.{name}"
+        return Path(f"{self._stem}.{name}")
 
-    def _send_all(
-        self,
-        phase: str,
-        batches: Iterator[list[Item]],
-        send: Send[Item],
-        entry: Callable[[Item, Outcome], Entry],
-        total: int,
-        missing: Iterable[Outcome] = (),
-    ) -> None:
-        """Send the batches side by side and journal them as they come back; at the end fold the journal."""
+    @property
+    def _stem(self) -> str:
+        return str(self.folder / f"{self.spec.object}.{self.sync_run_id}")
+
+    def _send_all(self, phase: Phase[CrmWrite] | Phase[Link], total: int) -> None:
+        """Run a phase with its journal; at the end, or when it is broken off, fold that."""
         if not total:
             return
-        file = self._file(f"{phase.replace(' ', '-')}.ndjson")
+        file = self._file(f"{phase.name.replace(' ', '-')}.ndjson")
         done = 0
         try:
             with Journal(file, self.sync_run_id) as journal:
-                lost = [Entry(outcome, phase, Action.UPDATE, {}, {}) for outcome in missing]
-                if lost:
-                    journal.note(f"{phase}-unsent", lost, datetime.now(UTC))
-                for number, batch, outcomes in side_by_side(batches, send, self.crm.concurrency):
-                    entries = [entry(item, outcome) for item, outcome in zip(batch, outcomes, strict=True)]
-                    journal.note(f"{phase}-{number}", entries, datetime.now(UTC))
-                    done += len(batch)
-                    self.progress(done, total)
+                for number in phase.run(journal):
+                    done += number
+                    self.progress(phase.name, done, total)
         finally:
             with self.open_warehouse() as con:
                 fold(con, self.spec, file)
-
-
-def send_batch(send: Send[Item], batch: Sequence[Item]) -> list[Outcome]:
-    """Send one batch, in the end with one outcome an item.
-
-    A call that may succeed later is made again with growing, jittered waits (or after what the CRM asked for); items
-    that failed for the moment alone are sent again; a batch that is refused as a whole is halved until the record to
-    blame stands alone. Upserts and links by key are idempotent, so a call whose answer was lost may be repeated.
-    """
-    try:
-        outcomes = _sent(send, batch)
-    except BatchRefusedError as exc:
-        if len(batch) == 1:
-            return [Outcome(batch[0].external_id, OutcomeStatus.REJECTED, None, exc.code, exc.detail)]
-        middle = len(batch) // 2
-        return send_batch(send, batch[:middle]) + send_batch(send, batch[middle:])
-    failed = [i for i, outcome in enumerate(outcomes) if outcome.status is OutcomeStatus.FAILED]
-    if failed and len(failed) < len(batch):
-        for i, outcome in zip(failed, send_batch(send, [batch[i] for i in failed]), strict=True):
-            outcomes[i] = outcome
-    return outcomes
-
-
-def _sent(send: Send[Item], batch: Sequence[Item]) -> list[Outcome]:
-    for attempt in patiently():
-        with attempt:
-            outcomes = send(batch)
-            if attempt.num < TRIES and all(outcome.status is OutcomeStatus.FAILED for outcome in outcomes):
-                raise RetryableError(f"all {len(batch)} records failed for the moment ({outcomes[0].code})")
-            return outcomes
-    raise AssertionError("patience either returns or raises")  # pragma: no cover
-
-
-def side_by_side(
-    batches: Iterator[list[Item]], send: Send[Item], workers: int
-) -> Iterator[tuple[int, list[Item], list[Outcome]]]:
-    """Batches with their outcomes as they come; at most `workers` under way, nothing more is read ahead.
-
-    When one raises, those under way are waited for and handed out before the exception is.
-    """
-    numbered = enumerate(batches)
-    running: dict[Future[list[Outcome]], tuple[int, list[Item]]] = {}
-    failure: BaseException | None = None
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="sync") as pool:
-        while True:
-            if failure is None and interrupt.requested.is_set():
-                failure = interrupt.StoppedError()
-            while failure is None and len(running) < workers and (following := next(numbered, None)) is not None:
-                running[pool.submit(send, following[1])] = following
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                number, batch = running.pop(future)
-                if (exc := future.exception()) is not None:
-                    failure = failure or exc
-                else:
-                    yield number, batch, future.result()
-    if failure is not None:
-        raise failure
-
-
-class _Counter:
-    """Counts calls made by several threads."""
-
-    def __init__(self) -> None:
-        self.value = 0
-        self._lock = threading.Lock()
-
-    def counting(self, send: Send[Item]) -> Send[Item]:
-        def counted(batch: Sequence[Item]) -> list[Outcome]:
-            with self._lock:
-                self.value += 1
-            return send(batch)
-
-        return counted

@@ -1,10 +1,12 @@
 """The journal: what became of each record, durable before the next batch counts as done.
 
 A line a record in an NDJSON file, flushed to the disk batch by batch while the warehouse is closed; folded into the
-warehouse when the delivery ends, or before the next one when it was killed. Owns `sync.ledger`, `sync.ledger_history` and `sync.outcomes`.
+warehouse when the delivery ends, or before the next one when it was killed. Owns `sync.ledger`, `sync.ledger_history`,
+`sync.outcomes` and, with `rejections`, `sync.rejections`.
 """
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,28 +19,42 @@ import duckdb
 import orjson
 
 from lms_crm_assets.contract.spec import ObjectSpec
-from lms_crm_assets.domain import Action, CrmObject, Outcome
+from lms_crm_assets.domain import Action, CrmObject, Outcome, OutcomeStatus
 from lms_crm_assets.snapshot.capture import ensure_snapshot, parent_column, replace_rows
+from lms_crm_assets.sync.rejections import note_rejections
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted
 
 _LINES = (
     "read_json($file, format = 'newline_delimited', ignore_errors = true, columns = {external_id: 'VARCHAR',"
     " operation: 'VARCHAR', action: 'VARCHAR', status: 'VARCHAR', crm_id: 'VARCHAR', code: 'VARCHAR',"
-    " message: 'VARCHAR', 'values': 'MAP(VARCHAR, VARCHAR)', parents: 'MAP(VARCHAR, VARCHAR)', batch_id: 'VARCHAR',"
+    " message: 'VARCHAR', 'values': 'MAP(VARCHAR, VARCHAR)', parents: 'MAP(VARCHAR, VARCHAR)', payload: 'VARCHAR', batch_id: 'VARCHAR',"
     " sync_run_id: 'VARCHAR', synced_at: 'TIMESTAMPTZ'})"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One outcome with what was sent: `values` by CRM field, `parents` by object → external id."""
+class Sent:
+    """What was sent of one record: `values` by CRM field, `parents` by object → external id."""
 
-    outcome: Outcome
     operation: str
     action: Action
     values: Mapping[str, str | None]
     parents: Mapping[str, str]
+
+    @property
+    def payload(self) -> str:
+        """What tells whether a record is sent with the same values again."""
+        text = orjson.dumps([dict(self.values), dict(self.parents)], option=orjson.OPT_SORT_KEYS)
+        return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One outcome with what was sent."""
+
+    outcome: Outcome
+    sent: Sent
 
 
 class Journal:
@@ -57,14 +73,16 @@ class Journal:
         for entry in entries:
             line = {
                 "external_id": entry.outcome.external_id,
-                "operation": entry.operation,
-                "action": entry.action,
+                "operation": entry.sent.operation,
+                "action": entry.sent.action,
                 "status": entry.outcome.status,
                 "crm_id": entry.outcome.crm_id,
                 "code": entry.outcome.code,
                 "message": entry.outcome.message,
-                "values": entry.values,
-                "parents": entry.parents,
+                "values": entry.sent.values,
+                "parents": entry.sent.parents,
+                # Only a refused record is compared with what is sent later.
+                "payload": entry.sent.payload if entry.outcome.status is OutcomeStatus.REJECTED else None,
                 "batch_id": batch_id,
                 "sync_run_id": self._sync_run_id,
                 "synced_at": now,
@@ -94,6 +112,7 @@ def fold(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path) -> None:
             f"INSERT INTO sync.outcomes SELECT {literal(spec.object)}, external_id, operation, action, status, crm_id,"
             " code, message, batch_id, sync_run_id, synced_at FROM folded"
         )
+        note_rejections(con, spec.object)
         # A record has a line for each link that was taken away, which is no state of its own.
         con.execute(
             "CREATE OR REPLACE TEMP TABLE folded AS FROM folded WHERE status = 'succeeded' AND operation NOT LIKE 'unlink %'"
@@ -109,7 +128,7 @@ def fold(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path) -> None:
 
 def recover(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, folder: Path) -> int:
     """Fold the journals that killed deliveries of this object left behind; gives their number."""
-    left = [file for file in sorted(folder.glob(f"{spec.object}.*.ndjson")) if not _is_written(file)]
+    left = [file for file in sorted(folder.glob(f"{spec.object}.*.ndjson")) if not is_written(file)]
     for file in left:
         fold(con, spec, file)
     return len(left)
@@ -121,7 +140,8 @@ def drop_older(con: duckdb.DuckDBPyConnection, oldest: datetime) -> None:
     con.execute("DELETE FROM sync.ledger_history WHERE replaced_at < $1", [oldest])
 
 
-def _is_written(file: Path) -> bool:
+def is_written(file: Path) -> bool:
+    """Whether somebody holds the file to write on: its delivery is alive."""
     with file.open("rb") as lines:
         try:
             fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,7 @@ class DeliveryCounts:
     archived: int = 0
     rejected: int = 0
     failed: int = 0
+    skipped: int = 0
     write_calls: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 
@@ -26,13 +27,13 @@ def outcome_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: 
     worst = (
         "SELECT external_id, bool_or(action = 'create') AS created, bool_or(action = 'archive') AS archived,"
         " bool_or(status = 'rejected') AS rejected,"
-        " bool_or(status = 'failed') AS failed FROM sync.outcomes WHERE object = $1 AND sync_run_id = $2 GROUP BY ALL"
+        " bool_or(status = 'failed') AS failed, bool_or(status = 'skipped') AS skipped FROM sync.outcomes WHERE object = $1 AND sync_run_id = $2 GROUP BY ALL"
     )
-    created, updated, archived, rejected, failed = con.execute(
-        "SELECT count(*) FILTER (created AND NOT rejected AND NOT failed),"
-        " count(*) FILTER (NOT created AND NOT archived AND NOT rejected AND NOT failed),"
-        " count(*) FILTER (archived AND NOT rejected AND NOT failed), count(*) FILTER (rejected),"
-        f" count(*) FILTER (failed AND NOT rejected) FROM ({worst})",
+    created, updated, archived, rejected, failed, skipped = con.execute(
+        "SELECT count(*) FILTER (taken AND created), count(*) FILTER (taken AND NOT created AND NOT archived),"
+        " count(*) FILTER (taken AND archived), count(*) FILTER (rejected), count(*) FILTER (failed AND NOT rejected),"
+        " count(*) FILTER (skipped AND NOT rejected AND NOT failed)"
+        f" FROM (SELECT *, NOT rejected AND NOT failed AND NOT skipped AS taken FROM ({worst}))",
         [obj, sync_run_id],
     ).fetchall()[0]
     reasons = dict(
@@ -42,7 +43,7 @@ def outcome_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: 
             [obj, sync_run_id],
         ).fetchall()
     )
-    return DeliveryCounts(created, updated, archived, rejected, failed, reasons=reasons)
+    return DeliveryCounts(created, updated, archived, rejected, failed, skipped, reasons=reasons)
 
 
 def refused_outcomes(

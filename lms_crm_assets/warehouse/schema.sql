@@ -18,12 +18,14 @@ CREATE TABLE IF NOT EXISTS staging.quarantine (
     last_seen_at TIMESTAMPTZ
 );
 
--- When each object was captured last, from where, and what its rows' fingerprints depend on.
+-- When each object was captured last, from where, what its rows' fingerprints depend on, and when its changes were
+-- read last.
 CREATE TABLE IF NOT EXISTS crm_snapshot.captures (
     object VARCHAR,
     captured_at TIMESTAMPTZ,
     captured_from VARCHAR,
-    signature VARCHAR
+    signature VARCHAR,
+    changes_read_at TIMESTAMPTZ
 );
 
 -- What the fingerprints of each object's desired rows depend on.
@@ -79,7 +81,7 @@ CREATE TABLE IF NOT EXISTS sync.ledger_history (
     replaced_at TIMESTAMPTZ
 );
 
--- What became of each record that was sent. `operation`: upsert or link.
+-- What became of each record of a plan. `operation`: upsert, archive, `link <parent>` or `unlink <parent>`.
 CREATE TABLE IF NOT EXISTS sync.outcomes (
     object VARCHAR,
     external_id VARCHAR,
@@ -92,4 +94,17 @@ CREATE TABLE IF NOT EXISTS sync.outcomes (
     batch_id VARCHAR,
     sync_run_id VARCHAR,
     synced_at TIMESTAMPTZ
+);
+
+-- The records that the CRM refused when they were last sent, and how often in a row with the same `payload`.
+CREATE TABLE IF NOT EXISTS sync.rejections (
+    object VARCHAR,
+    external_id VARCHAR,
+    operation VARCHAR,
+    code VARCHAR,
+    message VARCHAR,
+    payload VARCHAR,
+    attempts INTEGER,
+    first_rejected_at TIMESTAMPTZ,
+    last_rejected_at TIMESTAMPTZ
 );

@@ -1,40 +1,158 @@
-"""The contract's pace, counted from the other side: every request took a place, and no window held too many."""
+"""The pace of calls: no window holds too many, refusals slow it down, and processes share it fairly."""
 
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
-from lms_crm_assets.ops.throttle import Throttle, shared_throttle
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lms_crm_assets.contract.loading import load_contract
-from lms_crm_assets.contract.models import ChangesSource, CrmThrottle, LmsThrottle
-from lms_crm_assets.contract.spec import object_spec
-from lms_crm_assets.crm.adapters import crm_adapter
+from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
 from lms_crm_assets.demo.sandbox_process import Sandbox
-from lms_crm_assets.domain import CrmObject, LmsEntity
+from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.changes import ChangesAdapter
 from lms_crm_assets.lms.protocol import Page
+from lms_crm_assets.ops.pace import Pace
 from lms_crm_assets.ops.patience import TRIES
-from tests.conftest import TENANTS
+from lms_crm_assets.ops.store import OperationalStore
+from tests.conftest import empty_store
+from tests.ops.clock import store_with_clock
 from tests.sandbox_control import fault, requests
+
+WINDOW = 10.0
+
+
+def most_in_a_window(moments: list[float]) -> int:
+    """The most calls that any window of ten seconds saw."""
+    return max(sum(1 for at in moments[n:] if at < start + WINDOW) for n, start in enumerate(moments))
+
+
+def called(pace: Pace, clock: Any, times: int) -> list[float]:
+    """The moments of so many calls, one after the other, each waiting for its turn."""
+    moments = []
+    for _ in range(times):
+        clock.now += pace.turn()
+        moments.append(clock.now)
+    return moments
+
+
+@settings(max_examples=50, deadline=None)
+@given(limit=st.integers(1, 30), gaps=st.lists(st.floats(0, 3), max_size=80))
+def test_no_window_holds_more_than_its_calls(limit: int, gaps: list[float]) -> None:
+    store = empty_store()
+    clock = store_with_clock(store.folder)[1]
+    store.clock = clock
+    pace = Pace(store, "crm", limit)
+    moments = []
+    for gap in gaps:
+        clock.now += gap
+        moments.append(clock.now + pace.turn())
+
+    assert not moments or most_in_a_window(sorted(moments)) <= limit
+
+
+def test_the_allowed_rate_is_used(tmp_path: Path) -> None:
+    store, clock = store_with_clock(tmp_path)
+
+    moments = called(Pace(store, "crm", 190), clock, 1900)
+
+    assert 1900 / (moments[-1] - moments[0] + WINDOW) >= 0.97 * 19
+
+
+def test_a_refusal_slows_down_for_a_while(tmp_path: Path) -> None:
+    store, clock = store_with_clock(tmp_path)
+    pace = Pace(store, "crm", 100)
+    for _ in range(8):  # one burst is refused, not eight
+        pace.refused(None)
+
+    assert most_in_a_window(called(pace, clock, 300)[:70]) <= 70
+    clock.now += 30
+    assert most_in_a_window(called(pace, clock, 200)) == 100
+
+
+def test_everybody_waits_as_long_as_the_other_side_says(tmp_path: Path) -> None:
+    store, clock = store_with_clock(tmp_path)
+    Pace(store, "crm", None).refused(7.0)
+
+    assert Pace(store, "crm", None).turn() == pytest.approx(7.0)
+    clock.now += 7.1
+    assert Pace(store, "crm", None).turn() == 0
+
+
+def test_the_lower_limit_of_contract_and_headers_counts(tmp_path: Path) -> None:
+    store, clock = store_with_clock(tmp_path)
+    pace = Pace(store, "crm", 50)
+    pace.told(20)
+    assert most_in_a_window(called(pace, clock, 100)) == 20
+
+    pace.told(500)
+    clock.now += 20
+    assert most_in_a_window(called(pace, clock, 200)) == 50
+
+
+def test_a_clock_that_is_set_back_stops_nothing(tmp_path: Path) -> None:
+    store, clock = store_with_clock(tmp_path)
+    pace = Pace(store, "crm", 5)
+    called(pace, clock, 20)
+    clock.now -= 86_400
+
+    assert pace.turn() < WINDOW
+
+
+_CALLER = """
+import sys, time, json
+from pathlib import Path
+from lms_crm_assets.ops.pace import Pace
+from lms_crm_assets.ops.store import OperationalStore
+pace, moments = Pace(OperationalStore(Path(sys.argv[1])), "crm", 20, 0.5), []
+print("ready", flush=True)
+sys.stdin.readline()
+until = time.time() + 4
+while time.time() < until:
+    time.sleep(pace.turn())
+    moments.append(time.time())
+print(json.dumps(moments))
+"""
+
+
+def test_processes_share_one_pace_and_none_starves(tmp_path: Path) -> None:
+    OperationalStore(tmp_path).close()
+    callers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _CALLER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for caller in callers:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == "ready\n"
+    for caller in callers:
+        assert caller.stdin is not None
+        caller.stdin.write("go\n")
+        caller.stdin.flush()
+    each = [json.loads(caller.communicate(timeout=60)[0]) for caller in callers]
+
+    together = sorted(at for moments in each for at in moments)
+    assert max(sum(1 for at in together if start <= at < start + 0.5) for start in together) <= 20
+    assert min(len(moments) for moments in each) >= 0.2 * max(len(moments) for moments in each)
 
 
 def school(sandbox: Sandbox, rate: float | None, **changes: Any) -> ChangesAdapter:
     values = {"adapter": "changes", "url": sandbox.school, "token": "env:GLOBEX_LMS_TOKEN", **changes}
-    return ChangesAdapter(ChangesSource.model_validate(values), LmsThrottle(calls_per_second=rate))
+    return ChangesAdapter(ChangesSource.model_validate(values), LmsThrottle(calls_per_second=rate), empty_store())
 
 
 def pages(lms: ChangesAdapter) -> Iterator[Page]:
     with closing(lms):
         yield from lms.pull([LmsEntity.LEARNERS], None)
-
-
-def answered(address: str) -> int:
-    return sum(sum(by_status.values()) for by_status in requests(address).values())
 
 
 @pytest.mark.parametrize("rate", [8.0, 2.5])
@@ -54,45 +172,9 @@ def test_without_a_limit_the_lms_is_asked_as_fast_as_it_answers(sandbox: Sandbox
     assert min(late - early for early, late in pairwise(moments)) < 0.25
 
 
-@pytest.mark.parametrize("tenant", ["acme", "globex"])
-def test_every_request_to_the_crm_takes_a_place(sandbox: Sandbox, tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = {"acme": sandbox.salesforce, "globex": sandbox.hubspot}[tenant]
-    contract = load_contract(TENANTS, tenant)
-    slow = contract.throttle.model_copy(update={"crm": CrmThrottle(calls_per_10_seconds=7)})
-    taken: list[int | None] = []
-    monkeypatch.setattr(Throttle, "wait", lambda throttle: taken.append(throttle._calls))
-    crm = crm_adapter(contract.model_copy(update={"throttle": slow}))
-    try:
-        crm.probe()
-        spec = object_spec(contract, CrmObject.CONTACT)
-        list(crm.snapshot(spec))
-        crm.read(spec, ["1", "2"])
-    finally:
-        crm.close()
-
-    assert taken == [7] * answered(address)
-    assert crm.calls_per_second == 0.7
-
-
-def test_one_window_is_shared_by_all_who_talk_to_one_system() -> None:
-    first = shared_throttle("https://crm.example", "credential", 3)
-
-    assert shared_throttle("https://crm.example", "credential", 3) is first
-    assert shared_throttle("https://crm.example", "another", 3) is not first
-    assert [first._take() > 0 for _ in range(4)] == [False, False, False, True]
-
-
 def test_a_rate_limit_of_the_lms_is_waited_out_and_uses_up_no_try(sandbox: Sandbox) -> None:
-    fault(
-        sandbox.school,
-        {
-            "route": "/api/v1/learners",
-            "kind": "status",
-            "status": 429,
-            "times": 2 * TRIES,
-            "headers": {"Retry-After": "0"},
-        },
-    )
+    limited = {"route": "/api/v1/learners", "kind": "status", "status": 429, "times": 2 * TRIES}
+    fault(sandbox.school, {**limited, "headers": {"Retry-After": "0"}})
     assert sum(len(page.records) for page in pages(school(sandbox, None))) > 0
 
     answers = Counter[str]()

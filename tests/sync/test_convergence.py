@@ -193,6 +193,7 @@ class World:
                 open_warehouse=self._open,
                 folder=self._folder / "sync",
                 sync_run_id=f"r{self.runs}",
+                max_attempts=1000,  # the same record may be refused in every run
             ).run()
 
     @contextmanager
@@ -409,7 +410,7 @@ class Linked:
         held = world.crm.find(ENROLLMENT, self.key)
         to: Held | None = world.crm.find(CONTACT, self.contact) if self.contact else None
         if held is not None:
-            kept = held.links.get(CONTACT, set()) if self.one_more and not world.crm.links_with_upsert else set()
+            kept = held.links.get(CONTACT, set()) if self.one_more and world.crm.linker is not None else set()
             held.links[CONTACT] = kept | ({to.crm_id} if to else set())
 
 

@@ -10,7 +10,7 @@ import pytest
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
 from lms_crm_assets.domain import Action, CrmObject, FieldType, Outcome, OutcomeStatus
 from lms_crm_assets.explain import _record
-from lms_crm_assets.sync.journal import Entry, Journal, drop_older, fold
+from lms_crm_assets.sync.journal import Entry, Journal, Sent, drop_older, fold
 from lms_crm_assets.warehouse.connection import connect
 
 CONTACT = ObjectSpec(
@@ -33,7 +33,9 @@ def con(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             file, operation = tmp_path / f"{day}.ndjson", "archive" if action is Action.ARCHIVE else "upsert"
             with Journal(file, f"run-{day}") as journal:
                 outcome = Outcome("1", OutcomeStatus.SUCCEEDED, "crm-1")
-                journal.note("batch", [Entry(outcome, operation, action, values, {})], START + timedelta(days=day))
+                journal.note(
+                    "batch", [Entry(outcome, Sent(operation, action, values, {}))], START + timedelta(days=day)
+                )
             fold(found, CONTACT, file)
         yield found
 
@@ -58,13 +60,14 @@ def test_the_ledger_is_told_as_it_was(con: duckdb.DuckDBPyConnection) -> None:
 def test_links_that_were_taken_away_leave_one_row_a_record(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     values = {"Name": "third"}
     con.execute("DELETE FROM sync.ledger")
+    done = Outcome("1", OutcomeStatus.SUCCEEDED, "crm-1")
     for number in range(3):  # each run finds two wrong links of a record that it did not make
         with Journal(tmp_path / "unlink.ndjson", f"run-{number}") as journal:
-            taken = [Entry(Outcome("1", OutcomeStatus.SUCCEEDED, "crm-1"), "unlink course", Action.UPDATE, {}, {})] * 2
+            taken = [Entry(done, Sent("unlink course", Action.UPDATE, {}, {}))] * 2
             journal.note("batch", taken, START + timedelta(days=9 + number))
         fold(con, CONTACT, tmp_path / "unlink.ndjson")
         with Journal(tmp_path / "upsert.ndjson", f"run-{number}") as journal:
-            sent = [Entry(Outcome("1", OutcomeStatus.SUCCEEDED, "crm-1"), "upsert", Action.UPDATE, values, {})] * 2
+            sent = [Entry(done, Sent("upsert", Action.UPDATE, values, {}))] * 2
             journal.note("batch", sent, START + timedelta(days=9.5 + number))
         fold(con, CONTACT, tmp_path / "upsert.ndjson")
 

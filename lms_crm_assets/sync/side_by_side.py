@@ -1,0 +1,38 @@
+"""Batches sent by several connections at once, nothing read ahead of them."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from lms_crm_assets import interrupt
+from lms_crm_assets.domain import Outcome
+
+Item = TypeVar("Item")
+
+
+def side_by_side(
+    batches: Iterator[list[Item]], send: Callable[[list[Item]], list[Outcome]], workers: int
+) -> Iterator[tuple[int, list[Item], list[Outcome]]]:
+    """Batches with their outcomes as they come; at most `workers` under way, nothing more is read ahead.
+
+    When one raises, those under way are waited for and handed out before the exception is.
+    """
+    numbered = enumerate(batches)
+    running: dict[Future[list[Outcome]], tuple[int, list[Item]]] = {}
+    failure: BaseException | None = None
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="sync") as pool:
+        while True:
+            if failure is None and interrupt.requested.is_set():
+                failure = interrupt.StoppedError()
+            while failure is None and len(running) < workers and (following := next(numbered, None)) is not None:
+                running[pool.submit(send, following[1])] = following
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                number, batch = running.pop(future)
+                if (exc := future.exception()) is not None:
+                    failure = failure or exc
+                else:
+                    yield number, batch, future.result()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,138 @@
+"""The gate before a system: what leaves a call's block changes the next calls."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from lms_crm_assets.errors import (
+    CredentialError,
+    OutageError,
+    QuotaReachedError,
+    RateLimitedError,
+    RetryableError,
+    TooManyAtOnceError,
+)
+from lms_crm_assets.ops import gate as gate_module
+from lms_crm_assets.ops.breaker import FAILING_CALLS
+from lms_crm_assets.ops.gate import Gate
+from tests.ops.clock import Clock, store_with_clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
+    """The store's clock, which waiting moves on."""
+    _, found = store_with_clock(tmp_path)
+
+    def wait(seconds: float) -> None:
+        found.now += seconds
+
+    monkeypatch.setattr(gate_module, "_sleep", wait)
+    return found
+
+
+def gate(tmp_path: Path, clock: Clock, *, share: float = 1.0, at_once: int = 4, credential: str = "secret") -> Gate:
+    store, _ = store_with_clock(tmp_path)
+    store.clock = clock
+    return Gate(store, "https://crm.test", credential, calls=None, at_once=at_once, quota_share=share)
+
+
+def failing(found: Gate, error: Exception, times: int = 1) -> None:
+    for _ in range(times):
+        with pytest.raises(type(error)), found.call():
+            raise error
+
+
+def test_a_system_that_stays_down_ends_the_run_and_is_not_hammered(tmp_path: Path, clock: Clock) -> None:
+    found = gate(tmp_path, clock)
+    failing(found, RetryableError("503"), FAILING_CALLS)
+    before = found.traffic["calls"]
+    ends: list[RetryableError] = []
+    while not any(isinstance(end, OutageError) for end in ends):
+        with pytest.raises(RetryableError) as raised, found.call():
+            raise RetryableError("503")
+        ends.append(raised.value)
+
+    assert "has not answered for" in str(ends[-1])
+    assert found.traffic["calls"] - before <= 5
+    # The next run of any tenant at that address learns it at once.
+    with pytest.raises(OutageError), gate(tmp_path, clock, credential="another").call():
+        pass
+
+
+def test_a_short_outage_is_waited_out(tmp_path: Path, clock: Clock) -> None:
+    found = gate(tmp_path, clock)
+    failing(found, RetryableError("503"), FAILING_CALLS)
+    before = clock.now
+    with found.call():
+        pass
+    with found.call():
+        pass
+
+    assert 5 <= clock.now - before < 6
+
+
+def test_a_person_who_waits_is_not_kept_by_an_open_breaker(tmp_path: Path, clock: Clock) -> None:
+    found = gate(tmp_path, clock)
+    failing(found, RetryableError("503"), FAILING_CALLS)
+    before = clock.now
+    with found.call(urgent=True):
+        pass
+
+    assert clock.now == before
+
+
+@pytest.mark.parametrize("answer", [CredentialError("401"), RateLimitedError("429")])
+def test_an_answer_of_any_kind_is_no_outage(tmp_path: Path, clock: Clock, answer: Exception) -> None:
+    found = gate(tmp_path, clock)
+    failing(found, answer, 3 * FAILING_CALLS)
+    before = clock.now
+    with found.call():
+        pass
+
+    assert clock.now - before < 5
+
+
+def test_the_share_of_the_day_that_others_need_is_kept(tmp_path: Path, clock: Clock) -> None:
+    found = gate(tmp_path, clock, share=0.8)
+    found.quota.told(799, 1000)
+    with found.call():
+        found.quota.told(800, 1000)
+    with pytest.raises(QuotaReachedError, match="800 of the 1,000 calls"), found.call():
+        pass
+    # Hours later the day may have begun anew: one call asks.
+    clock.now += 3600
+    with found.call():
+        pass
+
+
+def test_after_a_refusal_for_the_day_nothing_is_tried(tmp_path: Path, clock: Clock) -> None:
+    found = gate(tmp_path, clock)
+    failing(found, QuotaReachedError("the day's quota is used up"))
+
+    with pytest.raises(QuotaReachedError), gate(tmp_path, clock).call():
+        pass
+
+
+def test_too_many_calls_at_once_become_fewer(tmp_path: Path, clock: Clock) -> None:
+    found, widest, under_way, lock = gate(tmp_path, clock, at_once=8), 0, 0, threading.Lock()
+    failing(found, TooManyAtOnceError("403"), 2)
+    inside = threading.Barrier(2, timeout=10)
+
+    def call() -> None:
+        nonlocal widest, under_way
+        with found.call():
+            with lock:
+                under_way += 1
+                widest = max(widest, under_way)
+            inside.wait()
+            with lock:
+                under_way -= 1
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert widest == 2
