@@ -52,7 +52,7 @@ class Account:
         now = now_ms()
         used = {
             "name": "private-apps-api-calls-daily",
-            "usageLimit": self._limits.daily_limit,
+            "usageLimit": self._limits.options.daily_limit,
             "currentUsage": self._limits.daily_used,
             "collectedAt": iso(now),
             "fetchStatus": "SUCCESS",

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lms_crm_assets.sandbox.hubspot.errors import PORTAL_ID, HubSpotError
+from lms_crm_assets.sandbox.hubspot.options import Options
 from lms_crm_assets.sandbox.hubspot.store import now_ms
 from lms_crm_assets.sandbox.hubspot.values import iso
 
-TOKEN_SECONDS = 1_800
 FIRST_REFRESH_TOKEN = "sandbox-refresh-token"  # noqa: S105 - the sandbox's own
 AUTHORIZATION_CODE = "sandbox-code"
 
@@ -33,26 +33,14 @@ class Auth:
     """Who may call, and the OAuth grants.
 
     A portal starts with one refresh token (`sandbox-refresh-token`) and one code (`sandbox-code`, for many uses).
-    `token_calls` ends an OAuth token after so many calls; with `rotate_refresh_tokens` every refresh hands out a new
-    refresh token and the old one is dead.
+    `options` may be replaced at any time: tokens that were granted keep their end.
     """
 
-    def __init__(
-        self,
-        access_token: str,
-        client_id: str,
-        client_secret: str,
-        *,
-        token_seconds: float = TOKEN_SECONDS,
-        token_calls: int | None = None,
-        rotate_refresh_tokens: bool = False,
-    ) -> None:
+    def __init__(self, access_token: str, client_id: str, client_secret: str, options: Options) -> None:
+        self.options = options
         self._access_token = access_token
         self._client_id = client_id
         self._client_secret = client_secret
-        self._token_seconds = token_seconds
-        self._token_calls = token_calls
-        self._rotate = rotate_refresh_tokens
         self._tokens: dict[str, Token] = {}
         self._numbers = itertools.count(1)
         self.refresh_tokens = [FIRST_REFRESH_TOKEN]
@@ -95,7 +83,7 @@ class Auth:
                 refresh_token = form.get("refresh_token", "")
                 if refresh_token not in self.refresh_tokens:
                     raise _bad("REFRESH_TOKEN", "missing or invalid refresh token")
-                if self._rotate:
+                if self.options.rotate_refresh_tokens:
                     self.refresh_tokens.remove(refresh_token)
                     refresh_token = self._new_refresh_token()
                 return self._new_token() | {"refresh_token": refresh_token}
@@ -112,8 +100,8 @@ class Auth:
 
     def _new_token(self) -> dict[str, Any]:
         text = f"sandbox-access-{now_ms()}-{next(self._numbers)}"
-        seconds = self._token_seconds
-        self._tokens[text] = Token(time.monotonic() + seconds, now_ms() + int(seconds * 1000), self._token_calls)
+        seconds, calls = self.options.token_seconds, self.options.token_calls
+        self._tokens[text] = Token(time.monotonic() + seconds, now_ms() + int(seconds * 1000), calls)
         return {"token_type": "bearer", "access_token": text, "expires_in": int(seconds), "hub_id": PORTAL_ID}
 
     def _new_refresh_token(self) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lms_crm_assets.sandbox.hubspot.auth import App
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError
+from lms_crm_assets.sandbox.hubspot.options import Options
 
 WINDOW_SECONDS = 10.0
 DAY_SECONDS = 86_400.0
@@ -17,55 +18,36 @@ DAY_SECONDS = 86_400.0
 
 @dataclass(slots=True)
 class Window:
-    """At most `most` requests in any `seconds`; None: no limit."""
+    """The requests of the last `seconds`, counted without a limit too: one that is set later looks back."""
 
-    most: int | None
     seconds: float
     _times: deque[float] = field(default_factory=deque)
 
-    def admits(self, now: float) -> bool:
-        """Whether one more request fits."""
+    def admits(self, now: float, most: int | None) -> bool:
+        """Whether one more request fits under `most`; None: always."""
         while self._times and self._times[0] <= now - self.seconds:
             self._times.popleft()
-        return self.most is None or len(self._times) < self.most
+        return most is None or len(self._times) < most
 
     def count(self, now: float) -> None:
         """Note a request."""
-        if self.most is not None:
-            self._times.append(now)
+        self._times.append(now)
 
-    @property
-    def remaining(self) -> int:
-        """What is left after the last look."""
-        return 0 if self.most is None else self.most - len(self._times)
+    def remaining(self, most: int) -> int:
+        """What was left at the last look."""
+        return max(0, most - len(self._times))
 
 
 class Limits:
-    """All limits of the account; `requests_per_10_seconds` None lifts the ten-second ones."""
+    """All limits of the account. `options` may be replaced at any time: the windows keep what they counted."""
 
-    def __init__(
-        self,
-        *,
-        requests_per_10_seconds: int | None = 190,
-        associations_per_10_seconds: int | None = 150,
-        searches_per_second: int | None = 5,
-        daily_limit: int = 1_000_000,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, options: Options, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.options = options
         self._clock = clock
-        self._most = requests_per_10_seconds
-        associations = None if requests_per_10_seconds is None else associations_per_10_seconds
-        self._general: dict[App, Window] = {
-            "private": Window(requests_per_10_seconds, WINDOW_SECONDS),
-            "oauth": Window(requests_per_10_seconds, WINDOW_SECONDS),
-        }
-        self._associations: dict[App, Window] = {
-            "private": Window(associations, WINDOW_SECONDS),
-            "oauth": Window(associations, WINDOW_SECONDS),
-        }
-        self._searches = Window(searches_per_second, 1.0)
+        self._general: dict[App, Window] = {"private": Window(WINDOW_SECONDS), "oauth": Window(WINDOW_SECONDS)}
+        self._associations: dict[App, Window] = {"private": Window(WINDOW_SECONDS), "oauth": Window(WINDOW_SECONDS)}
+        self._searches = Window(1.0)
         self._day_started = clock()
-        self.daily_limit = daily_limit
         self.daily_used = 0
 
     def admit(self, app: App, bucket: str) -> dict[str, str]:
@@ -77,32 +59,43 @@ class Limits:
         if now - self._day_started >= DAY_SECONDS:
             self._day_started, self.daily_used = now, 0
         if bucket == "search":
-            windows = [self._searches]
-        elif bucket == "associations":
-            windows = [self._general[app], self._associations[app]]
+            windows = [(self._searches, self.options.searches_per_second)]
         else:
-            windows = [self._general[app]]
-        admitted = all(window.admits(now) for window in windows)
-        if self.daily_used >= self.daily_limit:
+            windows = [(self._general[app], self._most(app))]
+            if bucket == "associations":
+                lifted = self.options.requests_per_10_seconds is None
+                most = None if lifted else self.options.associations_per_10_seconds
+                windows.append((self._associations[app], most))
+        admitted = all(window.admits(now, most) for window, most in windows)
+        if self.daily_used >= self.options.daily_limit:
             raise _limited("DAILY", self._headers(app, bucket))
         if not admitted:
             raise _limited("SECONDLY" if bucket == "search" else "TEN_SECONDLY_ROLLING", self._headers(app, bucket))
-        for window in windows:
+        for window, _ in windows:
             window.count(now)
         self.daily_used += 1
         return self._headers(app, bucket)
 
+    def _most(self, app: App) -> int | None:
+        """The app's ten-second limit."""
+        of_private = self.options.requests_per_10_seconds
+        if app == "private" or of_private is None:
+            return of_private
+        return self.options.oauth_requests_per_10_seconds
+
     def _headers(self, app: App, bucket: str) -> dict[str, str]:
-        if bucket == "search" or self._most is None:
+        most = self._most(app)
+        if bucket == "search" or most is None:
             return {}
         headers = {
-            "X-HubSpot-RateLimit-Max": str(self._most),
-            "X-HubSpot-RateLimit-Remaining": str(self._general[app].remaining),
+            "X-HubSpot-RateLimit-Max": str(most),
+            "X-HubSpot-RateLimit-Remaining": str(self._general[app].remaining(most)),
             "X-HubSpot-RateLimit-Interval-Milliseconds": "10000",
         }
         if app == "private":
-            headers["X-HubSpot-RateLimit-Daily"] = str(self.daily_limit)
-            headers["X-HubSpot-RateLimit-Daily-Remaining"] = str(self.daily_limit - self.daily_used)
+            left = max(0, self.options.daily_limit - self.daily_used)
+            headers["X-HubSpot-RateLimit-Daily"] = str(self.options.daily_limit)
+            headers["X-HubSpot-RateLimit-Daily-Remaining"] = str(left)
         return headers
 
 

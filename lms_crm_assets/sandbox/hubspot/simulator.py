@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,16 +10,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
-from lms_crm_assets.sandbox.core import SandboxRequestError, Stats, json_response
+from lms_crm_assets.sandbox.core import Stats, json_response
 from lms_crm_assets.sandbox.hubspot import control
 from lms_crm_assets.sandbox.hubspot.account import Account
 from lms_crm_assets.sandbox.hubspot.associations import Associations
-from lms_crm_assets.sandbox.hubspot.auth import TOKEN_SECONDS, Auth
+from lms_crm_assets.sandbox.hubspot.auth import Auth
 from lms_crm_assets.sandbox.hubspot.batch import Batches
 from lms_crm_assets.sandbox.hubspot.definitions import Definitions
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError
 from lms_crm_assets.sandbox.hubspot.limits import Limits
 from lms_crm_assets.sandbox.hubspot.objects import Objects
+from lms_crm_assets.sandbox.hubspot.options import Options
 from lms_crm_assets.sandbox.hubspot.portal import default_schema
 from lms_crm_assets.sandbox.hubspot.search import Search
 from lms_crm_assets.sandbox.hubspot.store import Store
@@ -32,31 +32,16 @@ _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the portal behaves; `reset` takes any of them by name.
-
-    None lifts a limit; `requests_per_10_seconds` None lifts that of associations too. `search_lag_seconds`: how long
-    the search shows a record as it was. `latency_seconds`: added to every request. `token_calls`: an OAuth token ends
-    after so many calls.
-    """
-
-    requests_per_10_seconds: int | None = 190
-    associations_per_10_seconds: int | None = 150
-    searches_per_second: int | None = 5
-    daily_limit: int = 1_000_000
-    search_lag_seconds: float = 0.0
-    latency_seconds: float = 0.0
-    token_seconds: float = TOKEN_SECONDS
-    token_calls: int | None = None
-    rotate_refresh_tokens: bool = False
-
-
 class HubSpotSimulator:
     """A HubSpot portal (id 12345678) with an LMS integration's objects and properties set up."""
 
     name = "hubspot"
     lists_fewer = False
+
+    _options: Options
+    _store: Store
+    _auth: Auth
+    _limits: Limits
 
     def __init__(  # noqa: PLR0917 - one keyword an option
         self,
@@ -94,11 +79,14 @@ class HubSpotSimulator:
 
     def reset(self, options: Mapping[str, Any]) -> None:
         """An empty portal with its initial schema, fresh tokens and windows; `options` are fields of `Options`."""
-        try:
-            chosen = replace(self._initial, **options)
-        except TypeError as exc:
-            raise SandboxRequestError(f"unknown option: {exc}") from exc
+        chosen = self._initial.changed(options)
         self._build(chosen, Store(default_schema(), search_lag_seconds=chosen.search_lag_seconds))
+
+    def configure(self, options: Mapping[str, Any]) -> None:
+        """Change fields of `Options` from now on; records, tokens and what the windows counted stay."""
+        self._options = self._options.changed(options)
+        self._auth.options = self._limits.options = self._options
+        self._store.search_lag_seconds = self._options.search_lag_seconds
 
     def dump(self) -> dict[str, Any]:
         """Schema, records, links and refresh tokens."""
@@ -112,18 +100,8 @@ class HubSpotSimulator:
     def _build(self, options: Options, store: Store) -> None:
         self._options = options
         self._store = store
-        self._auth = Auth(
-            *self._credentials,
-            token_seconds=options.token_seconds,
-            token_calls=options.token_calls,
-            rotate_refresh_tokens=options.rotate_refresh_tokens,
-        )
-        self._limits = Limits(
-            requests_per_10_seconds=options.requests_per_10_seconds,
-            associations_per_10_seconds=options.associations_per_10_seconds,
-            searches_per_second=options.searches_per_second,
-            daily_limit=options.daily_limit,
-        )
+        self._auth = Auth(*self._credentials, options)
+        self._limits = Limits(options)
         endpoints = [
             *Batches(store, self.stats).endpoints(),
             *Search(store).endpoints(),
