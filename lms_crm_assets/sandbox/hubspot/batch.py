@@ -21,6 +21,7 @@ from lms_crm_assets.sandbox.hubspot.errors import (
 )
 from lms_crm_assets.sandbox.hubspot.links import ID, Link, links_asked, make_links
 from lms_crm_assets.sandbox.hubspot.objects import CREATE, HISTORY_LIMIT, UPDATE, history, view
+from lms_crm_assets.sandbox.hubspot.record_faults import RecordFault
 from lms_crm_assets.sandbox.hubspot.store import Store, Table, now_ms
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, Shape, batch_answer, check_batch_size
 from lms_crm_assets.sandbox.hubspot.writes import Claims, Plan, apply, check_id_property, plan
@@ -48,6 +49,7 @@ class Batches:
     """The endpoints `…/{type}/batch/…`."""
 
     def __init__(self, store: Store, stats: Stats) -> None:
+        self.record_faults: Sequence[RecordFault] = ()
         self._store = store
         self._stats = stats
 
@@ -80,6 +82,8 @@ class Batches:
         _check_duplicates(table, inputs)
 
         def prepare(given: Input, claims: Claims) -> Ready:
+            for fault in self.record_faults:
+                fault.check(table.type, given["id"])
             id_property, sent = given["idProperty"], given["properties"]
             record = table.find(id_property, given["id"])
             if record is None:

@@ -24,7 +24,7 @@ def stored(store: Store, table: Table, record: Record) -> dict[str, Any]:
                 str(to_id) for to_id, _ in sorted(store.links_of(from_type, record.id, other))
             ]
             for one, other in store.schema.associations
-            if one == from_type
+            if one == from_type and store.schema.usable(other)
         },
     }
 

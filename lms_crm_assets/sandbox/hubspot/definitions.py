@@ -7,7 +7,7 @@ object.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lms_crm_assets.sandbox.hubspot.errors import HubSpotError, not_found, validation_error
+from lms_crm_assets.sandbox.hubspot.errors import HubSpotError, missing_scopes, not_found, validation_error
 from lms_crm_assets.sandbox.hubspot.portal import build_custom
 from lms_crm_assets.sandbox.hubspot.schema import MAX_UNIQUE_PROPERTIES, ObjectType, Property
 from lms_crm_assets.sandbox.hubspot.store import Store, now_ms
@@ -148,14 +148,18 @@ class Definitions:
 
     def list_schemas(self, _call: Call) -> Answer:
         """The custom objects."""
-        return Answer({"results": [self._schema(one) for one in self._store.schema.types.values() if one.custom]})
+        schema = self._store.schema
+        listed = [one for one in schema.types.values() if one.custom and schema.usable(one.type_id)]
+        return Answer({"results": [self._schema(one) for one in listed]})
 
     def read_schema(self, call: Call) -> Answer:
         """One object's schema, of a standard object too."""
         return Answer(self._schema(self._type(call)))
 
     def create_schema(self, call: Call) -> Answer:
-        """A new custom object: 201."""
+        """A new custom object: 201; 403 on a tier without them, whose apps cannot be granted the scope (unverified)."""
+        if not self._store.schema.custom_objects:
+            raise missing_scopes("crm.schemas.custom.write")
         body = call.json(_SCHEMA, "name", "labels", "requiredProperties", "properties", "associatedObjects")
         schema, name = self._store.schema, body["name"]
         if schema.knows(name):
@@ -227,7 +231,8 @@ class Definitions:
                     "name": f"{name_of[one].singular}_to_{name_of[other].singular}",
                 }
                 for (one, other), kinds in self._store.schema.associations.items()
-                if object_type.type_id in {one, other}
+                if object_type.type_id in {one, other} and self._store.schema.usable(one)
+                if self._store.schema.usable(other)
                 for kind in kinds
             ],
             "createdAt": iso(object_type.created),

@@ -25,7 +25,7 @@ class HubSpotError(Exception):
         context: Mapping[str, Sequence[str]] | None = None,
         errors: Sequence[Mapping[str, Any]] | None = None,
         label: str = "error",
-        more: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
@@ -126,6 +126,23 @@ def nothing_to_update() -> HubSpotError:
 def unknown_type(name: str) -> HubSpotError:
     """400 for an object type the portal does not have. The real body carries no category."""
     return HubSpotError(400, f"Unable to infer object type from: {name}")
+
+
+def missing_scopes(*scopes: str) -> HubSpotError:
+    """403 for what the app was not granted (a recorded answer; PostHog issue 53339)."""
+    link = "https://developers.hubspot.com/scopes"
+    return HubSpotError(
+        403,
+        f"This app hasn't been granted all required scopes to make this call. Read more about required scopes here: {link}.",
+        category="MISSING_SCOPES",
+        errors=[
+            {
+                "message": "One or more of the following scopes are required.",
+                "context": {"requiredGranularScopes": list(scopes)},
+            }
+        ],
+        more={"links": {"scopes": link}},
+    )
 
 
 def not_found(message: str = "resource not found") -> HubSpotError:

@@ -69,7 +69,11 @@ def links_asked(store: Store, table: Table, call: Call, body: Mapping[str, Any])
         for spec in wanted["types"]:
             asked = call.fit(spec, SPEC, *SPEC)
             for (one, other), known in store.schema.associations.items():
-                if one == from_type and any(kind.type_id == asked["associationTypeId"] for kind in known):
+                if (
+                    one == from_type
+                    and store.schema.usable(other)
+                    and any(kind.type_id == asked["associationTypeId"] for kind in known)
+                ):
                     to_table, kinds = store.tables[other], kinds_of(call, [spec], known)
                     break
             else:

@@ -1,10 +1,11 @@
 """How the portal behaves: the options that `reset` and `configure` take by name, each checked by its type."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lms_crm_assets.sandbox.core import SandboxRequestError
+from lms_crm_assets.sandbox.hubspot.record_faults import RecordFault, read_record_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,8 @@ class Options:
     "API usage guidelines"). `search_lag_seconds`: how long the search shows a record as it was. `latency_seconds`: added
     to every request. `token_seconds`, `token_calls`: an OAuth token granted from now on ends after that time, or after
     so many calls. `rotate_refresh_tokens`: a refresh hands out a new refresh token and the old one is dead.
+    `custom_objects` False: a tier without them; none exists and none can be made. `courses_active` False: an admin has
+    not activated the courses object yet. `record_faults`: see `RecordFault`; a new list replaces the one before.
     """
 
     requests_per_10_seconds: int | None = 190
@@ -27,6 +30,9 @@ class Options:
     token_seconds: float = 1_800
     token_calls: int | None = None
     rotate_refresh_tokens: bool = False
+    custom_objects: bool = True
+    courses_active: bool = True
+    record_faults: Sequence[RecordFault] = ()
 
     def changed(self, given: Mapping[str, Any]) -> "Options":
         """These options with some others; `SandboxRequestError` for an unknown name or a value of the wrong type."""
@@ -38,7 +44,10 @@ class Options:
             fits, wanted = _CHECKS[name]
             if not fits(value):
                 raise SandboxRequestError(f"the option {name} is {wanted}, not {value!r}")
-        return replace(self, **given)
+        changes = dict(given)
+        if "record_faults" in changes:
+            changes["record_faults"] = read_record_faults(changes["record_faults"])
+        return replace(self, **changes)
 
 
 def _is_count(value: object) -> bool:
@@ -53,6 +62,10 @@ def _is_seconds(value: object) -> bool:
     return type(value) in {int, float} and 0 <= value < float("inf")  # type: ignore[operator]
 
 
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
 def _is_flag(value: object) -> bool:
     return type(value) is bool
 
@@ -63,6 +76,7 @@ _COUNT: Check = (_is_count, "a whole number from 0")
 _LIMIT: Check = (_is_count_or_none, "a whole number from 0, or null")
 _SECONDS: Check = (_is_seconds, "a number of seconds from 0")
 _FLAG: Check = (_is_flag, "true or false")
+_LIST: Check = (_is_list, "a list")
 
 _CHECKS: Mapping[str, Check] = {
     "requests_per_10_seconds": _LIMIT,
@@ -75,4 +89,7 @@ _CHECKS: Mapping[str, Check] = {
     "token_seconds": _SECONDS,
     "token_calls": _LIMIT,
     "rotate_refresh_tokens": _FLAG,
+    "custom_objects": _FLAG,
+    "courses_active": _FLAG,
+    "record_faults": _LIST,
 }

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lms_crm_assets.sandbox.hubspot.errors import PORTAL_ID, unknown_type
+from lms_crm_assets.sandbox.hubspot.errors import PORTAL_ID, missing_scopes, unknown_type
 from lms_crm_assets.sandbox.hubspot.values import NORMALISERS, iso
 
 MAX_UNIQUE_PROPERTIES = 10
+COURSES = "0-410"
 BORN_MS = 1_767_225_600_000  # 2026-01-01, when the portal's own definitions were made
 
 
@@ -139,12 +140,18 @@ class AssociationType:
 
 
 class Schema:
-    """All object types and association types of the portal."""
+    """All object types and association types of the portal.
+
+    Without `custom_objects` (they are for the Enterprise tier) nothing shows that there are any; without
+    `courses_active` the courses object has to be activated first.
+    """
 
     def __init__(self, types: list[ObjectType], associations: Mapping[tuple[str, str], list[AssociationType]]) -> None:
         self.types: dict[str, ObjectType] = {}
         self.associations = {pair: list(found) for pair, found in associations.items()}
         self._by_alias: dict[str, ObjectType] = {}
+        self.custom_objects = True
+        self.courses_active = True
         for object_type in types:
             self.add(object_type)
 
@@ -154,11 +161,22 @@ class Schema:
         self._by_alias.update(dict.fromkeys(object_type.aliases, object_type))
 
     def resolve(self, name: str) -> ObjectType:
-        """The type behind a path segment; `HubSpotError` 400 when there is none."""
+        """The type behind a path segment; `HubSpotError` 400 when there is none, 403 while it is not active.
+
+        What HubSpot answers for an object that is not active is unverified; it documents only that it is refused.
+        """
         found = self._by_alias.get(name.lower())
-        if found is None:
+        if found is None or (found.custom and not self.custom_objects):
             raise unknown_type(name)
+        if not self.usable(found.type_id):
+            raise missing_scopes("crm.objects.courses.read", "crm.objects.courses.write")
         return found
+
+    def usable(self, type_id: str) -> bool:
+        """Whether the portal's tier and its admin let this type be used."""
+        if type_id == COURSES:
+            return self.courses_active
+        return self.custom_objects or not self.types[type_id].custom
 
     def knows(self, name: str) -> bool:
         """Whether a type answers to this name."""

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
-from lms_crm_assets.sandbox.core import Stats, json_response
+from lms_crm_assets.sandbox.core import SandboxRequestError, Stats, json_response
 from lms_crm_assets.sandbox.hubspot import control
 from lms_crm_assets.sandbox.hubspot.account import Account
 from lms_crm_assets.sandbox.hubspot.associations import Associations
@@ -19,9 +19,11 @@ from lms_crm_assets.sandbox.hubspot.batch import Batches
 from lms_crm_assets.sandbox.hubspot.definitions import Definitions
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError
 from lms_crm_assets.sandbox.hubspot.limits import Limits
+from lms_crm_assets.sandbox.hubspot.object_library import ObjectLibrary
 from lms_crm_assets.sandbox.hubspot.objects import Objects
 from lms_crm_assets.sandbox.hubspot.options import Options
 from lms_crm_assets.sandbox.hubspot.portal import default_schema
+from lms_crm_assets.sandbox.hubspot.schema import Schema
 from lms_crm_assets.sandbox.hubspot.search import Search
 from lms_crm_assets.sandbox.hubspot.store import Store
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, check_version, failed
@@ -42,6 +44,7 @@ class HubSpotSimulator:
     _store: Store
     _auth: Auth
     _limits: Limits
+    _batches: Batches
 
     def __init__(  # noqa: PLR0917 - one keyword an option
         self,
@@ -79,14 +82,13 @@ class HubSpotSimulator:
 
     def reset(self, options: Mapping[str, Any]) -> None:
         """An empty portal with its initial schema, fresh tokens and windows; `options` are fields of `Options`."""
-        chosen = self._initial.changed(options)
-        self._build(chosen, Store(default_schema(), search_lag_seconds=chosen.search_lag_seconds))
+        schema = default_schema()
+        chosen = _for_schema(self._initial.changed(options), schema)
+        self._build(chosen, Store(schema, search_lag_seconds=chosen.search_lag_seconds))
 
     def configure(self, options: Mapping[str, Any]) -> None:
         """Change fields of `Options` from now on; records, tokens and what the windows counted stay."""
-        self._options = self._options.changed(options)
-        self._auth.options = self._limits.options = self._options
-        self._store.search_lag_seconds = self._options.search_lag_seconds
+        self._apply(_for_schema(self._options.changed(options), self._store.schema))
 
     def dump(self) -> dict[str, Any]:
         """Schema, records, links and refresh tokens."""
@@ -98,19 +100,28 @@ class HubSpotSimulator:
         self._auth.refresh_tokens = list(state["refresh_tokens"])
 
     def _build(self, options: Options, store: Store) -> None:
-        self._options = options
         self._store = store
         self._auth = Auth(*self._credentials, options)
         self._limits = Limits(options)
+        self._batches = Batches(store, self.stats)
+        self._apply(options)
         endpoints = [
-            *Batches(store, self.stats).endpoints(),
+            *self._batches.endpoints(),
             *Search(store).endpoints(),
             *Objects(store, self.stats).endpoints(),
             *Associations(store, self.stats).endpoints(),
             *Definitions(store).endpoints(),
+            *ObjectLibrary(store.schema).endpoints(),
             *Account(self._auth, self._limits).endpoints(),
         ]
         self._endpoints = {(endpoint.method, endpoint.path): endpoint for endpoint in endpoints}
+
+    def _apply(self, options: Options) -> None:
+        self._options = self._auth.options = self._limits.options = options
+        self._store.search_lag_seconds = options.search_lag_seconds
+        self._store.schema.custom_objects = options.custom_objects
+        self._store.schema.courses_active = options.courses_active
+        self._batches.record_faults = options.record_faults
 
     def _serve(self, method: str, path: str) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
@@ -143,6 +154,14 @@ class HubSpotSimulator:
         else:
             error = HubSpotError(404, "resource not found")
         return _response(failed(error), {}, zipped=False)
+
+
+def _for_schema(options: Options, schema: Schema) -> Options:
+    """The options, when the portal has every object they name; else `SandboxRequestError`."""
+    for fault in options.record_faults:
+        if not schema.knows(fault.object):
+            raise SandboxRequestError(f"unknown object in record_faults: {fault.object}")
+    return options
 
 
 def _check_media(request: Request, body: bytes, wanted: str) -> None:
