@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 from lms_crm_assets.sandbox.hubspot.auth import Auth
 from lms_crm_assets.sandbox.hubspot.errors import PORTAL_ID
 from lms_crm_assets.sandbox.hubspot.limits import Limits
-from lms_crm_assets.sandbox.hubspot.store import now_ms
+from lms_crm_assets.sandbox.hubspot.table import now_ms
 from lms_crm_assets.sandbox.hubspot.values import iso
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint
 

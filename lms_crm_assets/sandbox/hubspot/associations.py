@@ -3,13 +3,15 @@
 HubSpot documentation, "Associations v4"; errors from recorded answers of the real API.
 """
 
+from heapq import nsmallest
 from typing import Any
 
 from lms_crm_assets.sandbox.core import Stats
-from lms_crm_assets.sandbox.hubspot.errors import HubSpotError, not_found
+from lms_crm_assets.sandbox.hubspot.errors import HubSpotError, not_found, validation_error
 from lms_crm_assets.sandbox.hubspot.links import ID, Link, invalid_kind, invalid_object, kinds_of, make_links
 from lms_crm_assets.sandbox.hubspot.schema import AssociationType
-from lms_crm_assets.sandbox.hubspot.store import Store, Table, now_ms
+from lms_crm_assets.sandbox.hubspot.store import Store
+from lms_crm_assets.sandbox.hubspot.table import Table, now_ms
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, Shape, batch_answer, check_batch_size
 
 MAX_CREATE = 2_000
@@ -88,15 +90,18 @@ class Associations:
         return self._answer(started, results, errors, status=200)
 
     def read(self, call: Call) -> Answer:
-        """What up to 1,000 records are linked to: 200; 207 with an entry for each that has no link."""
+        """What up to 1,000 records are linked to: 200; 207 with an entry for each that has no link.
+
+        More than 500 links of one record are paged by its own `paging.next.after` (the size is unverified).
+        """
         started = now_ms()
         from_table, to_table = self._tables(call)
         results: list[Any] = []
         errors = []
         for given in self._inputs(call, MAX_READ, _READ, "id"):
-            to = self._linked(from_table, to_table, given["id"])
+            to, paging = self._linked(from_table, to_table, given["id"], _cursor(given.get("after")), PAGE_LIMIT)
             if to:
-                results.append({"from": {"id": given["id"]}, "to": to})
+                results.append({"from": {"id": given["id"]}, "to": to, **paging})
             else:
                 errors.append(_no_links(from_table, to_table, given["id"]).entry())
         return batch_answer(started, results, errors, status=200)
@@ -120,12 +125,8 @@ class Associations:
         if from_table.live(call.path["id"]) is None:
             raise not_found()
         limit, after = call.number("limit", PAGE_LIMIT, most=PAGE_LIMIT), call.cursor()
-        found = [one for one in self._linked(from_table, to_table, call.path["id"]) if int(one["toObjectId"]) > after]
-        content: dict[str, Any] = {"results": found[:limit]}
-        if len(found) > limit:
-            cursor = found[limit - 1]["toObjectId"]
-            content["paging"] = {"next": {"after": cursor, "link": f"?after={cursor}&limit={limit}"}}
-        return Answer(content)
+        found, paging = self._linked(from_table, to_table, call.path["id"], after, limit)
+        return Answer({"results": found, **paging})
 
     def put(self, call: Call) -> Answer:
         """Link two records by the types in the body, a bare array."""
@@ -186,16 +187,24 @@ class Associations:
         if self._store.unlink((from_table.type.type_id, to_table.type.type_id), from_record.id, to_record.id):
             self._stats.count_record("associations", "archived")
 
-    def _linked(self, from_table: Table, to_table: Table, record_id: str) -> list[dict[str, Any]]:
+    def _linked(
+        self, from_table: Table, to_table: Table, record_id: str, after: int, limit: int
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """A page of what a record is linked to, and its `paging` if more follows."""
         record = from_table.live(record_id)
         if record is None:
-            return []
+            return [], {}
         known = {kind.type_id: kind.as_json() for kind in self._kinds(from_table, to_table)}
         linked = self._store.links_of(from_table.type.type_id, record.id, to_table.type.type_id)
-        return [
+        page = nsmallest(limit + 1, (one for one in linked if one[0] > after))
+        shown = [
             {"toObjectId": str(to_id), "associationTypes": [known[type_id] for type_id in type_ids]}
-            for to_id, type_ids in sorted(linked)
+            for to_id, type_ids in page[:limit]
         ]
+        if len(page) <= limit:
+            return shown, {}
+        cursor = shown[-1]["toObjectId"]
+        return shown, {"paging": {"next": {"after": cursor, "link": f"?after={cursor}&limit={limit}"}}}
 
     def _answer(self, started: int, results: list[Any], errors: list[HubSpotError], *, status: int) -> Answer:
         if errors:
@@ -203,6 +212,12 @@ class Associations:
             if not results:
                 raise errors[0]
         return batch_answer(started, results, [error.entry() for error in errors], status=status)
+
+
+def _cursor(text: str | None) -> int:
+    if not (text or "0").isdecimal():
+        raise validation_error("The 'after' paging cursor is invalid", {"after": [str(text)]})
+    return int(text or 0)
 
 
 def _pair(from_table: Table, to_table: Table, one: str, other: str, kinds: list[AssociationType]) -> dict[str, Any]:

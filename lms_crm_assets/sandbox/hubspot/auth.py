@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from lms_crm_assets.sandbox.hubspot.errors import PORTAL_ID, HubSpotError
 from lms_crm_assets.sandbox.hubspot.options import Options
-from lms_crm_assets.sandbox.hubspot.store import now_ms
+from lms_crm_assets.sandbox.hubspot.table import now_ms
 from lms_crm_assets.sandbox.hubspot.values import iso
 
 FIRST_REFRESH_TOKEN = "sandbox-refresh-token"  # noqa: S105 - the sandbox's own

@@ -22,7 +22,8 @@ from lms_crm_assets.sandbox.hubspot.errors import (
 from lms_crm_assets.sandbox.hubspot.links import ID, Link, links_asked, make_links
 from lms_crm_assets.sandbox.hubspot.objects import CREATE, HISTORY_LIMIT, UPDATE, history, view
 from lms_crm_assets.sandbox.hubspot.record_faults import RecordFault
-from lms_crm_assets.sandbox.hubspot.store import Store, Table, now_ms
+from lms_crm_assets.sandbox.hubspot.store import Store
+from lms_crm_assets.sandbox.hubspot.table import Table, now_ms
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, Shape, batch_answer, check_batch_size
 from lms_crm_assets.sandbox.hubspot.writes import Claims, Plan, apply, check_id_property, plan
 

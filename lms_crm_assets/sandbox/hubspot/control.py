@@ -5,7 +5,8 @@ from typing import Any
 
 from lms_crm_assets.sandbox.core import SandboxRequestError
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError
-from lms_crm_assets.sandbox.hubspot.store import Record, Store, Table
+from lms_crm_assets.sandbox.hubspot.store import Store
+from lms_crm_assets.sandbox.hubspot.table import Record, Table
 from lms_crm_assets.sandbox.hubspot.values import iso
 from lms_crm_assets.sandbox.hubspot.writes import apply, check_id_property, plan
 

@@ -10,7 +10,8 @@ from typing import Any
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError, missing_scopes, not_found, validation_error
 from lms_crm_assets.sandbox.hubspot.portal import build_custom
 from lms_crm_assets.sandbox.hubspot.schema import MAX_UNIQUE_PROPERTIES, ObjectType, Property
-from lms_crm_assets.sandbox.hubspot.store import Store, now_ms
+from lms_crm_assets.sandbox.hubspot.store import Store
+from lms_crm_assets.sandbox.hubspot.table import now_ms
 from lms_crm_assets.sandbox.hubspot.values import iso
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, Shape, batch_answer, check_batch_size
 

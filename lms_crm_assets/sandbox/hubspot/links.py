@@ -7,7 +7,8 @@ from typing import Any
 from lms_crm_assets.sandbox.core import Stats
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError, validation_error
 from lms_crm_assets.sandbox.hubspot.schema import AssociationType
-from lms_crm_assets.sandbox.hubspot.store import Record, Store, Table
+from lms_crm_assets.sandbox.hubspot.store import Store
+from lms_crm_assets.sandbox.hubspot.table import Record, Table
 from lms_crm_assets.sandbox.hubspot.wire import Call, Shape
 
 ID: Shape = {"id": "string"}

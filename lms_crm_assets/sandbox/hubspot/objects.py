@@ -10,7 +10,8 @@ from lms_crm_assets.sandbox.core import Stats
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError, not_found, nothing_to_update
 from lms_crm_assets.sandbox.hubspot.links import links_asked, make_links
 from lms_crm_assets.sandbox.hubspot.schema import ObjectType
-from lms_crm_assets.sandbox.hubspot.store import Record, Store, Table
+from lms_crm_assets.sandbox.hubspot.store import Store
+from lms_crm_assets.sandbox.hubspot.table import Record, Table
 from lms_crm_assets.sandbox.hubspot.values import iso
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, Shape
 from lms_crm_assets.sandbox.hubspot.writes import Outcome, Sent, apply, check_id_property, plan

@@ -7,12 +7,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from operator import itemgetter
 from typing import Any
+
+import orjson
 
 from lms_crm_assets.sandbox.hubspot.errors import bad_json, validation_error
 from lms_crm_assets.sandbox.hubspot.objects import view
 from lms_crm_assets.sandbox.hubspot.schema import ObjectType
-from lms_crm_assets.sandbox.hubspot.store import Record, Store, Table
+from lms_crm_assets.sandbox.hubspot.store import Store
+from lms_crm_assets.sandbox.hubspot.table import Record, Table
 from lms_crm_assets.sandbox.hubspot.values import epoch_ms
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, Shape
 
@@ -21,6 +25,7 @@ MAX_FILTERS = 6
 MAX_LIMIT = 200
 MAX_RESULTS = 10_000
 DEFAULT_LIMIT = 10
+_REMEMBERED = 16
 
 _SEARCH: Shape = {
     "filterGroups": "list",
@@ -55,6 +60,8 @@ _NEEDS = {
     "NOT_HAS_PROPERTY": None,
 }
 
+_ALWAYS = (float("-inf"), float("inf"))
+
 Comparable = float | str
 Read = Callable[[Record], Comparable | None]
 Test = Callable[[Comparable | None], bool]
@@ -62,12 +69,25 @@ Test = Callable[[Comparable | None], bool]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One compiled filter; `keys` are the values of a unique property that alone can match, if it is that kind."""
+    """One compiled filter.
+
+    `keys` are the values of a unique property that alone can match, `span` the first and last moment of change that
+    can: what spares a scan.
+    """
 
     name: str
     read: Read
     test: Test
     keys: Sequence[str] | None
+    span: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many records match, and the first of them in order."""
+
+    total: int
+    first: Sequence[Record]
 
 
 class Search:
@@ -75,6 +95,7 @@ class Search:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._remembered: dict[str, tuple[int, dict[bytes, Found]]] = {}
 
     def endpoints(self) -> list[Endpoint]:
         """On the v3 and the dated paths."""
@@ -88,26 +109,39 @@ class Search:
         table = self._store.table(call.path["type"])
         body = call.json(_SEARCH)
         limit, offset = _page(body)
-        groups = _groups(call, table, body.get("filterGroups") or [])
-        found = [record for record in self._candidates(table, groups) if _matches(record, groups)]
-        if body.get("query"):
-            found = [record for record in found if _mentions(table.type, record, body["query"])]
-        found = _sorted(call, table.type, found, body.get("sorts") or [])
+        found = self._found(call, table, body)
+        shown = found.first[offset : offset + limit]
         content: dict[str, Any] = {
-            "total": len(found),
-            "results": [
-                view(table.type, record, body.get("properties") or None) for record in found[offset : offset + limit]
-            ],
+            "total": found.total,
+            "results": [view(table.type, record, body.get("properties") or None) for record in shown],
         }
-        if offset + limit < len(found):
+        if offset + limit < found.total:
             content["paging"] = {"next": {"after": str(offset + limit)}}
         return Answer(content)
 
-    def _candidates(self, table: Table, groups: Sequence[Sequence[Filter]]) -> Iterable[Record]:
-        """What the index holds, narrowed by unique values when every group has such a filter."""
+    def _found(self, call: Call, table: Table, body: dict[str, Any]) -> Found:
+        """What the index finds, remembered until a record changes: the pages of a search cost one scan together."""
         stale = self._store.indexed(table)
+        asked = orjson.dumps([body.get(part) for part in ("filterGroups", "query", "sorts")])
+        version, remembered = self._remembered.get(table.type.type_id, (-1, {}))
+        if version != table.version or stale or len(remembered) >= _REMEMBERED:
+            remembered = {}
+            self._remembered[table.type.type_id] = (-1 if stale else table.version, remembered)
+        if asked not in remembered:
+            groups = _groups(call, table, body.get("filterGroups") or [])
+            found = [record for record in _candidates(table, stale, groups) if _matches(record, groups)]
+            if body.get("query"):
+                found = [record for record in found if _mentions(table.type, record, body["query"])]
+            found = _sorted(call, table.type, found, body.get("sorts") or [])
+            remembered[asked] = Found(len(found), found[:MAX_RESULTS])
+        return remembered[asked]
+
+
+def _candidates(table: Table, stale: dict[int, Record | None], groups: Sequence[Sequence[Filter]]) -> Iterable[Record]:
+    """What the index holds, narrowed when every group allows it: by unique values, or by the time of change."""
+    if groups and not stale:
         keyed = [next((one for one in group if one.keys is not None), None) for group in groups]
-        if not stale and groups and None not in keyed:
+        if None not in keyed:
             ids = {
                 record_id
                 for one in keyed
@@ -116,8 +150,28 @@ class Search:
                 if (record_id := table.unique[one.name].get(key)) is not None
             }
             return [table.records[record_id] for record_id in sorted(ids)]
-        current = (stale.get(number, record) for number, record in table.records.items())
-        return (record for record in current if record is not None and not record.archived)
+    first, last = _span(groups)
+    current = table.all_live() if (first, last) == _ALWAYS else table.changed_between(first, last)
+    if not stale:
+        return current
+    # Of a stale record only what it was counts, wherever that belongs.
+    seen = [record for record in current if record.id not in stale]
+    before = [record for record in stale.values() if record is not None and not record.archived]
+    return sorted([*seen, *before], key=lambda record: record.id)
+
+
+def _span(groups: Sequence[Sequence[Filter]]) -> tuple[float, float]:
+    """The moments of change outside of which no record can match."""
+    spans = []
+    for group in groups:
+        bounds = [one.span for one in group if one.span is not None]
+        spans.append(
+            (
+                max([first for first, _ in bounds], default=_ALWAYS[0]),
+                min([last for _, last in bounds], default=_ALWAYS[1]),
+            )
+        )
+    return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else _ALWAYS
 
 
 def _page(body: dict[str, Any]) -> tuple[int, int]:
@@ -162,10 +216,26 @@ def _filter(table: Table, given: dict[str, Any]) -> Filter:
             raise validation_error(f"A filter with operator {operator} on {name} needs {part}")
     wanted = given.get("values") if needed == "values" else [given.get("value"), given.get("highValue")]
     values = [_comparable(table.type, name, text) for text in wanted or [] if text is not None]
-    keys = None
+    keys = span = None
     if operator in {"EQ", "IN"} and name in table.unique:
         keys = [table.key(name, text) for text in wanted or [] if text is not None]
-    return Filter(name, _reader(table.type, name), _test(operator, values), keys)
+    if name == table.type.modified_property:
+        span = _span_of(operator, values)
+    return Filter(name, _reader(table.type, name), _test(operator, values), keys, span)
+
+
+def _span_of(operator: str, values: list[Comparable]) -> tuple[float, float] | None:
+    """The moments between which a filter on the time of change can match."""
+    moments = [float(value) for value in values]
+    match operator:
+        case "EQ" | "IN" | "BETWEEN":
+            return (min(moments), max(moments))
+        case "GT" | "GTE":
+            return (moments[0], _ALWAYS[1])
+        case "LT" | "LTE":
+            return (_ALWAYS[0], moments[0])
+        case _:
+            return None
 
 
 def _test(operator: str, wanted: list[Comparable]) -> Test:
@@ -196,7 +266,13 @@ def _test(operator: str, wanted: list[Comparable]) -> Test:
 
 
 def _matches(record: Record, groups: Sequence[Sequence[Filter]]) -> bool:
-    return not groups or any(all(one.test(one.read(record)) for one in group) for group in groups)
+    for group in groups:
+        for one in group:
+            if not one.test(one.read(record)):
+                break
+        else:
+            return True
+    return not groups
 
 
 def _reader(object_type: ObjectType, name: str) -> Read:
@@ -260,6 +336,13 @@ def _sorted(call: Call, object_type: ObjectType, found: list[Record], sorts: Seq
     if name not in object_type.properties:
         raise validation_error(f"There was a problem with the request. Property {name} does not exist.")
     read = _reader(object_type, name)
-    valued = [(value, record) for record in found if (value := read(record)) is not None]
-    valued.sort(key=lambda pair: pair[0], reverse=descending)
-    return [record for _, record in valued] + [record for record in found if read(record) is None]
+    valued: list[tuple[Comparable, Record]] = []
+    without: list[Record] = []
+    for record in found:
+        value = read(record)
+        if value is None:
+            without.append(record)
+        else:
+            valued.append((value, record))
+    valued.sort(key=itemgetter(0), reverse=descending)
+    return [record for _, record in valued] + without

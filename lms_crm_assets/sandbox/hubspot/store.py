@@ -1,103 +1,17 @@
-"""The records, their unique indexes and their links. Ids only grow; an archived record keeps its place.
+"""The records of all object types and their links. Ids only grow; an archived record keeps its place.
 
-Built for a million records in memory: slotted records, values as canonical text, moments as epoch milliseconds, links
-as shared tuples of association type ids.
+Links are shared tuples of association type ids.
 """
 
-import itertools
 import time
-from array import array
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lms_crm_assets.sandbox.hubspot.schema import AssociationType, ObjectType, Schema
+from lms_crm_assets.sandbox.hubspot.table import Change, Record, Table
 
 FIRST_ID = 30_000_000_001
 Pair = tuple[str, str]
-
-
-def now_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000
-
-
-@dataclass(slots=True)
-class Record:
-    """One stored record; `properties` holds only values that are set, `archived` is when it was archived or 0."""
-
-    id: int
-    created: int
-    updated: int
-    properties: dict[str, str]
-    archived: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a record was before a write, kept while the search index has not seen the write; None: it did not exist."""
-
-    at: float
-    record_id: int
-    before: Record | None
-
-
-class Table:
-    """All records of one object type."""
-
-    def __init__(self, object_type: ObjectType) -> None:
-        self.type = object_type
-        self.records: dict[int, Record] = {}
-        self.ids = array("q")
-        self.unique: dict[str, dict[str, int]] = {name: {} for name in object_type.unique_names}
-        self.merged: dict[int, int] = {}
-        self.changes: deque[Change] = deque()
-
-    def live(self, record_id: str | int) -> Record | None:
-        """The record with this id unless it is archived; the id of a merged one leads to its survivor."""
-        number = int(record_id) if str(record_id).isdecimal() else 0
-        record = self.records.get(self.merged.get(number, number))
-        return None if record is None or record.archived else record
-
-    def find(self, id_property: str | None, key: str) -> Record | None:
-        """The live record by a unique property's value (an e-mail in any case), or by id without a property."""
-        if id_property is None or id_property == "hs_object_id":
-            return self.live(key)
-        record_id = self.unique[id_property].get(self.key(id_property, key))
-        return None if record_id is None else self.records[record_id]
-
-    def key(self, id_property: str, text: str) -> str:
-        """The text as the unique index holds it."""
-        return text.strip().lower() if id_property == "email" else text
-
-    def page(self, after: int, limit: int, *, archived: bool) -> tuple[list[Record], bool]:
-        """Up to `limit` records with an id above `after`, in id order, and whether more follow."""
-        start = bisect_right(self.ids, after)
-        ids = itertools.islice(self.ids, start, None)
-        matching = (record for number in ids if bool((record := self.records[number]).archived) == archived)
-        found = list(itertools.islice(matching, limit + 1))
-        return found[:limit], len(found) > limit
-
-    def add(self, record: Record) -> None:
-        """Store a record; ids must come in growing order."""
-        self.records[record.id] = record
-        self.ids.append(record.id)
-        if not record.archived:
-            self.index(record)
-
-    def index(self, record: Record) -> None:
-        """Enter the record's unique values."""
-        for name, held in self.unique.items():
-            if name in record.properties:
-                held[record.properties[name]] = record.id
-
-    def unindex(self, record: Record) -> None:
-        """Take the record's unique values out."""
-        for name, held in self.unique.items():
-            if held.get(record.properties.get(name, "")) == record.id:
-                del held[record.properties[name]]
 
 
 class Store:
@@ -123,7 +37,7 @@ class Store:
 
     def create(self, table: Table, record_id: int, values: Mapping[str, str]) -> Record:
         """Store a new record with an id from `new_id` and these canonical values."""
-        now = now_ms()
+        now = table.now()
         record = Record(record_id, now, now, {name: text for name, text in values.items() if text})
         self._note(table, record.id, None)
         table.add(record)
@@ -143,30 +57,28 @@ class Store:
             if not text:
                 del held[name]
         table.index(record)
-        record.updated = max(now_ms(), record.updated)
+        table.touch(record)
         return True
 
     def archive(self, table: Table, record: Record) -> None:
         """Archive a live record; its unique values are free again, its links come back with it."""
         self._note(table, record.id, record)
-        table.unindex(record)
-        record.archived = record.updated = now_ms()
+        table.set_aside(record)
 
     def restore(self, table: Table, record: Record) -> None:
         """Bring an archived record back; one that was merged stands on its own again."""
         self._note(table, record.id, record)
         table.merged.pop(record.id, None)
-        record.archived = 0
-        record.updated = now_ms()
-        table.index(record)
+        table.bring_back(record)
 
     def merge(self, table: Table, loser: Record, winner: Record) -> None:
         """Fold one record into another: gaps are filled, links move, the old id leads to the survivor."""
         self.archive(table, loser)
-        self.update(table, winner, {**loser.properties, **winner.properties})
+        values = {**loser.properties, **winner.properties}
         if "hs_merged_object_ids" in table.type.properties:
             before = winner.properties.get("hs_merged_object_ids")
-            winner.properties["hs_merged_object_ids"] = f"{before};{loser.id}" if before else str(loser.id)
+            values["hs_merged_object_ids"] = f"{before};{loser.id}" if before else str(loser.id)
+        self.update(table, winner, values)
         for to_type in self.schema.types:
             kinds = {kind.type_id: kind for kind in self.schema.associations.get((table.type.type_id, to_type), [])}
             for to_id, type_ids in list(self.links_of(table.type.type_id, loser.id, to_type)):
@@ -228,6 +140,8 @@ class Store:
         for type_id, records in state["records"].items():
             for values in records:
                 store.tables[type_id].add(Record(*values))
+        for table in store.tables.values():
+            table.sort_log()
         for type_id, merged in state["merged"].items():
             store.tables[type_id].merged = dict(merged)
         for one, other, by_record in state["links"]:

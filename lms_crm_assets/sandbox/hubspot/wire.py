@@ -10,7 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError, bad_json, missing_fields, not_found, validation_error
-from lms_crm_assets.sandbox.hubspot.store import now_ms
+from lms_crm_assets.sandbox.hubspot.table import now_ms
 from lms_crm_assets.sandbox.hubspot.values import iso
 
 VERSIONS = ("v3", "2026-03", "2026-09")

@@ -17,7 +17,8 @@ from lms_crm_assets.sandbox.hubspot.errors import (
     validation_error,
 )
 from lms_crm_assets.sandbox.hubspot.schema import ObjectType
-from lms_crm_assets.sandbox.hubspot.store import Record, Store, Table
+from lms_crm_assets.sandbox.hubspot.store import Store
+from lms_crm_assets.sandbox.hubspot.table import Record, Table
 
 Sent = Mapping[str, str | None]
 Claims = dict[tuple[str, str], int]
