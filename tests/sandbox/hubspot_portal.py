@@ -116,7 +116,8 @@ def grant(http: httpx.Client, *, version: str = "v1", **form: str) -> httpx.Resp
 
 
 def define(http: httpx.Client, kind: str, **definition: Any) -> httpx.Response:
-    given = {"label": definition["name"], "groupName": "contactinformation", **definition}
+    group = "courseinformation" if kind == "courses" else "contactinformation"
+    given = {"label": definition["name"], "groupName": group, **definition}
     return http.post(f"/crm/v3/properties/{kind}", json=given)
 
 

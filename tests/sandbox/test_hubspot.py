@@ -643,7 +643,7 @@ class TestDefinitions:
         )
         assert http.patch(path, json={"label": "User"}).json()["label"] == "User"
         assert http.patch("/crm/v3/properties/contacts/email", json={"label": "x"}).status_code == 400
-        text = {"type": "string", "fieldType": "text", "groupName": "g", "hasUniqueValue": True}
+        text = {"type": "string", "fieldType": "text", "groupName": "contactinformation", "hasUniqueValue": True}
         inputs = [{**text, "name": f"key{n}", "label": "K"} for n in range(10)]
         post(http, "/crm/v3/properties/contacts/batch/create", *inputs, status=400)
         post(http, "/crm/v3/properties/contacts/batch/create", *inputs[:9], status=201)

@@ -39,7 +39,7 @@ class Associations:
             ("POST", "/batch/associate/default", self.associate),
             ("POST", "/batch/read", self.read),
             ("POST", "/batch/archive", self.archive),
-            ("GET", "/labels", self.labels),
+            ("POST", "/batch/labels/archive", self.archive_labels),
         ]
         singles = [
             ("GET", "/{type}/{id}/associations/{to}", self.list_links),
@@ -115,9 +115,18 @@ class Associations:
                 self._unlink(from_table, to_table, one, call.fit(other, ID, "id")["id"])
         return Answer(None, 204)
 
-    def labels(self, call: Call) -> Answer:
-        """The association types from one object to the other."""
-        return Answer({"results": [kind.as_json() for kind in self._kinds(*self._tables(call))]})
+    def archive_labels(self, call: Call) -> Answer:
+        """Take association types off links, which else stay: 204."""
+        from_table, to_table = self._tables(call)
+        known = self._kinds(from_table, to_table)
+        for given in self._inputs(call, MAX_CREATE, _CREATE):
+            one, other = (call.fit(given[side], ID, "id")["id"] for side in ("from", "to"))
+            from_record, to_record = from_table.live(one), to_table.live(other)
+            for kind in kinds_of(call, given["types"], known):
+                if from_record is not None and to_record is not None:
+                    pair = (from_table.type.type_id, to_table.type.type_id)
+                    self._store.unlabel(pair, from_record.id, to_record.id, kind)
+        return Answer(None, 204)
 
     def list_links(self, call: Call) -> Answer:
         """What one record is linked to, up to 500 a page; the cursor is the last linked record's id."""

@@ -87,8 +87,10 @@ def links_asked(store: Store, table: Table, call: Call, body: Mapping[str, Any])
 
 
 def make_links(store: Store, stats: Stats, table: Table, record: Record, links: Sequence[Link]) -> None:
-    """Make the links of one record."""
+    """Make the links of one record. A labelled link is an unlabelled one too, as HubSpot's answers show it."""
     for link in links:
         pair = (table.type.type_id, link.to_table.type.type_id)
-        fresh = [store.link(pair, record.id, link.to_id, kind) for kind in link.kinds]
+        unlabelled = next((kind for kind in store.schema.associations.get(pair, []) if kind.label is None), None)
+        kinds = link.kinds if unlabelled is None or not link.kinds else [unlabelled, *link.kinds]
+        fresh = [store.link(pair, record.id, link.to_id, kind) for kind in kinds]
         stats.count_record("associations", "created" if any(fresh) else "unchanged")

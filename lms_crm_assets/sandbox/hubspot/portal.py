@@ -46,7 +46,7 @@ def _build(object_type: ObjectType, standard: list[Property], custom: list[Prope
     for own in hubspot:
         own.hubspot_defined = True
     for own in (*hubspot, *custom):
-        own.group_name = own.group_name or f"{object_type.singular}information"
+        own.group_name = own.group_name or object_type.default_group
     object_type.properties = {own.name: own for own in (*hubspot, *custom)}
     object_type.default_properties = [*object_type.default_properties, *object_type.system_properties]
     return object_type

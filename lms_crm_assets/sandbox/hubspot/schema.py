@@ -44,7 +44,7 @@ class Property:
             kind = "checkbox"
         return NORMALISERS[kind](self.name, text, self.options)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, *, archived: bool = False) -> dict[str, Any]:
         """As the properties API shows it."""
         return {
             "name": self.name,
@@ -64,7 +64,7 @@ class Property:
             "hidden": self.hidden,
             "hubspotDefined": self.hubspot_defined,
             "formField": self.form_field,
-            "archived": False,
+            "archived": archived,
             "createdAt": iso(self.created),
             "updatedAt": iso(self.updated),
             "modificationMetadata": {
@@ -74,6 +74,14 @@ class Property:
                 "readOnlyValue": self.read_only,
             },
         }
+
+
+@dataclass(slots=True)
+class Group:
+    """A property group."""
+
+    label: str
+    display_order: int = -1
 
 
 @dataclass(slots=True)
@@ -91,11 +99,18 @@ class ObjectType:
     primary: str = "hs_object_id"
     labels: dict[str, str] = field(default_factory=dict)
     created: int = BORN_MS
+    groups: dict[str, Group] = field(default_factory=dict)
+    archived_properties: dict[str, Property] = field(default_factory=dict)
 
     @property
     def custom(self) -> bool:
         """Whether the portal's admin made it."""
         return self.type_id.startswith("2-")
+
+    @property
+    def default_group(self) -> str:
+        """The property group that is there from the start: `contactinformation`, `lms_enrollment_information`."""
+        return f"{self.name}_information" if self.custom else f"{self.singular}information"
 
     @property
     def full_name(self) -> str:
@@ -156,9 +171,21 @@ class Schema:
             self.add(object_type)
 
     def add(self, object_type: ObjectType) -> None:
-        """Make the type known under all its names."""
+        """Make the type known under all its names, with the groups its properties are in."""
+        for known in object_type.properties.values():
+            object_type.groups.setdefault(
+                known.group_name, Group(object_type.labels.get("singular", "") + " information")
+            )
         self.types[object_type.type_id] = object_type
         self._by_alias.update(dict.fromkeys(object_type.aliases, object_type))
+
+    def remove(self, object_type: ObjectType) -> None:
+        """Forget the type and the association types from and to it."""
+        del self.types[object_type.type_id]
+        for alias in object_type.aliases:
+            del self._by_alias[alias]
+        for pair in [pair for pair in self.associations if object_type.type_id in pair]:
+            del self.associations[pair]
 
     def resolve(self, name: str) -> ObjectType:
         """The type behind a path segment; `HubSpotError` 400 when there is none, 403 while it is not active.
@@ -190,9 +217,22 @@ class Schema:
         """Let records of two types be linked, with a new unlabelled association type a direction."""
         if (one, other) in self.associations:
             return
-        top = max((kind.type_id for kinds in self.associations.values() for kind in kinds), default=0)
+        top = self._top_type_id()
         self.associations[one, other] = [AssociationType(top + 1, top + 2, category)]
         self.associations[other, one] = [AssociationType(top + 2, top + 1, category)]
+
+    def add_label(self, one: str, other: str, label: str, inverse: str) -> tuple[AssociationType, AssociationType]:
+        """A labelled association type for each direction, beside the unlabelled ones."""
+        self.associate_types(one, other)
+        top = self._top_type_id()
+        there = AssociationType(top + 1, top + 2, "USER_DEFINED", label)
+        back = AssociationType(top + 2, top + 1, "USER_DEFINED", inverse)
+        self.associations[one, other].append(there)
+        self.associations[other, one].append(back)
+        return there, back
+
+    def _top_type_id(self) -> int:
+        return max((kind.type_id for kinds in self.associations.values() for kind in kinds), default=0)
 
     def dump(self) -> dict[str, Any]:
         """JSON-able; `Schema.load` takes it up."""
@@ -205,17 +245,25 @@ class Schema:
     def load(cls, state: Mapping[str, Any]) -> "Schema":
         """The schema that `dump` gave."""
         return cls(
-            [
-                ObjectType(**{**given, "properties": {n: Property(**p) for n, p in given["properties"].items()}})
-                for given in state["types"]
-            ],
+            [_object_type(given) for given in state["types"]],
             {(one, other): [AssociationType(**kind) for kind in kinds] for one, other, kinds in state["associations"]},
         )
 
 
+def _object_type(state: Mapping[str, Any]) -> ObjectType:
+    parts: dict[str, Any] = {
+        "properties": {name: Property(**given) for name, given in state["properties"].items()},
+        "archived_properties": {
+            name: Property(**given) for name, given in state.get("archived_properties", {}).items()
+        },
+        "groups": {name: Group(**given) for name, given in state.get("groups", {}).items()},
+    }
+    return ObjectType(**{**state, **parts})
+
+
 def system_properties(object_type: ObjectType) -> Iterator[Property]:
     """The read-only properties HubSpot keeps itself."""
-    group = f"{object_type.singular}information"
+    group = object_type.default_group
     yield Property("hs_object_id", "number", "number", "Record ID", read_only=True, group_name=group)
     for name, label in (
         (object_type.created_property, "Create date"),

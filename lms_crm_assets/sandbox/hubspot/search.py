@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -95,7 +96,7 @@ class Search:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._remembered: dict[str, tuple[int, dict[bytes, Found]]] = {}
+        self._remembered: WeakKeyDictionary[Table, tuple[int, dict[bytes, Found]]] = WeakKeyDictionary()
 
     def endpoints(self) -> list[Endpoint]:
         """On the v3 and the dated paths."""
@@ -123,10 +124,10 @@ class Search:
         """What the index finds, remembered until a record changes: the pages of a search cost one scan together."""
         stale = self._store.indexed(table)
         asked = orjson.dumps([body.get(part) for part in ("filterGroups", "query", "sorts")])
-        version, remembered = self._remembered.get(table.type.type_id, (-1, {}))
+        version, remembered = self._remembered.get(table, (-1, {}))
         if version != table.version or stale or len(remembered) >= _REMEMBERED:
             remembered = {}
-            self._remembered[table.type.type_id] = (-1 if stale else table.version, remembered)
+            self._remembered[table] = (-1 if stale else table.version, remembered)
         if asked not in remembered:
             groups = _groups(call, table, body.get("filterGroups") or [])
             found = [record for record in _candidates(table, stale, groups) if _matches(record, groups)]

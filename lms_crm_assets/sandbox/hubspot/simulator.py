@@ -13,16 +13,19 @@ from starlette.routing import BaseRoute, Match, Route
 from lms_crm_assets.sandbox.core import SandboxRequestError, Stats, json_response
 from lms_crm_assets.sandbox.hubspot import control
 from lms_crm_assets.sandbox.hubspot.account import Account
+from lms_crm_assets.sandbox.hubspot.association_labels import AssociationLabels
 from lms_crm_assets.sandbox.hubspot.associations import Associations
 from lms_crm_assets.sandbox.hubspot.auth import Auth
 from lms_crm_assets.sandbox.hubspot.batch import Batches
-from lms_crm_assets.sandbox.hubspot.definitions import Definitions
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError
 from lms_crm_assets.sandbox.hubspot.limits import Limits
 from lms_crm_assets.sandbox.hubspot.object_library import ObjectLibrary
+from lms_crm_assets.sandbox.hubspot.object_schemas import ObjectSchemas
 from lms_crm_assets.sandbox.hubspot.objects import Objects
 from lms_crm_assets.sandbox.hubspot.options import Options
 from lms_crm_assets.sandbox.hubspot.portal import default_schema
+from lms_crm_assets.sandbox.hubspot.properties import Properties
+from lms_crm_assets.sandbox.hubspot.property_groups import PropertyGroups
 from lms_crm_assets.sandbox.hubspot.schema import Schema
 from lms_crm_assets.sandbox.hubspot.search import Search
 from lms_crm_assets.sandbox.hubspot.store import Store
@@ -110,7 +113,10 @@ class HubSpotSimulator:
             *Search(store).endpoints(),
             *Objects(store, self.stats).endpoints(),
             *Associations(store, self.stats).endpoints(),
-            *Definitions(store).endpoints(),
+            *AssociationLabels(store).endpoints(),
+            *PropertyGroups(store).endpoints(),
+            *Properties(store).endpoints(),
+            *ObjectSchemas(store).endpoints(),
             *ObjectLibrary(store.schema).endpoints(),
             *Account(self._auth, self._limits).endpoints(),
         ]
@@ -142,7 +148,8 @@ class HubSpotSimulator:
             app = self._auth.authenticate(request.headers.get("authorization"))
             headers |= self._limits.admit(app, endpoint.bucket)
         call = Call(request.path_params, parse_qs(request.url.query), body)
-        check_version(call.version if endpoint.bucket != "open" else "v3")
+        if "version" in call.path:
+            check_version(call.version)
         _check_media(request, body, _FORM if endpoint.bucket == "open" else _JSON)
         return endpoint.handler(call)
 

@@ -93,6 +93,25 @@ class Store:
         self._link((pair[1], pair[0]), to_id, from_id, kind.inverse)
         return fresh
 
+    def unlabel(self, pair: Pair, from_id: int, to_id: int, kind: AssociationType) -> None:
+        """Take one association type off two records; without any left they are not linked."""
+        for (one, other), first, second, type_id in (
+            (pair, from_id, to_id, kind.type_id),
+            ((pair[1], pair[0]), to_id, from_id, kind.inverse),
+        ):
+            linked = self.links.get((one, other), {}).get(first, {})
+            left = tuple(held for held in linked.get(second, ()) if held != type_id)
+            if left:
+                linked[second] = self._shared(left)
+            else:
+                linked.pop(second, None)
+
+    def forget_label(self, pair: Pair, kind: AssociationType) -> None:
+        """Take an association type off every link."""
+        for from_id, linked in self.links.get(pair, {}).items():
+            for to_id in [to_id for to_id, held in linked.items() if kind.type_id in held]:
+                self.unlabel(pair, from_id, to_id, kind)
+
     def unlink(self, pair: Pair, from_id: int, to_id: int) -> bool:
         """Remove every association between two records; False when there was none."""
         found = self.links.get(pair, {}).get(from_id, {}).pop(to_id, None)
@@ -155,6 +174,13 @@ class Store:
         """Make room for a new object type."""
         self.schema.add(object_type)
         self.tables[object_type.type_id] = Table(object_type)
+
+    def remove_type(self, object_type: ObjectType) -> None:
+        """Forget an object type with what was archived of it, and its links."""
+        self.schema.remove(object_type)
+        del self.tables[object_type.type_id]
+        for pair in [pair for pair in self.links if object_type.type_id in pair]:
+            del self.links[pair]
 
     def _link(self, pair: Pair, from_id: int, to_id: int, type_id: int) -> bool:
         linked = self.links.setdefault(pair, {}).setdefault(from_id, {})

@@ -13,7 +13,7 @@ from lms_crm_assets.sandbox.hubspot.errors import HubSpotError, bad_json, missin
 from lms_crm_assets.sandbox.hubspot.table import now_ms
 from lms_crm_assets.sandbox.hubspot.values import iso
 
-VERSIONS = ("v3", "2026-03", "2026-09")
+DATED = ("2026-03", "2026-09")
 Kind = Literal["string", "int", "bool", "list", "map", "texts", "strings", "any"]
 Shape = Mapping[str, Kind]
 
@@ -172,7 +172,7 @@ def check_batch_size(inputs: list[Any], most: int) -> None:
 
 def check_version(version: str) -> None:
     """`HubSpotError` 404 for a dated path that does not exist."""
-    if version not in VERSIONS:
+    if version not in DATED:
         raise not_found()
 
 
