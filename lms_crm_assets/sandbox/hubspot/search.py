@@ -3,22 +3,28 @@
 HubSpot documentation, "Search the CRM": groups are joined by OR, their filters by AND; text is compared without case.
 """
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import orjson
 
-from lms_crm_assets.sandbox.hubspot.errors import bad_json, validation_error
+from lms_crm_assets.sandbox.hubspot.errors import validation_error
 from lms_crm_assets.sandbox.hubspot.objects import view
 from lms_crm_assets.sandbox.hubspot.schema import ObjectType
+from lms_crm_assets.sandbox.hubspot.search_filters import (
+    ALWAYS,
+    Comparable,
+    Filter,
+    matches,
+    read_filter,
+    reader,
+    tokens,
+)
 from lms_crm_assets.sandbox.hubspot.store import Store
 from lms_crm_assets.sandbox.hubspot.table import Record, Table
-from lms_crm_assets.sandbox.hubspot.values import epoch_ms
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, Shape
 
 MAX_GROUPS = 5
@@ -37,50 +43,7 @@ _SEARCH: Shape = {
     "after": "any",
 }
 _GROUP: Shape = {"filters": "list"}
-_FILTER: Shape = {
-    "propertyName": "string",
-    "operator": "string",
-    "value": "string",
-    "values": "strings",
-    "highValue": "string",
-}
 _SORT: Shape = {"propertyName": "string", "direction": "string"}
-_NEEDS = {
-    "EQ": "value",
-    "NEQ": "value",
-    "LT": "value",
-    "LTE": "value",
-    "GT": "value",
-    "GTE": "value",
-    "CONTAINS_TOKEN": "value",
-    "NOT_CONTAINS_TOKEN": "value",
-    "BETWEEN": "highValue",
-    "IN": "values",
-    "NOT_IN": "values",
-    "HAS_PROPERTY": None,
-    "NOT_HAS_PROPERTY": None,
-}
-
-_ALWAYS = (float("-inf"), float("inf"))
-
-Comparable = float | str
-Read = Callable[[Record], Comparable | None]
-Test = Callable[[Comparable | None], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """One compiled filter.
-
-    `keys` are the values of a unique property that alone can match, `span` the first and last moment of change that
-    can: what spares a scan.
-    """
-
-    name: str
-    read: Read
-    test: Test
-    keys: Sequence[str] | None
-    span: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +93,7 @@ class Search:
             self._remembered[table] = (-1 if stale else table.version, remembered)
         if asked not in remembered:
             groups = _groups(call, table, body.get("filterGroups") or [])
-            found = [record for record in _candidates(table, stale, groups) if _matches(record, groups)]
+            found = [record for record in _candidates(table, stale, groups) if matches(record, groups)]
             if body.get("query"):
                 found = [record for record in found if _mentions(table.type, record, body["query"])]
             found = _sorted(call, table.type, found, body.get("sorts") or [])
@@ -152,7 +115,7 @@ def _candidates(table: Table, stale: dict[int, Record | None], groups: Sequence[
             }
             return [table.records[record_id] for record_id in sorted(ids)]
     first, last = _span(groups)
-    current = table.all_live() if (first, last) == _ALWAYS else table.changed_between(first, last)
+    current = table.all_live() if (first, last) == ALWAYS else table.changed_between(first, last)
     if not stale:
         return current
     # Of a stale record only what it was counts, wherever that belongs.
@@ -168,11 +131,11 @@ def _span(groups: Sequence[Sequence[Filter]]) -> tuple[float, float]:
         bounds = [one.span for one in group if one.span is not None]
         spans.append(
             (
-                max([first for first, _ in bounds], default=_ALWAYS[0]),
-                min([last for _, last in bounds], default=_ALWAYS[1]),
+                max([first for first, _ in bounds], default=ALWAYS[0]),
+                min([last for _, last in bounds], default=ALWAYS[1]),
             )
         )
-    return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else _ALWAYS
+    return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else ALWAYS
 
 
 def _page(body: dict[str, Any]) -> tuple[int, int]:
@@ -196,131 +159,13 @@ def _groups(call: Call, table: Table, given: Sequence[Any]) -> list[list[Filter]
         filters = call.fit(group, _GROUP, "filters")["filters"]
         if len(filters) > MAX_FILTERS:
             raise validation_error(f"Up to {MAX_FILTERS} filters a group are allowed, but there were {len(filters)}")
-        groups.append([_filter(table, call.fit(one, _FILTER, "propertyName", "operator")) for one in filters])
+        groups.append([read_filter(call, table, one) for one in filters])
     return groups
-
-
-def _filter(table: Table, given: dict[str, Any]) -> Filter:
-    name, operator = given["propertyName"], given["operator"]
-    if operator not in _NEEDS:
-        raise bad_json(
-            1,
-            2,
-            f': Cannot deserialize value of type `Filter$OperatorEnum` from String "{operator}": '
-            f"not one of the values accepted for Enum class: [{', '.join(_NEEDS)}]",
-        )
-    if name not in table.type.properties:
-        raise validation_error(f"There was a problem with the request. Property {name} does not exist.")
-    needed = _NEEDS[operator]
-    for part in (needed, "value" if operator == "BETWEEN" else None):
-        if part is not None and not given.get(part):
-            raise validation_error(f"A filter with operator {operator} on {name} needs {part}")
-    wanted = given.get("values") if needed == "values" else [given.get("value"), given.get("highValue")]
-    values = [_comparable(table.type, name, text) for text in wanted or [] if text is not None]
-    keys = span = None
-    if operator in {"EQ", "IN"} and name in table.unique:
-        keys = [table.key(name, text) for text in wanted or [] if text is not None]
-    if name == table.type.modified_property:
-        span = _span_of(operator, values)
-    return Filter(name, _reader(table.type, name), _test(operator, values), keys, span)
-
-
-def _span_of(operator: str, values: list[Comparable]) -> tuple[float, float] | None:
-    """The moments between which a filter on the time of change can match."""
-    moments = [float(value) for value in values]
-    match operator:
-        case "EQ" | "IN" | "BETWEEN":
-            return (min(moments), max(moments))
-        case "GT" | "GTE":
-            return (moments[0], _ALWAYS[1])
-        case "LT" | "LTE":
-            return (_ALWAYS[0], moments[0])
-        case _:
-            return None
-
-
-def _test(operator: str, wanted: list[Comparable]) -> Test:
-    first = wanted[0] if wanted else ""
-    match operator:
-        case "EQ" | "IN":
-            return lambda value: value in wanted
-        case "NEQ" | "NOT_IN":  # a record without a value matches too (unverified)
-            return lambda value: value not in wanted
-        case "LT":
-            return lambda value: value is not None and value < first  # type: ignore[operator]
-        case "LTE":
-            return lambda value: value is not None and value <= first  # type: ignore[operator]
-        case "GT":
-            return lambda value: value is not None and value > first  # type: ignore[operator]
-        case "GTE":
-            return lambda value: value is not None and value >= first  # type: ignore[operator]
-        case "BETWEEN":
-            return lambda value: value is not None and first <= value <= wanted[1]  # type: ignore[operator]
-        case "HAS_PROPERTY":
-            return lambda value: value is not None
-        case "NOT_HAS_PROPERTY":
-            return lambda value: value is None
-        case "CONTAINS_TOKEN":
-            return lambda value: _has_token(str(value or ""), str(first))
-        case _:
-            return lambda value: not _has_token(str(value or ""), str(first))
-
-
-def _matches(record: Record, groups: Sequence[Sequence[Filter]]) -> bool:
-    for group in groups:
-        for one in group:
-            if not one.test(one.read(record)):
-                break
-        else:
-            return True
-    return not groups
-
-
-def _reader(object_type: ObjectType, name: str) -> Read:
-    """How to get a property's value in a form that compares."""
-    if name == "hs_object_id":
-        return lambda record: float(record.id)
-    if name == object_type.created_property:
-        return lambda record: float(record.created)
-    if name == object_type.modified_property:
-        return lambda record: float(record.updated)
-
-    def read(record: Record) -> Comparable | None:
-        text = record.properties.get(name)
-        return None if text is None else _comparable(object_type, name, text)
-
-    return read
-
-
-def _comparable(object_type: ObjectType, name: str, text: str) -> Comparable:
-    match object_type.properties[name].type:
-        case "number":
-            try:
-                return float(text)
-            except ValueError:
-                raise validation_error(f"{text} was not a valid number.") from None
-        case "datetime" | "date":
-            ms = epoch_ms(text)
-            if ms is None:
-                raise validation_error(f"{text} was not a valid long.")
-            return float(ms)
-        case _:
-            return text.lower()
-
-
-def _tokens(text: str) -> set[str]:
-    return set(re.split(r"[^\w]+", text.lower())) - {""}
-
-
-def _has_token(text: str, wanted: str) -> bool:
-    if "*" in wanted:
-        return any(fnmatchcase(part, wanted) for part in (text, *_tokens(text)))
-    return bool(wanted) and _tokens(wanted) <= _tokens(text)
 
 
 def _mentions(object_type: ObjectType, record: Record, query: str) -> bool:
     held = " ".join(record.properties.get(name, "") for name in object_type.default_properties)
-    return _tokens(query) <= _tokens(held)
+    return tokens(query) <= tokens(held)
 
 
 def _sorted(call: Call, object_type: ObjectType, found: list[Record], sorts: Sequence[Any]) -> list[Record]:
@@ -336,7 +181,7 @@ def _sorted(call: Call, object_type: ObjectType, found: list[Record], sorts: Seq
         name, descending = given["propertyName"], given.get("direction") == "DESCENDING"
     if name not in object_type.properties:
         raise validation_error(f"There was a problem with the request. Property {name} does not exist.")
-    read = _reader(object_type, name)
+    read = reader(object_type, name)
     valued: list[tuple[Comparable, Record]] = []
     without: list[Record] = []
     for record in found:
