@@ -175,3 +175,11 @@ def test_the_log_of_changes_is_tidied_up(monkeypatch: pytest.MonkeyPatch) -> Non
     assert table.changed_between(record.updated, record.updated) == [record]
     assert simulator.mutate({**named, "op": "archive"})["archived"] is True
     assert table.changed_between(0, float("inf")) == []
+
+
+def test_a_short_page_is_not_the_last(http: httpx.Client, portal: tuple[HubSpotSimulator, str]) -> None:
+    post(http, f"{CONTACTS}/batch/upsert", *(upsert(str(n)) for n in range(9)))
+    portal[0].configure({"short_search_pages": True})
+    page = http.post(SEARCH, json={"limit": 7}).json()
+    assert (len(page["results"]), page["total"], page["paging"]["next"]["after"]) == (4, 9, "4")
+    assert len(set(ids(http))) == 9

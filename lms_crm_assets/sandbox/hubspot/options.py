@@ -12,12 +12,16 @@ from lms_crm_assets.sandbox.hubspot.record_faults import RecordFault, read_recor
 class Options:
     """None lifts a limit; `requests_per_10_seconds` None lifts those of OAuth apps and of associations too.
 
-    `requests_per_10_seconds` is a private app's, `oauth_requests_per_10_seconds` an OAuth app's (HubSpot documentation,
-    "API usage guidelines"). `search_lag_seconds`: how long the search shows a record as it was. `latency_seconds`: added
-    to every request. `token_seconds`, `token_calls`: an OAuth token granted from now on ends after that time, or after
-    so many calls. `rotate_refresh_tokens`: a refresh hands out a new refresh token and the old one is dead.
-    `custom_objects` False: a tier without them; none exists and none can be made. `courses_active` False: an admin has
-    not activated the courses object yet. `record_faults`: see `RecordFault`; a new list replaces the one before.
+    - `requests_per_10_seconds`, `oauth_requests_per_10_seconds`: a private app's and an OAuth app's limit (HubSpot
+      documentation, "API usage guidelines").
+    - `search_lag_seconds`: how long the search shows a record as it was.
+    - `short_search_pages`: a search shows half of what it was asked for, with `paging` as long as more follows.
+    - `latency_seconds`: added to every request.
+    - `token_seconds`, `token_calls`: an OAuth token granted from now on ends after that time, or so many calls.
+    - `rotate_refresh_tokens`: a refresh hands out a new refresh token and the old one is dead.
+    - `custom_objects` False: a tier without them; none exists and none can be made.
+    - `courses_active` False: an admin has not activated the courses object yet.
+    - `record_faults`: see `RecordFault`; a new list replaces the one before.
     """
 
     requests_per_10_seconds: int | None = 190
@@ -26,6 +30,7 @@ class Options:
     searches_per_second: int | None = 5
     daily_limit: int = 1_000_000
     search_lag_seconds: float = 0.0
+    short_search_pages: bool = False
     latency_seconds: float = 0.0
     token_seconds: float = 1_800
     token_calls: int | None = None
@@ -85,6 +90,7 @@ _CHECKS: Mapping[str, Check] = {
     "searches_per_second": _LIMIT,
     "daily_limit": _COUNT,
     "search_lag_seconds": _SECONDS,
+    "short_search_pages": _FLAG,
     "latency_seconds": _SECONDS,
     "token_seconds": _SECONDS,
     "token_calls": _LIMIT,

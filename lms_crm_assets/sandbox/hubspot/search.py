@@ -73,6 +73,8 @@ class Search:
         table = self._store.table(call.path["type"])
         body = call.json(_SEARCH)
         limit, offset = _page(body)
+        if self._store.short_search_pages:
+            limit = (limit + 1) // 2
         found = self._found(call, table, body)
         shown = found.first[offset : offset + limit]
         content: dict[str, Any] = {

@@ -125,6 +125,7 @@ class HubSpotSimulator:
     def _apply(self, options: Options) -> None:
         self._options = self._auth.options = self._limits.options = options
         self._store.search_lag_seconds = options.search_lag_seconds
+        self._store.short_search_pages = options.short_search_pages
         self._store.schema.custom_objects = options.custom_objects
         self._store.schema.courses_active = options.courses_active
         self._batches.record_faults = options.record_faults

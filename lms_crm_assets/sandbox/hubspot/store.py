@@ -20,6 +20,7 @@ class Store:
     def __init__(self, schema: Schema, *, search_lag_seconds: float = 0.0) -> None:
         self.schema = schema
         self.search_lag_seconds = search_lag_seconds
+        self.short_search_pages = False
         self.tables = {type_id: Table(kind) for type_id, kind in schema.types.items()}
         self.links: dict[Pair, dict[int, dict[int, tuple[int, ...]]]] = {}
         self._next_id = FIRST_ID
