@@ -157,6 +157,12 @@ def test_a_batch_read_of_links_is_paged_by_record(http: httpx.Client) -> None:
     assert [one["toObjectId"] for one in (*results[contact]["to"], *rest["to"])] == numbers
     assert "paging" not in rest
     assert refusal(http.post(path, json={"inputs": [{"id": contact, "after": "x"}]}), 400)
+    shown = http.get(f"{CONTACTS}/{contact}?associations=lms_enrollment").json()["associations"]
+    linked = shown["p12345678_lms_enrollment"]
+    assert [one["id"] for one in linked["results"]] == numbers[:100]
+    assert len(http.get(linked["paging"]["next"]["link"]).json()["results"]) == 401
+    shown = http.get(f"{CONTACTS}/{other}?associations=lms_enrollment").json()["associations"]
+    assert "paging" not in shown["p12345678_lms_enrollment"]
 
 
 def test_the_log_of_changes_is_tidied_up(monkeypatch: pytest.MonkeyPatch) -> None:

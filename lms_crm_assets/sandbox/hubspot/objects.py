@@ -4,6 +4,7 @@ HubSpot documentation, "Objects"; the dated paths answer the same except where a
 """
 
 from collections.abc import Iterable, Sequence
+from heapq import nsmallest
 from typing import Any
 
 from lms_crm_assets.sandbox.core import Stats
@@ -18,6 +19,7 @@ from lms_crm_assets.sandbox.hubspot.writes import Outcome, Sent, apply, check_id
 
 LIST_LIMIT = 100
 HISTORY_LIMIT = 50
+LINKS_SHOWN = 100
 
 CREATE: Shape = {"properties": "texts", "associations": "list", "objectWriteTraceId": "string"}
 UPDATE: Shape = {"properties": "texts", "objectWriteTraceId": "string"}
@@ -57,16 +59,23 @@ def history(record: Record, names: Iterable[str]) -> dict[str, Any]:
 
 
 def associated(store: Store, object_type: ObjectType, record: Record, to_types: Sequence[ObjectType]) -> dict[str, Any]:
-    """`associations` of a read: `{"contacts": {"results": [{"id", "type"}]}}`, without the types that have no link."""
-    shown = {}
+    """`associations` of a read: `{"contacts": {"results": [{"id", "type"}]}}`, without the types that have no link.
+
+    Of more than 100 links the first are shown, and `paging` says that there are more (hubspot-api-nodejs issue 29).
+    """
+    shown: dict[str, Any] = {}
     for to_type in to_types:
         kind = f"{object_type.singular}_to_{to_type.singular}"
-        linked = [
-            {"id": str(to_id), "type": kind}
-            for to_id, _ in store.links_of(object_type.type_id, record.id, to_type.type_id)
-        ]
+        linked = nsmallest(
+            LINKS_SHOWN + 1, (to_id for to_id, _ in store.links_of(object_type.type_id, record.id, to_type.type_id))
+        )
         if linked:
-            shown[to_type.full_name] = {"results": linked}
+            results = [{"id": str(to_id), "type": kind} for to_id in linked[:LINKS_SHOWN]]
+            shown[to_type.full_name] = {"results": results}
+        if len(linked) > LINKS_SHOWN:
+            after = str(linked[LINKS_SHOWN - 1])
+            path = f"/crm/v4/objects/{object_type.type_id}/{record.id}/associations/{to_type.type_id}"
+            shown[to_type.full_name]["paging"] = {"next": {"after": after, "link": f"{path}?after={after}"}}
     return shown
 
 
