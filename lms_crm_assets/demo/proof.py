@@ -105,7 +105,7 @@ def _prove(
     return {
         kind: compare(
             len(rows[entity]),
-            [_expected(row, mapping[kind]) for row in valid[kind]],
+            [expected_record(row, mapping[kind]) for row in valid[kind]],
             held[kind],
             created_by_us=created_by_us,
         )
@@ -113,7 +113,8 @@ def _prove(
     }
 
 
-def _expected(row: ValidRow, crm: CrmObject) -> Expected:
+def expected_record(row: ValidRow, crm: CrmObject) -> Expected:
+    """What a CRM must hold for a valid row."""
     parents = {"contact": row.learner_id, "course": row.course_id}
     return Expected(
         row.key,
