@@ -242,7 +242,7 @@ def test_simple_salesforce_refreshes_an_ended_session(salesforce: Any, clock: Cl
 @pytest.mark.parametrize(
     ("method", "path", "status", "body"),
     [
-        ("GET", f"{DATA}/jobs/ingest", 404, NOT_FOUND),
+        ("GET", f"{DATA}/jobs/odd", 404, NOT_FOUND),
         ("GET", "/services/data/v30.0/limits", 404, NOT_FOUND),
         ("GET", "/services/data/v69.0/limits", 404, NOT_FOUND),
         ("PATCH", CONTACTS.replace("v59", "v45"), 404, NOT_FOUND),

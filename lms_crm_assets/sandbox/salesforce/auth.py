@@ -15,6 +15,7 @@ import orjson
 
 from .errors import ApiError, session_expired
 from .ids import with_suffix
+from .options import Options
 from .store import USER_ID
 
 ORG_ID = with_suffix("00D5i000000Sand")
@@ -45,7 +46,7 @@ class Credentials:
 
 @dataclass(slots=True)
 class _Session:
-    expires_at: float
+    issued_at: float
     calls_left: int | None
 
 
@@ -55,18 +56,13 @@ class Tokens:
     def __init__(
         self,
         credentials: Credentials,
-        *,
+        options: Options,
         clock: Callable[[], float],
-        seconds: float,
-        calls: int | None,
-        rotate: bool,
     ) -> None:
-        """A token lives `seconds` and `calls`; with `rotate` a refresh token works once, its answer holds the next."""
+        """The options say how long a token lives, and whether a refresh token works once and its answer holds the next."""
         self._credentials = credentials
+        self._options = options
         self._clock = clock
-        self._seconds = seconds
-        self._calls = calls
-        self._rotate = rotate
         self._sessions: dict[str, _Session] = {}
         self._issued = 0
         self.refresh_token = credentials.refresh_token
@@ -99,7 +95,7 @@ class Tokens:
         session = self._sessions.get(token)
         if session is None:
             raise session_expired()
-        if session.calls_left == 0 or self._clock() >= session.expires_at:
+        if session.calls_left == 0 or self._clock() >= session.issued_at + self._options.token_seconds:
             del self._sessions[token]
             raise session_expired()
         if session.calls_left is not None:
@@ -112,7 +108,7 @@ class Tokens:
         identity = f"{instance_url}/id/{ORG_ID}/{USER_ID}"
         unique = hmac.new(secret, f"token {self._issued} {issued_at}".encode(), hashlib.sha512).digest()
         token = f"{ORG_ID[:15]}!{base64.urlsafe_b64encode(unique).decode().rstrip('=').replace('-', '.')}"
-        self._sessions[token] = _Session(self._clock() + self._seconds, self._calls)
+        self._sessions[token] = _Session(self._clock(), self._options.token_calls)
         signature = hmac.new(secret, (identity + issued_at).encode(), hashlib.sha256).digest()
         return {
             "access_token": token,
@@ -140,7 +136,7 @@ class Tokens:
     def _refresh(self, token: str) -> dict[str, str]:
         if token != self.refresh_token:
             raise OAuthError("invalid_grant", "expired access/refresh token")
-        if not self._rotate:
+        if not self._options.rotate_refresh_tokens:
             return {}
         secret = self._credentials.client_secret.encode()
         self.refresh_token = "5Aep" + hmac.new(secret, token.encode(), hashlib.sha256).hexdigest()

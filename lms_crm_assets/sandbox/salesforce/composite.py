@@ -68,6 +68,9 @@ def _answer(
         body = orjson.dumps(_resolved(request["body"], answers)) if "body" in request else b""
         own = {name.lower(): str(value) for name, value in request.get("httpHeaders", {}).items()}
         inherited = {name: headers[name] for name in ("sforce-query-options",) if name in headers}
+        if "/jobs/" in path:  # text unverified
+            error = ApiError(400, "INVALID_INPUT", f"The url is not supported in a composite request: {path}")
+            return Reply(error.status, error.body())
         return dispatch(request["method"].upper(), unquote(path), dict(parse_qsl(query)), inherited | own, body)
     except ApiError as error:
         return Reply(error.status, error.body())

@@ -173,7 +173,7 @@ def _summary(sobject: SObject, data_url: str) -> dict[str, Any]:
 
 
 def _children(sobject: SObject) -> list[dict[str, Any]]:
-    """The lookups of other objects that point here."""
+    """The lookups of other objects that point here; those of merged records are not among them."""
     return [
         {
             "cascadeDelete": False,
@@ -187,5 +187,5 @@ def _children(sobject: SObject) -> list[dict[str, Any]]:
         }
         for child in OBJECTS
         for field in child.fields
-        if field.refers_to == sobject.name
+        if field.refers_to == sobject.name and field.children
     ]

@@ -4,15 +4,17 @@
 does); everything that needs the stored records happens when the row is applied.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import JsonTypeError, RowError, entity_is_deleted, id_in_body, no_such_column
+from .guard import Guard
 from .ids import long_id
 from .schema import Field, SObject, parent_object
 from .store import Record, Store
-from .values import Value, from_json
+from .values import Value, fold, from_json
 
 Operation = Literal["created", "updated", "unchanged", "deleted"]
 
@@ -57,34 +59,58 @@ def read_row(sobject: SObject, body: Mapping[str, Any]) -> Row:
         except RowError as error:
             row.error = row.error or error
     if unwritable:
-        row.error = row.error or _not_writable(unwritable)
+        row.error = row.error or not_writable(unwritable)
     return row
 
 
-def insert(store: Store, row: Row) -> Record:
+def insert(store: Store, guard: Guard, row: Row) -> Record:
     """Create the record; `RowError` when the platform would refuse it."""
     values = _checked(store, row)
     _check_required(row.sobject, values, creating=True)
+    guard.judge(store, row.sobject, None, values)
     return store.insert(row.sobject, values)
 
 
-def update(store: Store, record: Record, row: Row) -> Operation:
+def update(store: Store, guard: Guard, record: Record, row: Row) -> Operation:
     """Write the row over the record: `updated`, or `unchanged` when it held these values already."""
     values = _checked(store, row)
     _check_required(row.sobject, values, creating=False)
+    guard.judge(store, row.sobject, record, values)
     return "updated" if store.update(row.sobject, record, values) else "unchanged"
 
 
-def upsert(store: Store, row: Row, key: Field) -> tuple[Record, Operation]:
+def delete(store: Store, guard: Guard, sobject: SObject, record: Record) -> None:
+    """Move the record to the recycle bin."""
+    guard.judge_delete(sobject, record)
+    store.set_deleted(sobject, record, deleted=True)
+
+
+def upsert(store: Store, guard: Guard, row: Row, key: Field) -> tuple[Record, Operation]:
     """Update the one record that holds the row's key, or create it; `RowError` when several hold it."""
     matches = store.find(row.sobject, key, str(row.values[key.name]))
     if not matches:
-        return insert(store, row), "created"
+        return insert(store, guard, row), "created"
     if len(matches) > 1:
         found = ", ".join(each.id for each in matches)
         message = f"{key.label}: more than one record found for external id field: [{found}]"
         raise RowError("DUPLICATE_EXTERNAL_ID", message, [key.name])
-    return matches[0], update(store, matches[0], row)
+    return matches[0], update(store, guard, matches[0], row)
+
+
+def keys_of(rows: Iterable[Row], key: Field) -> Counter[str]:
+    """How often each key value stands in a request or an internal batch."""
+    return Counter(fold(str(value)) for row in rows if (value := row.values.get(key.name)) is not None)
+
+
+def check_key(row: Row, key: Field, times: Counter[str]) -> None:
+    """`RowError` when a row to be upserted has an Id or no key, or shares its key: all that share one are refused."""
+    if row.id is not None:
+        raise id_in_body("Id")
+    value = row.values.get(key.name)
+    if value is None:
+        raise row.error or RowError("MISSING_ARGUMENT", f"{key.name} not specified", [key.name])
+    if times[fold(str(value))] > 1:
+        raise RowError("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", [key.name])
 
 
 def by_id(store: Store, sobject: SObject, id_: str | None) -> Record:
@@ -194,7 +220,8 @@ def _check_required(sobject: SObject, values: Mapping[str, Value], *, creating: 
         raise RowError("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", missing)
 
 
-def _not_writable(names: list[str]) -> RowError:
+def not_writable(names: list[str]) -> RowError:
+    """Fields that clients don't write."""
     message = (
         f"Unable to create/update fields: {', '.join(names)}. Please check the security settings of this field "
         "and verify that it is read/write for your profile or permission set."

@@ -8,7 +8,7 @@ Codes and texts: `facts/salesforce.md`, Errors; the REST guide, Status Codes and
 record holds no text (marked "text unverified"), the code is right and the wording is ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -20,38 +20,58 @@ _SINGLE_STATUS = {"ENTITY_IS_DELETED": 404, "NOT_FOUND": 404}
 class ApiError(Exception):
     """A request that is refused as a whole."""
 
-    def __init__(self, status: int, code: str, message: str, fields: Sequence[str] | None = None) -> None:
-        """Answered with HTTP `status`; the `fields` key is left out when None."""
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        fields: Sequence[str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Answered with HTTP `status`; the `fields` key is left out when None, `more` are further keys."""
         super().__init__(f"{code}: {message}")
         self.status = status
         self.code = code
         self.message = message
         self.fields = fields
+        self.more = more or {}
 
     def body(self) -> list[dict[str, Any]]:
         """The answer's JSON."""
         error: dict[str, Any] = {"message": self.message, "errorCode": self.code}
         if self.fields is not None:
             error["fields"] = list(self.fields)
-        return [error]
+        return [{**error, **self.more}]
 
 
 class RowError(Exception):
     """A record that is refused while its neighbours go on."""
 
-    def __init__(self, code: str, message: str, fields: Sequence[str] = ()) -> None:
-        """`fields` are the API names that the refusal is about."""
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        fields: Sequence[str] = (),
+        *,
+        duplicate_result: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`fields` are the API names that the refusal is about; a duplicate rule adds what it found."""
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.fields = fields
+        self.duplicate_result = duplicate_result
 
     def body(self) -> dict[str, Any]:
         """The error as it stands in a Collections result."""
-        return {"statusCode": self.code, "message": self.message, "fields": list(self.fields)}
+        found = {} if self.duplicate_result is None else {"duplicateResult": self.duplicate_result}
+        return {"statusCode": self.code, "message": self.message, "fields": list(self.fields), **found}
 
     def alone(self) -> ApiError:
         """The same refusal as the answer of a single-record request."""
+        if self.duplicate_result is not None:
+            # Misspelt and without `fields`: recorded answers of v50 and v51. Collections: shape unverified.
+            return ApiError(400, self.code, self.message, None, {"duplicateResut": self.duplicate_result})
         return ApiError(_SINGLE_STATUS.get(self.code, 400), self.code, self.message, self.fields)
 
 

@@ -2,12 +2,12 @@
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from .errors import ApiError, JsonTypeError, json_error
 
@@ -44,11 +44,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer; no body at all when `content` is None."""
+    """An answer: `content` as JSON, or the bytes of `stream` as they are; no body at all when both are None."""
 
     status: int = 200
     content: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    stream: Iterator[bytes] | None = None
 
 
 def parse_json(body: bytes) -> Any:
@@ -88,6 +89,8 @@ def decompress(body: bytes, encoding: str) -> bytes:
 def respond(reply: Reply, accept_encoding: str, limit_info: str) -> Response:
     """The HTTP answer, gzipped when the client takes that and it is worth it."""
     headers = {"Sforce-Limit-Info": limit_info, **reply.headers}
+    if reply.stream is not None:
+        return StreamingResponse(_served(reply.stream), reply.status, headers)
     if reply.content is None:
         return Response(status_code=reply.status, headers=headers)
     body = orjson.dumps(reply.content)
@@ -95,6 +98,12 @@ def respond(reply: Reply, accept_encoding: str, limit_info: str) -> Response:
         body = gzip.compress(body, compresslevel=1)
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     return Response(body, reply.status, headers, media_type="application/json;charset=UTF-8")
+
+
+async def _served(stream: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces on the event loop itself: they come from memory and local files, and records must not change between."""
+    for piece in stream:
+        yield piece
 
 
 def _inflate(body: bytes) -> bytes:

@@ -7,13 +7,17 @@ from typing import Any
 from lms_crm_assets.sandbox.core import Stats
 
 from .auth import Tokens
+from .bulk.jobs import Jobs
 from .cursors import Cursors
 from .errors import ApiError, no_such_id, not_found
+from .guard import Guard
 from .http import Call
+from .options import Options
 from .schema import Field, SObject, find_object
 from .store import Store
 
 _SECONDS_A_DAY = 86_400
+_QUERY_JOBS_A_DAY = 10_000
 
 
 @dataclass
@@ -21,13 +25,16 @@ class Org:
     """One simulated org. `clock` gives seconds since 1970; the allowance starts anew with each UTC day."""
 
     clock: Callable[[], float]
-    daily_limit: int
-    latency_seconds: float
+    options: Options
     store: Store
+    guard: Guard
     tokens: Tokens
     cursors: Cursors
+    jobs: Jobs
     stats: Stats
     calls: int = 0
+    batches: int = 0
+    query_jobs: int = 0
     day: int = 0
 
     def become(self, other: "Org") -> None:
@@ -37,34 +44,64 @@ class Org:
 
     def count_call(self) -> None:
         """Use one call of the day; `ApiError` 403 when none is left."""
-        today = int(self.clock() // _SECONDS_A_DAY)
-        if today != self.day:
-            self.day, self.calls = today, 0
-        if self.calls >= self.daily_limit:
+        self._turn_the_day()
+        if self.calls >= self.options.daily_limit:
             raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
         self.calls += 1
+
+    def use_bulk_batch(self) -> bool:
+        """Use one internal batch of the day; whether there was one left."""
+        self._turn_the_day()
+        if self.batches >= self.options.bulk_batches_a_day:
+            return False
+        self.batches += 1
+        return True
+
+    def use_query_job(self) -> bool:
+        """Use one query job of the day; whether there was one left."""
+        self._turn_the_day()
+        if self.query_jobs >= _QUERY_JOBS_A_DAY:
+            return False
+        self.query_jobs += 1
+        return True
+
+    def bulk_batches_left(self) -> bool:
+        """Whether the day has an internal batch left."""
+        self._turn_the_day()
+        return self.batches < self.options.bulk_batches_a_day
 
     @property
     def limit_info(self) -> str:
         """The header `Sforce-Limit-Info`."""
-        return f"api-usage={self.calls}/{self.daily_limit}"
+        return f"api-usage={self.calls}/{self.options.daily_limit}"
 
     def limits(self) -> dict[str, Any]:
-        """The answer of `/limits`; only the API requests are used up here."""
+        """The answer of `/limits`; only requests and bulk jobs use something up here."""
         fixed = {
             "ConcurrentAsyncGetReportInstances": 200,
             "ConcurrentSyncReportRuns": 20,
             "DailyAsyncApexExecutions": 250_000,
-            "DailyBulkApiBatches": 15_000,
             "DailyBulkV2QueryFileStorageMB": 976_562,
-            "DailyBulkV2QueryJobs": 10_000,
             "DailyStreamingApiEvents": 200_000,
             "DataStorageMB": 1_024,
             "FileStorageMB": 1_024,
             "SingleEmail": 5_000,
         }
-        used = {"DailyApiRequests": {"Max": self.daily_limit, "Remaining": self.daily_limit - self.calls}}
+        used = {
+            "DailyApiRequests": _left(self.options.daily_limit, self.calls),
+            "DailyBulkApiBatches": _left(self.options.bulk_batches_a_day, self.batches),
+            "DailyBulkV2QueryJobs": _left(_QUERY_JOBS_A_DAY, self.query_jobs),
+        }
         return used | {name: {"Max": most, "Remaining": most} for name, most in fixed.items()}
+
+    def _turn_the_day(self) -> None:
+        today = int(self.clock() // _SECONDS_A_DAY)
+        if today != self.day:
+            self.day, self.calls, self.batches, self.query_jobs = today, 0, 0, 0
+
+
+def _left(most: int, used: int) -> dict[str, int]:
+    return {"Max": most, "Remaining": max(most - used, 0)}
 
 
 def object_of(call: Call) -> SObject:

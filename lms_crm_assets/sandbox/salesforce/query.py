@@ -32,6 +32,27 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A selected field: its path as the schema spells it, and how it is read from a record."""
+
+    name: str
+    read: Read
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A query that is understood but not answered yet: who can match, who does, in which order; COUNT() has no columns."""
+
+    sobject: SObject
+    candidates: Iterable[Record]
+    holds: Predicate
+    ordered: Callable[[list[Record]], list[Record]]
+    columns: list[Column]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A query's answer before paging: how many, which, and how each is shown (None for COUNT())."""
 
@@ -42,6 +63,15 @@ class Found:
 
 def run(store: Store, text: str, data_url: str, *, include_deleted: bool) -> Found:
     """Answer a query; `ApiError` when it is malformed or names what is not there."""
+    return _compiled(store, text, data_url, include_deleted=include_deleted).found()
+
+
+def search(store: Store, text: str, data_url: str, *, include_deleted: bool) -> Search:
+    """Understand a query and leave the work to the caller; `ApiError` as `run`."""
+    return _compiled(store, text, data_url, include_deleted=include_deleted).search()
+
+
+def _compiled(store: Store, text: str, data_url: str, *, include_deleted: bool) -> "_Compiler":
     query = parse(text)
     sobject = find_object(query.sobject.text)
     if sobject is None:
@@ -53,7 +83,7 @@ def run(store: Store, text: str, data_url: str, *, include_deleted: bool) -> Fou
     if query.offset > MAX_OFFSET:
         message = f"Maximum SOQL offset allowed is {MAX_OFFSET}"
         raise refusal("NUMBER_OUTSIDE_VALID_RANGE", query.text, query.text.upper().rfind("OFFSET"), message)
-    return _Compiler(store, query, sobject, data_url, include_deleted=include_deleted).found()
+    return _Compiler(store, query, sobject, data_url, include_deleted=include_deleted)
 
 
 class _Compiler:
@@ -65,20 +95,27 @@ class _Compiler:
         self._include_deleted = include_deleted
 
     def found(self) -> Found:
-        query = self._query
-        project = self._projection() if query.fields else None
-        holds = self._predicate(query.where) if query.where is not None else None
-        orders = [(order, *self._resolve(order.path)) for order in query.order]
-        records = [
-            record
-            for record in self._candidates()
-            if (self._include_deleted or not record.deleted) and (holds is None or holds(record))
-        ]
-        for order, read, field in reversed(orders):
-            records = self._sorted(records, order, read, field)
-        end = None if query.limit is None else query.offset + query.limit
-        records = records[query.offset : end]
+        project = self._projection() if self._query.fields else None
+        understood = self.search()
+        records = understood.ordered([record for record in understood.candidates if understood.holds(record)])
         return Found(len(records), records if project else [], project)
+
+    def search(self) -> Search:
+        query = self._query
+        matches = self._predicate(query.where) if query.where is not None else None
+        orders = [(order, *self._resolve(order.path)) for order in query.order]
+        columns = [Column(self._spelt(token), *self._resolve(token)) for token in query.fields]
+
+        def holds(record: Record) -> bool:
+            return (self._include_deleted or not record.deleted) and (matches is None or matches(record))
+
+        def ordered(records: list[Record]) -> list[Record]:
+            for order, read, field in reversed(orders):
+                records = self._sorted(records, order, read, field)
+            end = None if query.limit is None else query.offset + query.limit
+            return records[query.offset : end]
+
+        return Search(self._sobject, self._candidates(), holds, ordered, columns, query.offset)
 
     def _candidates(self) -> Iterable[Record]:
         """The records that can match: those of an index when a term of the outermost AND names one, else all."""
@@ -103,6 +140,18 @@ class _Compiler:
         """A path's names, without the object's own in front."""
         head, *rest = path.text.split(".")
         return rest if rest and head.lower() == self._sobject.name.lower() else [head, *rest]
+
+    def _spelt(self, path: Token) -> str:
+        """A path that is known to exist, with the schema's upper and lower case."""
+        sobject, names = self._sobject, []
+        *relationships, name = self._parts(path)
+        for relationship in relationships:
+            lookup = sobject.lookup(relationship)
+            if lookup is not None:
+                names.append(lookup.relationship)
+                sobject = parent_object(lookup)
+        field = sobject.field(name)
+        return ".".join([*names, field.name if field is not None else name])
 
     def _resolve(self, path: Token) -> tuple[Read, Field]:
         """How a path such as `Contact__r.LMS_User_Id__c` is read from a record, and the field at its end."""

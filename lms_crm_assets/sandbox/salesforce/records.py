@@ -70,9 +70,9 @@ def upsert_by_key(org: Org, call: Call) -> Reply:
     def work() -> tuple[Record, Operation]:
         dml.refuse_id(row, key.name)
         if matches:
-            return matches[0], dml.update(org.store, matches[0], row)
+            return matches[0], dml.update(org.store, org.guard, matches[0], row)
         row.values[key.name] = from_json(key, call.params["value"])
-        return dml.insert(org.store, row), "created"
+        return dml.insert(org.store, org.guard, row), "created"
 
     record, operation = _counted(org, sobject, work)
     created = operation == "created"
@@ -114,17 +114,20 @@ def _show(org: Org, call: Call, sobject: SObject, record: Record) -> Reply:
 
 def _insert(org: Org, row: dml.Row) -> Record:
     dml.refuse_id(row)
-    return dml.insert(org.store, row)
+    return dml.insert(org.store, org.guard, row)
 
 
 def _update(org: Org, record: Record, row: dml.Row) -> Operation:
     dml.refuse_id(row)
-    return dml.update(org.store, record, row)
+    return dml.update(org.store, org.guard, record, row)
 
 
 def _delete(org: Org, sobject: SObject, record: Record) -> Reply:
-    org.store.set_deleted(sobject, record, deleted=True)
-    org.stats.count_record(sobject.name, "deleted")
+    def work() -> tuple[Record, Operation]:
+        dml.delete(org.store, org.guard, sobject, record)
+        return record, "deleted"
+
+    _counted(org, sobject, work)
     return Reply(204)
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
@@ -15,6 +16,7 @@ from lms_crm_assets.sandbox.core import json_response
 
 from . import composite, records, sobject_collections
 from .auth import OAuthError
+from .bulk import ingest, queries
 from .describe import CHANGED_AT, describe_global, describe_object
 from .errors import ApiError, JsonTypeError, RowError, not_found
 from .http import Call, Reply, decompress, respond
@@ -22,7 +24,9 @@ from .org import Org, object_of
 from .query import run
 
 OLDEST_VERSION, NEWEST_VERSION = 31, 68
+_INGEST_SINCE, _QUERY_JOBS_SINCE = 41, 47
 Handler = Callable[[Org, Call], Reply]
+Upload = Callable[[Org, Call, AsyncIterator[bytes]], Awaitable[Reply]]
 
 _VERSION = re.compile(r"v(\d\d)\.0")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -33,9 +37,17 @@ _SEASONS = ("Spring", "Summer", "Winter")
 class ApiRoute(Route):
     """One resource: a handler for each method, the first API version that has it, and no care for a slash at the end."""
 
-    def __init__(self, api: "Api", path: str, handlers: Mapping[str, Handler], since: int = OLDEST_VERSION) -> None:
-        """`path` follows `/services/data/{version}`."""
+    def __init__(
+        self,
+        api: "Api",
+        path: str,
+        handlers: Mapping[str, Handler],
+        since: int = OLDEST_VERSION,
+        upload: Upload | None = None,
+    ) -> None:
+        """`path` follows `/services/data/{version}`; `upload` takes a PUT whose body is not to stand in memory."""
         self.handlers = handlers
+        self.upload = upload
         self.since = since
         super().__init__("/services/data/{version}" + path, api.serve, methods=_METHODS)
 
@@ -50,6 +62,7 @@ class Api:
     def __init__(self, org: Org) -> None:
         """`org` is what every handler works on."""
         self._org = org
+        self._running = 0
 
         def run_composite(org: Org, call: Call) -> Reply:
             return composite.run(org, call, self.dispatch)
@@ -78,6 +91,7 @@ class Api:
             ApiRoute(self, "/composite/sobjects", collections, since=42),
             ApiRoute(self, "/composite/sobjects/{sobject}", retrieve, since=42),
             ApiRoute(self, "/composite/sobjects/{sobject}/{field}", {"PATCH": sobject_collections.upsert}, since=46),
+            *self._job_routes(),
             ApiRoute(self, "/{unknown:path}", {}),
         ]
 
@@ -93,40 +107,88 @@ class Api:
 
     async def serve(self, request: Request) -> Response:
         """Answer one HTTP request."""
-        await asyncio.sleep(self._org.latency_seconds)
-        raw = await request.body()
+        self._running += 1
+        try:
+            crowded = self._running > self._org.options.concurrent_limit
+            if not crowded:
+                await asyncio.sleep(self._org.options.latency_seconds)
+            return await self._serve(request, crowded=crowded)
+        finally:
+            self._running -= 1
+
+    async def _serve(self, request: Request, *, crowded: bool) -> Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         query = dict(request.query_params)
         method = query.get("_HttpMethod", "POST").upper() if request.method == "POST" else request.method
+        route, params = self._match(method, request.url.path)
+        upload = route.upload if route is not None and method == "PUT" else None
+        raw = b"" if upload is not None else await request.body()
         try:
-            self._org.tokens.check(headers.get("authorization", ""))
-            self._org.count_call()
-            body = decompress(raw, headers.get("content-encoding", ""))
-            reply = self.dispatch(method, request.url.path, query, headers, body)
+            self._admit(headers, crowded=crowded)
+            if upload is not None:
+                call = Call(method, _version(route, params), params, query, headers, b"")
+                reply = await upload(self._org, call, request.stream())
+            else:
+                self._org.guard.caller = self._org.guard.new_caller(
+                    f"/services/data/{params.get('version', '')}",
+                    allow_save=_allows_save(headers.get("sforce-duplicate-rule-header", "")),
+                )
+                body = decompress(raw, headers.get("content-encoding", ""))
+                reply = self.dispatch(method, request.url.path, query, headers, body)
         except ApiError as error:
             reply = Reply(error.status, error.body())
+        if upload is not None:
+            await _drain(request)
         return respond(reply, headers.get("accept-encoding", ""), self._org.limit_info)
+
+    def _admit(self, headers: Mapping[str, str], *, crowded: bool) -> None:
+        """Let a call in; `ApiError` when its session has ended, too many are in progress or the day's are used up."""
+        self._org.tokens.check(headers.get("authorization", ""))
+        if crowded:
+            message = "ConcurrentRequests (Concurrent API Requests) Limit exceeded."
+            raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", message)
+        self._org.count_call()
+
+    def _job_routes(self) -> list[ApiRoute]:
+        def no_upload(_: Org, __: Call) -> Reply:
+            raise not_found()  # an upload never comes here
+
+        ingest_job = {"GET": ingest.info, "PATCH": ingest.change_state, "DELETE": ingest.delete}
+        query_job = {"GET": queries.info, "PATCH": queries.change_state, "DELETE": queries.delete}
+        results: dict[str, Handler] = {
+            "successfulResults": ingest.successful_results,
+            "failedResults": ingest.failed_results,
+            "unprocessedrecords": ingest.unprocessed_records,
+            "unprocessedRecords": ingest.unprocessed_records,  # simple-salesforce spells it so
+        }
+        upload = ApiRoute(self, "/jobs/ingest/{job}/batches", {"PUT": no_upload}, _INGEST_SINCE, ingest.upload)
+        return [
+            ApiRoute(self, "/jobs/ingest", {"GET": ingest.listed, "POST": ingest.create}, _INGEST_SINCE),
+            upload,
+            *(
+                ApiRoute(self, f"/jobs/ingest/{{job}}/{name}", {"GET": handler}, _INGEST_SINCE)
+                for name, handler in results.items()
+            ),
+            ApiRoute(self, "/jobs/ingest/{job}", ingest_job, _INGEST_SINCE),
+            ApiRoute(self, "/jobs/query", {"GET": queries.listed, "POST": queries.create}, _QUERY_JOBS_SINCE),
+            ApiRoute(self, "/jobs/query/{job}", query_job, _QUERY_JOBS_SINCE),
+            ApiRoute(self, "/jobs/query/{job}/results", {"GET": queries.results}, _QUERY_JOBS_SINCE),
+        ]
 
     def dispatch(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> Reply:
         """Route one call, from HTTP or from within a composite one; `ApiError` when it is refused."""
         route, params = self._match(method, path)
-        version = _VERSION.fullmatch(params.get("version", ""))
-        if (
-            route is None
-            or version is None
-            or not max(OLDEST_VERSION, route.since) <= int(version[1]) <= NEWEST_VERSION
-        ):
-            raise not_found()
-        if not route.handlers:
+        version = _version(route, params)
+        if route is None or not route.handlers:
             raise not_found()
         handler = route.handlers.get("GET" if method == "HEAD" else method)
         if handler is None:
             allowed = [*route.handlers, *(["HEAD"] if "GET" in route.handlers else [])]
             message = f"HTTP Method '{method}' not allowed. Allowed are {','.join(sorted(allowed))}"
             raise ApiError(405, "METHOD_NOT_ALLOWED", message)
-        call = Call(method, int(version[1]), params, query, headers, body)
+        call = Call(method, version, params, query, headers, body)
         try:
             return handler(self._org, call)
         except RowError as error:
@@ -154,6 +216,26 @@ class Api:
             return json_response(error.body, error.status)
 
 
+def _version(route: ApiRoute | None, params: Mapping[str, str]) -> int:
+    """The version in the path; `ApiError` 404 when it is none, or has not the resource."""
+    version = _VERSION.fullmatch(params.get("version", ""))
+    if route is None or version is None or not route.since <= int(version[1]) <= NEWEST_VERSION:
+        raise not_found()
+    return int(version[1])
+
+
+def _allows_save(header: str) -> bool:
+    """Whether `Sforce-Duplicate-Rule-Header` asks to save in spite of an alert: `allowSave=true`."""
+    return any(part.replace(" ", "").lower() == "allowsave=true" for part in re.split("[;,]", header))
+
+
+async def _drain(request: Request) -> None:
+    """Take what is left of a refused upload: a client that is still sending reads no answer."""
+    with suppress(RuntimeError, ClientDisconnect):  # taken already, or nobody there
+        async for _ in request.stream():
+            pass
+
+
 async def _versions(_: Request) -> Response:
     return json_response(
         [
@@ -171,7 +253,7 @@ def _label(version: int) -> str:
 
 
 def _resources(_: Org, call: Call) -> Reply:
-    names = ("sobjects", "query", "queryAll", "composite", "limits")
+    names = ("sobjects", "query", "queryAll", "composite", "jobs", "limits")
     return Reply(content={name: f"{call.data_url}/{name}" for name in names})
 
 

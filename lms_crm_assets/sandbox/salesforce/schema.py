@@ -79,6 +79,11 @@ class SObject:
         return tuple(each for each in self.fields if each.external_id)
 
     @cached_property
+    def lookups(self) -> tuple[Field, ...]:
+        """The stored fields that point at a parent and that clients write."""
+        return tuple(each for each in self.fields if each.type == "reference" and each.stored and each.writable)
+
+    @cached_property
     def _by_name(self) -> dict[str, Field]:
         return {each.name.lower(): each for each in self.fields}
 
@@ -122,6 +127,19 @@ def _checkbox(name: str, label: str) -> Field:
 def _auto_name(label: str, pattern: str) -> Field:
     return Field(
         "Name", label, "string", length=80, writable=False, id_lookup=True, name_field=True, auto_number=pattern
+    )
+
+
+def _master(sobject: str) -> Field:
+    """Where a merged record points: at the one that outlived it."""
+    return Field(
+        "MasterRecordId",
+        "Master Record ID",
+        "reference",
+        length=18,
+        writable=False,
+        refers_to=sobject,
+        relationship="MasterRecord",
     )
 
 
@@ -173,7 +191,7 @@ OBJECTS = (
         "Account",
         "Accounts",
         "001",
-        (Field("Name", "Account Name", "string", length=255, required=True, name_field=True),),
+        (_master("Account"), Field("Name", "Account Name", "string", length=255, required=True, name_field=True)),
     ),
     SObject(
         "Contact",
@@ -181,6 +199,7 @@ OBJECTS = (
         "Contacts",
         "003",
         (
+            _master("Contact"),
             Field(
                 "AccountId",
                 "Account ID",

@@ -4,20 +4,18 @@ The request is refused as a whole when its shape is wrong; otherwise the answer 
 order of the request. With `allOrNone` one refused record takes back all others.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import dml
 from .dml import Operation, Row
-from .errors import ApiError, JsonTypeError, RowError, id_in_body, json_error
+from .errors import ApiError, JsonTypeError, RowError, json_error
 from .http import Call, Reply
 from .ids import long_id
 from .org import Org, key_of, object_of
 from .records import fields_of, shown
-from .schema import OBJECTS, Field, SObject, find_object
+from .schema import OBJECTS, SObject, find_object
 from .store import Record
-from .values import fold
 
 MAX_RECORDS = 200
 Work = Callable[[], tuple[Record, Operation]]
@@ -30,7 +28,7 @@ def create(org: Org, call: Call) -> Reply:
     def work(row: Row) -> tuple[Record, Operation]:
         if row.id is not None:
             raise RowError("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", ["Id"])
-        return dml.insert(org.store, row), "created"
+        return dml.insert(org.store, org.guard, row), "created"
 
     outcomes = _apply(org, [(row.sobject.name, _bind(work, row)) for row in rows], all_or_none=all_or_none)
     return Reply(content=[_result(each) for each in outcomes])
@@ -42,7 +40,7 @@ def update(org: Org, call: Call) -> Reply:
 
     def work(row: Row) -> tuple[Record, Operation]:
         record = dml.by_id(org.store, row.sobject, row.id)
-        return record, dml.update(org.store, record, row)
+        return record, dml.update(org.store, org.guard, record, row)
 
     outcomes = _apply(org, [(row.sobject.name, _bind(work, row)) for row in rows], all_or_none=all_or_none)
     return Reply(content=[_result(each) for each in outcomes])
@@ -53,11 +51,11 @@ def upsert(org: Org, call: Call) -> Reply:
     sobject = object_of(call)
     key = key_of(call, sobject)
     rows, all_or_none = _read_batch(call, sobject)
-    times = Counter(fold(str(value)) for row in rows if (value := row.values.get(key.name)) is not None)
+    times = dml.keys_of(rows, key)
 
     def work(row: Row) -> tuple[Record, Operation]:
-        _check_key(row, key, times)
-        return dml.upsert(org.store, row, key)
+        dml.check_key(row, key, times)
+        return dml.upsert(org.store, org.guard, row, key)
 
     outcomes = _apply(org, [(sobject.name, _bind(work, row)) for row in rows], all_or_none=all_or_none)
     return Reply(content=[_upsert_result(each) for each in outcomes])
@@ -72,7 +70,7 @@ def delete(org: Org, call: Call) -> Reply:
         if sobject is None:
             raise RowError("MALFORMED_ID", f"malformed id {id_}")
         record = dml.by_id(org.store, sobject, id_)
-        org.store.set_deleted(sobject, record, deleted=True)
+        dml.delete(org.store, org.guard, sobject, record)
         return record, "deleted"
 
     work_list = [(sobject.name if (sobject := _object_of_id(id_)) else "", _bind(work, id_)) for id_ in ids]
@@ -158,16 +156,6 @@ def _texts(body: Mapping[str, Any], name: str) -> list[str]:
 def _object_of_id(id_: str) -> SObject | None:
     full = long_id(id_)
     return next((each for each in OBJECTS if full is not None and full.startswith(each.prefix)), None)
-
-
-def _check_key(row: Row, key: Field, times: Counter[str]) -> None:
-    if row.id is not None:
-        raise id_in_body("Id")
-    value = row.values.get(key.name)
-    if value is None:
-        raise row.error or RowError("MISSING_ARGUMENT", f"{key.name} not specified", [key.name])
-    if times[fold(str(value))] > 1:
-        raise RowError("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", [key.name])
 
 
 def _bind(work: Callable[[Any], tuple[Record, Operation]], item: Any) -> Work:

@@ -40,11 +40,15 @@ class Record:
 
 @dataclass(slots=True)
 class Table:
-    """An object's records by id, in order of creation, and the live ones by the folded value of each unique field."""
+    """An object's records by id, in order of creation, and the live ones by the folded value of each unique field.
+
+    `shared` are indexes of fields whose values several records may share; one is made when it is first asked for.
+    """
 
     sobject: SObject
     rows: dict[str, Record] = field(default_factory=dict)
     keys: dict[str, dict[str, Record]] = field(init=False)
+    shared: dict[str, dict[str, dict[str, Record]]] = field(default_factory=dict)
     last_number: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +61,8 @@ class Table:
             value = record.values[self.sobject.slots[name]]
             if value is not None:
                 index[fold(str(value))] = record
+        for name in self.shared:
+            self._share(name, record)
 
     def unindex(self, record: Record) -> None:
         """Give a record's unique values free."""
@@ -64,6 +70,27 @@ class Table:
             value = record.values[self.sobject.slots[name]]
             if value is not None:
                 del index[fold(str(value))]
+        for name, shared in self.shared.items():
+            value = record.values[self.sobject.slots[name]]
+            if value is not None:
+                holders = shared[fold(str(value))]
+                del holders[record.id]
+                if not holders:
+                    del shared[fold(str(value))]
+
+    def holders(self, name: str, value: str) -> list[Record]:
+        """The live records with that value in a field that is not unique, oldest first."""
+        if name not in self.shared:
+            self.shared[name] = {}
+            for record in self.rows.values():
+                if not record.deleted:
+                    self._share(name, record)
+        return sorted(self.shared[name].get(fold(value), {}).values(), key=operator.attrgetter("id"))
+
+    def _share(self, name: str, record: Record) -> None:
+        value = record.values[self.sobject.slots[name]]
+        if value is not None:
+            self.shared[name].setdefault(fold(str(value)), {})[record.id] = record
 
 
 class Store:
@@ -103,12 +130,10 @@ class Store:
     def find(self, sobject: SObject, key: Field, value: str) -> list[Record]:
         """The live records that hold `value` in a key field, without regard to case."""
         table = self.tables[sobject.name]
-        wanted = fold(value)
         if key.name in table.keys:
-            found = table.keys[key.name].get(wanted)
+            found = table.keys[key.name].get(fold(value))
             return [] if found is None else [found]
-        slot = sobject.slots[key.name]
-        return [r for r in table.rows.values() if not r.deleted and fold(str(r.values[slot] or "")) == wanted]
+        return table.holders(key.name, value)
 
     def insert(self, sobject: SObject, values: Mapping[str, Value]) -> Record:
         """A new record; `RowError` DUPLICATE_VALUE when a unique value is taken."""
@@ -174,7 +199,12 @@ class Store:
 
     def flat(self, sobject: SObject, record: Record, fields: Iterable[Field]) -> dict[str, Value]:
         """Some of a record's fields as answers show them."""
-        return {each.name: to_json(each, self.reader(sobject, each)(record)) for each in fields}
+        return self.flattener(sobject, fields)(record)
+
+    def flattener(self, sobject: SObject, fields: Iterable[Field]) -> Callable[[Record], dict[str, Value]]:
+        """`flat` for many records: how each field is read is found out once."""
+        columns = [(each, self.reader(sobject, each)) for each in fields]
+        return lambda record: {each.name: to_json(each, read(record)) for each, read in columns}
 
     def dump(self) -> dict[str, Any]:
         """Every table as JSON-able data."""
@@ -188,14 +218,18 @@ class Store:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Replace every table by what `dump` gave; `ValueError` when it was written under another schema."""
+        """Replace every table by what `dump` gave; `ValueError` when it holds fields that the schema has not."""
         for name, table in self.tables.items():
             dumped = state[name]
-            if dumped["fields"] != list(table.sobject.slots):
+            slots = table.sobject.slots
+            if not slots.keys() >= set(dumped["fields"]):
                 raise ValueError(f"the state of {name} was written under another schema")
+            places = [slots[each] for each in dumped["fields"]]
             loaded = Table(table.sobject, last_number=dumped["last_number"])
             for id_, created, modified, deleted, *values in dumped["records"]:
-                record = loaded.rows[id_] = Record(id_, created, modified, deleted, values)
+                record = loaded.rows[id_] = Record(id_, created, modified, deleted, [None] * len(slots))
+                for place, value in zip(places, values, strict=True):
+                    record.values[place] = value
                 if not deleted:
                     loaded.index(record)
             self.tables[name] = loaded

@@ -2,6 +2,8 @@
 
 Stored are text (never empty), bool, float, and datetimes as whole seconds since 1970; None is null. Normalisation as
 the platform does it: text is trimmed, an empty text is null, an e-mail is lower-cased, a number is rounded to its scale.
+(The real API is said to keep decimals beyond the scale and to round them in the user interface only. The sandbox rounds,
+so that a client that compares what it wrote with what it reads has to allow for a number's scale.)
 """
 
 import re
