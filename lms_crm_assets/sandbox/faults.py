@@ -163,7 +163,10 @@ def listed(request: Request) -> Callable[[str], bool] | None:
 
 
 class _Answer:
-    """Stands in for `send`: notes the status; holds the answer back when it is to be replaced or cut, or slows it."""
+    """Stands in for `send`: notes the status; holds the answer back when it is to be replaced or cut, or slows it.
+
+    An answer that trickles stands in memory as a whole first.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send

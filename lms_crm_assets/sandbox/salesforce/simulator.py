@@ -69,11 +69,13 @@ class SalesforceSimulator:
         self._org.become(fresh)
 
     def dump(self) -> dict[str, Any]:
-        """Records, the day's calls and the refresh token; sessions, open cursors and jobs end with the process."""
+        """Records, what was used up of the day and the refresh token; sessions, open cursors and jobs end with the process."""
         org = self._org
         return {
             "records": org.store.dump(),
             "calls": org.calls,
+            "batches": org.batches,
+            "query_jobs": org.query_jobs,
             "day": org.day,
             "refresh_token": org.tokens.refresh_token,
         }
@@ -82,6 +84,7 @@ class SalesforceSimulator:
         """Take up what `dump` gave; `ValueError` when it was written under another schema."""
         self._org.store.load(state["records"])
         self._org.calls, self._org.day = state["calls"], state["day"]
+        self._org.batches, self._org.query_jobs = state.get("batches", 0), state.get("query_jobs", 0)
         self._org.tokens.refresh_token = state["refresh_token"]
 
     def _new_org(self, changed: Mapping[str, Any]) -> Org:
