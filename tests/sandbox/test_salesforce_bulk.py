@@ -216,6 +216,21 @@ def test_a_job_is_aborted_with_its_rest_unprocessed(api: httpx.Client) -> None:
     assert len(stored(api, "Contact")) == 100
 
 
+def test_an_abort_stops_in_the_middle_of_an_internal_batch(api: httpx.Client) -> None:
+    configure(api, bulk_batch_rows=20_000)
+    job = create(api)["id"]
+    put(api, job, many(20_000))
+    close(api, job)
+    while not api.get(f"{JOBS}/{job}").json()["numberRecordsProcessed"]:
+        pass
+    assert close(api, job, "Aborted").status_code == 200
+    time.sleep(0.1)
+    processed = wait(api, job)["numberRecordsProcessed"]
+    assert 0 < processed < 20_000
+    assert len(results(api, job, "successfulResults")) == len(stored(api, "Contact")) == processed
+    assert len(results(api, job, "unprocessedrecords")) == 20_000 - processed
+
+
 def test_an_open_job_can_be_aborted_and_deleted(api: httpx.Client) -> None:
     job = create(api)["id"]
     assert api.delete(f"{JOBS}/{job}").status_code == 400
@@ -400,14 +415,14 @@ def test_values_are_read_from_text(api: httpx.Client) -> None:
         "3": f"{kind}:Visible: value not of required type: perhaps:Visible__c --",
         "4": f"{kind}:Starts At: value not of required type: 22/11/2026:Starts_At__c --",
     }
-    completions = (
-        "LMS_Completion_Id__c,Progress__c,Contact__r.LMS_User_Id__c\n1,99.5,u1\n2,many,u1\n3,1,1580\n4,1000,\n"
-    )
+    completions = "LMS_Completion_Id__c,Progress__c,Contact__r.LMS_User_Id__c\n1,99.5,u1\n2,many,u1\n3,1,1580\n4,1000,\n5,1_0,\n6,1.25e1,\n"
     body = {"object": "LMS_Completion__c", "externalIdFieldName": "LMS_Completion_Id__c"}
     job = load(api, completions, **body)["id"]
     held = stored(api, "LMS_Completion__c", "LMS_Completion_Id__c")
     assert (held["1"]["Progress__c"], held["1"]["Contact__c"][:3]) == (99.5, "003")
+    assert held["6"]["Progress__c"] == 12.5
     errors = failures(api, job, "LMS_Completion_Id__c")
+    assert errors["5"] == f"{kind}:Progress: value not of required type: 1_0:Progress__c --"
     assert errors["2"] == f"{kind}:Progress: value not of required type: many:Progress__c --"
     foreign = "Foreign key external ID: 1580 not found for field LMS_User_Id__c in entity Contact"
     assert errors["3"] == f"INVALID_FIELD:{foreign}:--"

@@ -90,7 +90,7 @@ class Guard:
             return
         if record is not None and fold(str(value)) == fold(str(record.values[sobject.slots[matched.name]])):
             return
-        others = [each for each in store.find(sobject, matched, str(value)) if each is not record]
+        others = store.find(sobject, matched, str(value))
         if others:
             raise _duplicates(sobject, others, self.caller.data_url, allow_save=rule == "alert")
 

@@ -101,7 +101,9 @@ async def _answer(org: Org, job: QueryJob, found: Search) -> None:
         if not job.done:
             job.enter("InProgress")
             await asyncio.sleep(org.options.bulk_batch_seconds)
-            await _write(job, found, await _matching(job, found))
+            records = await _matching(job, found)
+            if not job.done:
+                await _write(job, found, records)
         if not job.done:
             job.enter("JobComplete")
     finally:

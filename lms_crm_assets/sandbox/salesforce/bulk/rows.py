@@ -4,6 +4,7 @@ An empty cell is ignored, `#N/A` sets null; `Contact__r.LMS_User_Id__c` finds th
 guide, Prepare CSV Files; Relationship Fields in a Header Row).
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from .jobs import IngestJob
 NULL = "#N/A"
 # The guide says "true" and "false" without regard to case; 1 and 0 are taken by the platform too.
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+# Python's own reading would take 1_000 and infinity too.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,9 @@ def _value(field: Field, cell: str) -> Value:
     try:
         if field.type == "boolean":
             return from_json(field, _BOOLEANS[cell.strip().lower()])
-        return from_json(field, float(cell) if field.type == "double" else cell)
+        if field.type == "double":
+            return from_json(field, float(cell if _NUMBER.fullmatch(cell.strip()) else "no number"))
+        return from_json(field, cell)
     except (KeyError, ValueError, JsonTypeError):
         message = f"{field.label}: value not of required type: {cell}"
         raise RowError("INVALID_TYPE_ON_FIELD_IN_RECORD", message, [field.name]) from None
