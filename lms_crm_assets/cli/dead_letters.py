@@ -63,7 +63,7 @@ def list_letters(
                 letter.operation,
                 letter.code or "",
                 f"{letter.attempts} of {most}",
-                "dead letter" if letter.is_dead else "sent again by the next run",
+                "dead letter" if letter.is_dead else "sent again",
                 f"{letter.first_rejected_at:%Y-%m-%d %H:%M}",
                 f"{letter.last_rejected_at:%Y-%m-%d %H:%M}",
             )

@@ -13,6 +13,20 @@ EXTRA_COLUMN = "extra"
 
 _TEXT, _NUMBER, _BOOLEAN, _DATETIME = FieldType.TEXT, FieldType.NUMBER, FieldType.BOOLEAN, FieldType.DATETIME
 
+ROLL_UPS: dict[str, FieldType] = {
+    "courses_enrolled": _NUMBER,
+    "courses_in_progress": _NUMBER,
+    "courses_completed": _NUMBER,
+    "last_enrolled_at": _DATETIME,
+    "last_completed_at": _DATETIME,
+    "last_completed_course": _TEXT,
+    "competencies_proficient": _NUMBER,
+}
+"""What a learner did, as columns of the contact: for CRMs whose tier has no objects for enrollments and completions.
+
+Enrollments count unless they were withdrawn; courses are counted once each.
+"""
+
 COLUMNS: dict[CrmObject, dict[str, FieldType]] = {
     CrmObject.CONTACT: {
         "source_id": _TEXT,
@@ -24,6 +38,7 @@ COLUMNS: dict[CrmObject, dict[str, FieldType]] = {
         "organization": _TEXT,
         "country": _TEXT,
         "status": _TEXT,
+        **ROLL_UPS,
     },
     CrmObject.COURSE: {
         "source_id": _TEXT,

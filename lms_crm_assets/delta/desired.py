@@ -6,6 +6,7 @@ made of, and its `fingerprint`; and `delta.mappings`, which says by which contra
 
 import duckdb
 
+from lms_crm_assets.contract.canonical import ROLL_UPS
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.fingerprint import fingerprint, signature
 from lms_crm_assets.crm.normal_form import normal_forms
@@ -66,4 +67,6 @@ def _mapped(spec: ObjectSpec, rows: str) -> str:
 
 def _source(spec: ObjectSpec) -> str:
     """Our rows: canonical columns, parents' keys, and `source_hash` over all that the row is made of."""
-    return sql_file("lms_crm_assets.delta", f"sql/{spec.object}.sql")
+    rolled_up = any(not field.columns.isdisjoint(ROLL_UPS) for field in spec.fields.values())
+    name = f"{spec.object}_progress" if rolled_up and spec.object is CrmObject.CONTACT else spec.object.value
+    return sql_file("lms_crm_assets.delta", f"sql/{name}.sql")

@@ -35,7 +35,7 @@ class Verdict:
 
 
 def judged(crm: str, address: str, rows: Rows, *, without: frozenset[str] = frozenset()) -> Verdict:
-    """The CRM (`salesforce` or `hubspot`) at the address against the school; `without` are keys that it may lack."""
+    """The CRM (`salesforce` or `hubspot`) at the address against the school; `without` are keys that don't count."""
     mapping = SALESFORCE if crm == "salesforce" else HUBSPOT
     held = held_in_salesforce(address) if crm == "salesforce" else held_in_hubspot(address)
     found = Verdict()
@@ -43,7 +43,8 @@ def judged(crm: str, address: str, rows: Rows, *, without: frozenset[str] = froz
         expected = [
             expected_record(_valid(key, row), mapping[kind]) for key, row in rows[entity].items() if key not in without
         ]
-        proof = compare(len(rows[entity]), expected, held[kind])
+        counted = [record for record in held[kind] if record.key not in without]
+        proof = compare(len(rows[entity]), expected, counted)
         found += Verdict(len(proof.missing), len(proof.surplus), len(proof.differing))
     return found
 

@@ -68,7 +68,8 @@ def run(settings: Settings, tenant: str) -> dict[str, object]:
         assert plan is not None
         print("sending", flush=True)
         for spec in specs:
-            done = Delivery(crm, spec, plan.plan_id, open_warehouse, folder, run_id).run()
+            most = contract.delivery.max_attempts
+            done = Delivery(crm, spec, plan.plan_id, open_warehouse, folder, run_id, most).run()
             counts[spec.object.value] = vars(done)
     finally:
         crm.close()

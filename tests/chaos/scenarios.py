@@ -3,7 +3,7 @@
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ class Result:
     name: str
     rounds: int
     verdict: Verdict
-    figures: dict[str, float] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -40,13 +40,22 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """One entry of the line `CHAOS_JSON:`."""
-        return {"name": self.name, "rounds": self.rounds, **vars(self.verdict), **self.figures, "problems": self.problems}
+        return {
+            "name": self.name,
+            "rounds": self.rounds,
+            **vars(self.verdict),
+            **self.figures,
+            "problems": self.problems,
+        }
 
 
 def kills(crm: Crm, rounds: int, seed: int, *, bulk: bool = False) -> Result:
     """`kill -9` at random moments of runs, then runs until one ends quietly; the school changes between rounds."""
     chance, verdict, done, runs = random.Random(seed), Verdict(), 0, 0
-    with running_sandbox([*_SMALL_SCHOOL, "--latency-seconds", "0.02", "--no-rate-limit"]) as sandbox, _folder() as state:
+    with (
+        running_sandbox([*_SMALL_SCHOOL, "--latency-seconds", "0.02", "--no-rate-limit"]) as sandbox,
+        _folder() as state,
+    ):
         destination = {"bulk_from": 50} if bulk else _SMALL_BATCHES
         tenant = ChaosTenant(crm, sandbox, state, learners=200, destination=destination)
         edition = 0
@@ -87,7 +96,7 @@ def faulty(crm: Crm, name: str, faults: list[dict[str, Any]], seed: int, **optio
     with running_sandbox(_SMALL_SCHOOL) as sandbox:
         quiet = _delivered(crm, sandbox, [], seed, {})
         trouble = _delivered(crm, sandbox, faults, seed, options)
-    struck = sum(number for status, number in trouble.writes.items() if status in {"0", "401", "503"})
+    struck = sum(number for status, number in trouble.writes.items() if status in {"0", "203", "401", "503"})
     limited = trouble.writes.get("429", 0)
     amplification = (sum(trouble.writes.values()) - struck - limited) / sum(quiet.writes.values())
     share = limited / sum(trouble.writes.values())
@@ -110,7 +119,9 @@ class _Delivered:
     logins: int
 
 
-def _delivered(crm: Crm, sandbox: Sandbox, faults: list[dict[str, Any]], seed: int, options: dict[str, Any]) -> _Delivered:
+def _delivered(
+    crm: Crm, sandbox: Sandbox, faults: list[dict[str, Any]], seed: int, options: dict[str, Any]
+) -> _Delivered:
     with _folder() as state:
         tenant = ChaosTenant(crm, sandbox, state, learners=600, destination=_SMALL_BATCHES)
         tenant.reset(**options)
@@ -122,15 +133,62 @@ def _delivered(crm: Crm, sandbox: Sandbox, faults: list[dict[str, Any]], seed: i
         return _Delivered(tenant.verdict(), writes, runs, logins)
 
 
+_OAUTH: dict[str, dict[str, Any]] = {
+    "salesforce": {},
+    "hubspot": {
+        "flow": "refresh_token",
+        "access_token": None,
+        "client_id": "env:CHAOS_ID",
+        "client_secret": "env:CHAOS_SECRET",
+        "refresh_token": "env:CHAOS_REFRESH",
+    },
+}
+_VAULT = {"LMS_CRM_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=", "CHAOS_REFRESH": "sandbox-refresh-token"}
+
 WRITES = r"^(POST|PATCH|DELETE) .*(/composite/|/batch/(upsert|create|archive|associate))"
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "half of the answers cut after commit": [{"route": WRITES, "kind": "cut_after", "share": 0.5}],
     "a fifth 503": [{"route": "services/data|/crm/", "kind": "status", "status": 503, "share": 0.2}],
-    "html with 200 after commit": [
-        {"route": WRITES, "kind": "replace", "status": 200, "body": "<html>at work</html>", "share": 0.3}
+    "html in place of the answer after commit": [
+        {"route": WRITES, "kind": "replace", "status": 203, "body": "<html>at work</html>", "share": 0.3}
     ],
 }
+
+
+def expiring(crm: Crm, calls: int = 50) -> Result:
+    """A token that ends every so many calls: the same end state, and a login for each token alone."""
+    with running_sandbox(_SMALL_SCHOOL) as sandbox, _folder() as state:
+        tenant = ChaosTenant(crm, sandbox, state, learners=600, destination={**_SMALL_BATCHES, **_OAUTH[crm]})
+        tenant.environ = {"CHAOS_ID": "sandbox-client", "CHAOS_SECRET": "sandbox-secret", **_VAULT}
+        tenant.reset(token_calls=calls)
+        runs = tenant.converge()
+        log = tenant.log()
+        logins = sum(1 for each in log if "oauth" in each["path"])
+        made = len(log) - logins
+        refused = sum(1 for each in log if each["status"] == 401)
+        verdict = tenant.verdict()
+    problems = [f"{logins} logins for {made} calls"] if logins > made / calls + 2 * runs else []
+    figures = {"logins": logins, "calls": made, "refused": refused}
+    return Result(f"token of {calls} calls, {crm}", 1, verdict, figures, problems)
+
+
+def halved() -> Result:
+    """HubSpot's limit is halved midway: how many calls are refused for it."""
+    with running_sandbox(_SMALL_SCHOOL) as sandbox, _folder() as state:
+        tenant = ChaosTenant("hubspot", sandbox, state, learners=1500, destination=_SMALL_BATCHES)
+        process = tenant.start()
+        wait_until(lambda: write_calls(tenant.address).get("200", 0) >= 60)
+        options = {"requests_per_10_seconds": 95}
+        httpx.post(f"{tenant.address}/_sandbox/options", json=options, timeout=60).raise_for_status()
+        process.communicate(timeout=600)
+        runs = tenant.converge() + 1
+        log = tenant.log()
+        limited = sum(1 for each in log if each["status"] == 429) / len(log)
+        verdict = tenant.verdict()
+    problems = [f"{limited:.1%} refused"] if limited > 0.02 else []
+    figures = {"rate_limited_share": round(limited, 4), "calls": len(log), "runs": runs}
+    return Result("limit halved midway, hubspot", 1, verdict, figures, problems)
 
 
 def poison(crm: Crm, *, bulk: bool = False) -> Result:
@@ -142,7 +200,9 @@ def poison(crm: Crm, *, bulk: bool = False) -> Result:
         contact = said["counts"]["contact"]
         verdict = tenant.verdict(without=spoilt)
     problems = [] if contact["created"] == 199 and contact["rejected"] == 1 else [f"contact: {contact}"]
-    return Result(f"1 bad of 200, {crm}{' bulk' if bulk else ''}", 1, verdict, {"delivered": contact["created"]}, problems)
+    return Result(
+        f"1 bad of 200, {crm}{' bulk' if bulk else ''}", 1, verdict, {"delivered": contact["created"]}, problems
+    )
 
 
 def rate(learners: int = 10_000) -> Result:

@@ -79,7 +79,9 @@ def stage(
             table = f"staging.{entity.staging_table}"
             names = {name: columns.get(name, "NULL") for name in COLUMNS[entity]}
             values = ", ".join(f"({names[name]})::{kind} AS {quoted(name)}" for name, kind in COLUMNS[entity].items())
-            rows = f"SELECT {key} AS source_id, {values} FROM (SELECT n, {edition} AS edition FROM range({number}) t(n))"
+            rows = (
+                f"SELECT {key} AS source_id, {values} FROM (SELECT n, {edition} AS edition FROM range({number}) t(n))"
+            )
             hashed = f"SELECT *, hash(*COLUMNS(*)) AS row_hash FROM ({rows})"
             if not _is_there(con, entity):
                 con.execute(f"CREATE TABLE {table} AS {hashed}")

@@ -28,7 +28,7 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass
 class ChaosTenant:
-    """One tenant with its state folder; `changes` are keys of the contract's destination and other parts."""
+    """One tenant with its state folder; `destination` and `contract` are keys that replace the example's."""
 
     crm: Crm
     sandbox: Sandbox
@@ -36,12 +36,15 @@ class ChaosTenant:
     learners: int = 200
     destination: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
+    contract: Mapping[str, Any] = field(default_factory=dict)
     only_contacts: bool = False
 
     def __post_init__(self) -> None:
         """Write the contract and stage the school."""
         contract = yaml.safe_load((_ROOT / "tenants" / f"{self.name}.yaml").read_text(encoding="utf-8"))
+        contract.update(self.contract)
         contract["destination"].update(self.destination)
+        contract["destination"] = {key: value for key, value in contract["destination"].items() if value is not None}
         if self.only_contacts:
             contract["objects"] = {"contact": contract["objects"]["contact"]}
         (self.state / "tenants").mkdir(parents=True, exist_ok=True)
@@ -79,7 +82,9 @@ class ChaosTenant:
 
     def log(self) -> list[dict[str, Any]]:
         """Every request that the CRM got, in order."""
-        found: list[dict[str, Any]] = httpx.get(f"{self.address}/_sandbox/log", timeout=60).raise_for_status().json()["log"]
+        found: list[dict[str, Any]] = (
+            httpx.get(f"{self.address}/_sandbox/log", timeout=60).raise_for_status().json()["calls"]
+        )
         return found
 
     def created(self, kind: str) -> int:

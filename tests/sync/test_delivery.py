@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import stamina
@@ -10,8 +11,16 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lms_crm_assets.domain import Action, CrmWrite, Outcome, OutcomeStatus
-from lms_crm_assets.errors import BatchRefusedError, CredentialError, RateLimitedError, RetryableError
+from lms_crm_assets.domain import Action, CrmWrite, Outcome, OutcomeStatus, Treatment
+from lms_crm_assets.errors import (
+    BatchRefusedError,
+    CredentialError,
+    OutageError,
+    OutcomeUnknownError,
+    QuotaReachedError,
+    RateLimitedError,
+    RetryableError,
+)
 from lms_crm_assets.sync.sending import send_batch
 from lms_crm_assets.sync.side_by_side import side_by_side
 
@@ -122,3 +131,159 @@ def test_a_refused_credential_stops_at_once_and_keeps_what_is_done() -> None:
 
     assert "0" in done
     assert len(done) < 50
+
+
+class Held:
+    """A CRM of one object, whose answers may get lost after the work was done."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, dict[str, str | None]] = {}
+        self.upserts: Counter[str] = Counter()
+        self.reads = 0
+
+    def upsert(self, batch: Sequence[CrmWrite]) -> list[Outcome]:
+        for w in batch:
+            self.records.setdefault(w.external_id, {}).update(w.values)
+            self.upserts[w.external_id] += 1
+        return succeeded(batch)
+
+    def read_back(self, batch: Sequence[CrmWrite]) -> list[Outcome | None]:
+        self.reads += 1
+        return [
+            Outcome(w.external_id, OutcomeStatus.SUCCEEDED, f"id-{w.external_id}")
+            if self.records.get(w.external_id) == w.values
+            else None
+            for w in batch
+        ]
+
+
+def test_what_a_lost_answer_did_is_read_back_and_not_sent_again() -> None:
+    crm, calls = Held(), []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        calls.append(len(batch))
+        if len(calls) == 1:
+            crm.upsert(batch[:2])  # the CRM got so far
+            raise OutcomeUnknownError("broke off")
+        return crm.upsert(batch)
+
+    outcomes = send_batch(send, [write(key) for key in "abc"], crm.read_back)
+
+    assert {o.status for o in outcomes} == {OutcomeStatus.SUCCEEDED}
+    assert [o.crm_id for o in outcomes] == ["id-a", "id-b", "id-c"]
+    assert calls == [3, 1]
+    assert crm.upserts == Counter("abc")
+
+
+def test_a_record_without_a_result_is_read_back() -> None:
+    crm = Held()
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        done = crm.upsert(batch)
+        return [done[0], Outcome("b", OutcomeStatus.FAILED, None, "NO_RESULT", None, Treatment.READ_BACK)]
+
+    outcomes = send_batch(send, [write("a"), write("b")], crm.read_back)
+
+    assert {o.status for o in outcomes} == {OutcomeStatus.SUCCEEDED}
+    assert crm.upserts == Counter("ab")
+    assert crm.reads == 1
+
+
+def test_a_duplicate_is_sent_once_more_and_then_refused() -> None:
+    sent: list[str] = []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        sent.extend(w.external_id for w in batch)
+        duplicate = Outcome("a", OutcomeStatus.FAILED, None, "DUPLICATE_VALUE", "taken", Treatment.ONCE_MORE)
+        return [duplicate if w.external_id == "a" else succeeded([w])[0] for w in batch]
+
+    outcomes = send_batch(send, [write("a"), write("b")])
+
+    assert sent == ["a", "b", "a"]
+    assert [o.status for o in outcomes] == [OutcomeStatus.REJECTED, OutcomeStatus.SUCCEEDED]
+
+
+def test_what_waits_for_its_parent_is_left_for_the_next_run() -> None:
+    sent: list[str] = []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        sent.extend(w.external_id for w in batch)
+        return [Outcome(w.external_id, OutcomeStatus.FAILED, None, "INVALID_FIELD", "", Treatment.HOLD) for w in batch]
+
+    assert send_batch(send, [write("a")])[0].status is OutcomeStatus.FAILED
+    assert sent == ["a"]
+
+
+@pytest.mark.parametrize("wall", [OutageError("down"), QuotaReachedError("used up"), CredentialError("401")])
+def test_at_a_wall_what_is_known_is_kept_and_nothing_more_is_tried(wall: Exception) -> None:
+    calls: list[int] = []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        calls.append(len(batch))
+        if len(calls) == 2:
+            raise wall
+        return succeeded(batch)
+
+    batch = [write(str(i)) for i in range(4)]
+    outcomes = send_batch(send, batch, size_of=lambda _: 2)
+
+    assert [o.status for o in outcomes] == [OutcomeStatus.SUCCEEDED] * 2 + [OutcomeStatus.FAILED] * 2
+    assert calls == [2, 2]
+    with pytest.raises(type(wall)):
+        send_batch(send_nothing(wall), batch)
+
+
+def send_nothing(wall: Exception) -> Any:
+    def send(_: Sequence[CrmWrite]) -> list[Outcome]:
+        raise wall
+
+    return send
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(
+    trouble=st.lists(st.sampled_from(["ok", "lost", "half", "503", "lock", "refused", "no result"]), max_size=30),
+    number=st.integers(1, 12),
+    bad=st.frozensets(st.integers(0, 11), max_size=2),
+)
+def test_whatever_happens_each_record_has_one_outcome_that_is_true(
+    trouble: list[str], number: int, bad: frozenset[int]
+) -> None:
+    """Succeeded means that the CRM holds it; of the others none is said to be done."""
+    crm, coming = Held(), iter(trouble)
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        if any(int(w.external_id) in bad for w in batch):
+            raise BatchRefusedError("no", code="INVALID", detail="d")
+        match next(coming, "ok"):
+            case "503":
+                raise RetryableError("503")
+            case "lost":
+                crm.upsert(batch)
+                raise OutcomeUnknownError("broke off")
+            case "half":
+                crm.upsert(batch[: len(batch) // 2])
+                raise OutcomeUnknownError("broke off")
+            case "lock":
+                locked = Outcome(batch[0].external_id, OutcomeStatus.FAILED, None, "LOCK", None, Treatment.RESEND)
+                return [locked, *crm.upsert(batch[1:])]
+            case "refused":
+                no = Outcome(batch[0].external_id, OutcomeStatus.REJECTED, None, "X", None, Treatment.REJECT)
+                return [no, *crm.upsert(batch[1:])]
+            case "no result":
+                done = crm.upsert(batch)
+                none = Outcome(
+                    batch[-1].external_id, OutcomeStatus.FAILED, None, "NO_RESULT", None, Treatment.READ_BACK
+                )
+                return [*done[:-1], none]
+            case _:
+                return crm.upsert(batch)
+
+    outcomes = send_batch(send, [write(str(i)) for i in range(number)], crm.read_back)
+
+    assert [o.external_id for o in outcomes] == [str(i) for i in range(number)]
+    for outcome in outcomes:
+        if outcome.status is OutcomeStatus.SUCCEEDED:
+            assert outcome.external_id in crm.records
+        elif outcome.status is OutcomeStatus.REJECTED:
+            assert int(outcome.external_id) in bad or "refused" in trouble
