@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 and make; each sets itself up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint format bench lock clean
+.PHONY: help setup demo dev test lint format bench chaos lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,6 +37,9 @@ lint: $(READY) ## Style, types and the direction of imports
 format: $(READY) ## Let the formatter have its way
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+chaos: $(READY) ## Kills, lost answers, outages, large loads: what the CRM holds afterwards (an hour)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 bench: $(READY) ## The measured figures
 	$(BIN)/python -m benchmarks

@@ -78,12 +78,12 @@ class Gate:
         self._enter()
         try:
             _sleep(self._pace.turn())
-            self.traffic["calls"] += 1
-            yield
-        except BaseException as exc:
-            self._learn(exc)
-            raise
-        else:
+            self._count("calls")
+            try:
+                yield
+            except BaseException as exc:
+                self._learn(exc)
+                raise
             self._breaker.succeeded()
             self._widen()
         finally:
@@ -98,13 +98,13 @@ class Gate:
             case QuotaReachedError():
                 self.quota.exhausted()
             case TooManyAtOnceError():
-                self.traffic["rate_limited"] += 1
+                self._count("rate_limited")
                 self._narrow()
             case RateLimitedError():
-                self.traffic["rate_limited"] += 1
+                self._count("rate_limited")
                 self._pace.refused(exc.retry_after_seconds)
             case RetryableError():
-                self.traffic["failed"] += 1
+                self._count("failed")
                 self._breaker.failed()
             case Exception():
                 self._breaker.succeeded()  # it answered, if not what was wished for
@@ -125,6 +125,10 @@ class Gate:
                     f"{self.address} has not answered for {state.down_seconds:.0f} s: what is pending is sent by the next run"
                 )
             _sleep(min(state.wait_seconds, _LOOK_SECONDS))
+
+    def _count(self, what: str) -> None:
+        with self._room:
+            self.traffic[what] += 1
 
     def _enter(self) -> None:
         with self._room:
