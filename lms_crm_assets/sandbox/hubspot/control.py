@@ -33,7 +33,8 @@ def stored(store: Store, table: Table, record: Record) -> dict[str, Any]:
 def records(store: Store, kind: str) -> Iterator[dict[str, Any]]:
     """Every record of one object, archived ones too; `SandboxRequestError` for an unknown object."""
     table = _table(store, kind)
-    return (stored(store, table, record) for record in table.records.values())
+    # A list, for it is sent in pieces, and others may write between two of them.
+    return (stored(store, table, record) for record in list(table.records.values()))
 
 
 def mutate(store: Store, change: Mapping[str, Any]) -> dict[str, Any]:
