@@ -1,7 +1,7 @@
 """The operational store: small state that several processes of one machine share, in SQLite.
 
 Owns the file `ops.sqlite` in the state folder: `pace` and `turns` (`pace`), `breakers` (`breaker`), `quotas` (`quota`),
-`credentials` (`vault`). Through apsw, since the SQLite that Python comes with may lack the fix of a corruption that needs
+`credentials` (`vault`), `described` (`crm.salesforce.describe`). Through apsw, since the SQLite that Python comes with may lack the fix of a corruption that needs
 several connections (facts: reliability).
 """
 
@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS quotas (name TEXT PRIMARY KEY, used INTEGER, allowed 
 CREATE TABLE IF NOT EXISTS credentials (
     tenant TEXT, kind TEXT, sealed BLOB, saved_at REAL, PRIMARY KEY (tenant, kind)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS described (
+    name TEXT, object TEXT, modified TEXT, body BLOB, PRIMARY KEY (name, object)
+);
 """
 _BUSY_SECONDS = 30.0
 

@@ -56,7 +56,7 @@ _RULES = (
     # The day's calls, before the rates that have the same status.
     _Rule(Treatment.NARROW, "salesforce", _any(403), _codes("REQUEST_LIMIT_EXCEEDED"), "Concurrent"),
     _Rule(Treatment.PAUSE, "salesforce", _any(403), _codes("REQUEST_LIMIT_EXCEEDED")),
-    _Rule(Treatment.PAUSE, "salesforce", code=_codes("API_LIMIT_EXCEEDED EXCEEDED_QUOTA")),
+    _Rule(Treatment.PAUSE, "salesforce", code=_codes("API_LIMIT_EXCEEDED EXCEEDED_QUOTA EXCEEDEDQUOTA")),
     _Rule(Treatment.PAUSE, "hubspot", _any(429), _codes("DAILY")),
     # Canvas limits with 403 as well as with 429.
     _Rule(Treatment.SLOW_DOWN, "lms", _any(403), text="Rate Limit Exceeded"),
@@ -68,6 +68,7 @@ _RULES = (
     _Rule(Treatment.HOLD, "salesforce", code=_codes("INVALID_FIELD"), text="Foreign key external ID", of_record=True),
     _Rule(Treatment.ONCE_MORE, "hubspot", code=_codes("CONFLICT OBJECT_ALREADY_EXISTS"), of_record=True),
     _Rule(Treatment.READ_BACK, code=_codes("NO_RESULT"), of_record=True),
+    _Rule(Treatment.RETRY, "salesforce", code=_codes("UNPROCESSED"), of_record=True),
     _Rule(Treatment.RESEND, "hubspot", code=_codes("INTERNAL_ERROR RATE_LIMITS"), of_record=True),
     _Rule(Treatment.REJECT, of_record=True),
     # Calls.
