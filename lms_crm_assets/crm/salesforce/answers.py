@@ -31,7 +31,6 @@ from lms_crm_assets.ops.treatment import Answer, treatment
 
 # What a record's refusal has as its status where it is told alone (REST guide, Status Codes).
 _REFUSED = requests.codes.bad_request
-_OK = requests.codes.ok
 # Their texts name fields and objects of the contract, never a learner's data.
 _ABOUT_NAMES = frozenset({"INVALID_FIELD", "INVALID_TYPE", "MALFORMED_QUERY", "INVALIDJOB"})
 _CODE = re.compile(r"[A-Za-z_]{1,80}", re.ASCII)
@@ -122,7 +121,7 @@ def _for_a_person(status: int, code: str, message: str, said: str, spec: ObjectS
         return FatalError(f"{said}; check objects.{spec.object}.to and its match_key")
     if code in _ABOUT_NAMES and spec:
         return FatalError(f"{said}: {message}; objects.{spec.object} names something that this org doesn't have")
-    if status not in range(_OK, 300) and code == "UNKNOWN":
+    if code == "UNKNOWN":
         return ProtocolError(f"{said}: it does not answer as Salesforce, check destination.url and its api_version")
     return ProtocolError(said)
 

@@ -5,20 +5,21 @@ another one is made: a second upload to the same job may be refused at once, or 
 breaks off, the job's state tells. What the results don't tell of has to be read back.
 """
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+import requests
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceMalformedRequest, SalesforceResourceNotFound
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.contract.spec import ObjectSpec
-from lms_crm_assets.crm.salesforce.answers import NO_RESULT, UNPROCESSED, refused
+from lms_crm_assets.crm.salesforce.answers import NO_RESULT, UNPROCESSED, UnreadableError, refused
 from lms_crm_assets.crm.salesforce.bulk_csv import error_of_row, is_sayable, read_rows, write_files
 from lms_crm_assets.crm.salesforce.jobs import FINAL, ended, job_of
 from lms_crm_assets.crm.salesforce.org import Org, download, send
@@ -38,6 +39,7 @@ _JOBS = "jobs/ingest"
 # Three internal batches of 10,000: enough to keep Salesforce busy, little to send again.
 _RECORDS_A_JOB = 30_000
 _JOBS_AT_ONCE = 2
+_ID = re.compile(r"[A-Za-z0-9]{15,18}", re.ASCII)
 # Bulk API guide, Upload Job Data: 150 MB in base64, so 100 MB as they are.
 _UPLOAD_BYTES = 100_000_000
 # An abort ends a job after the internal batch that it is at, which may take 5 minutes.
@@ -76,7 +78,9 @@ class SalesforceBulk:
 
     def settle(self, job_id: str) -> None:
         """Abort a job unless it is final, and wait until it is; `OutcomeUnknownError` when it doesn't end."""
-        path = f"{_JOBS}/{quote(job_id, safe='')}"
+        if not _ID.fullmatch(job_id):
+            return
+        path = f"{_JOBS}/{job_id}"
         job = self._org.read(lambda sf: _job_if_any(sf, path))
         if job is None or job["state"] in FINAL:
             return
@@ -118,7 +122,9 @@ class SalesforceBulk:
 
         def upload(sf: Salesforce) -> None:
             with file.open("rb") as content:
-                send(sf, "PUT", f"{path}/batches", data=content, headers={"Content-Type": "text/csv"})
+                answer = send(sf, "PUT", f"{path}/batches", data=content, headers={"Content-Type": "text/csv"})
+            if answer.status_code != requests.codes.created:
+                raise UnreadableError
 
         try:
             self._org.call(upload, spec)
@@ -143,7 +149,7 @@ class SalesforceBulk:
     def _abort(self, path: str) -> None:
         """Spare Salesforce a job that nobody waits for any more; `settle` makes sure where that matters."""
         with suppress(LmsCrmError):
-            self._org.call(lambda sf: job_of(sf, "PATCH", path, json={"state": "Aborted"}))
+            self._org.call(lambda sf: job_of(sf, "PATCH", path, json={"state": "Aborted"}), urgent=True)
 
     def _results(
         self, spec: ObjectSpec, job: Mapping[str, Any], path: str, folder: Path, writes: Sequence[CrmWrite]

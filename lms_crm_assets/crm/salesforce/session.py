@@ -19,7 +19,7 @@ _GZIP_FROM_BYTES = 1024
 # A batch of 200 shrinks to a tenth at the lowest level already.
 _GZIP_LEVEL = 1
 _RETRY_AFTER_MAX_SECONDS = 3600.0
-_USAGE = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)", re.ASCII)
+_USAGE = re.compile(r"(?<![\w-])api-usage=(\d{1,15})/(\d{1,15})", re.ASCII)
 
 
 class OneHostSession(requests.Session):
