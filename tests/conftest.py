@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from lms_crm_assets.demo.sandbox_process import Sandbox, running_sandbox
+from lms_crm_assets.ops import tokens
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
@@ -28,6 +29,8 @@ def sandbox(_sandbox_of_the_session: Sandbox, monkeypatch: pytest.MonkeyPatch) -
     found = _sandbox_of_the_session
     for address in (found.moodle, found.school, found.salesforce, found.hubspot):
         httpx.post(f"{address}/_sandbox/reset").raise_for_status()
+    # A reset ends all sessions; ours go with them, as those of another process.
+    monkeypatch.setattr(tokens, "_shared", {})
     for name, value in found.environ().items():
         monkeypatch.setenv(name, value)
     return found

@@ -1,1 +1,1 @@
-"""The CRM side: one protocol, one file an adapter. Adapters speak the wire and decide no policy."""
+"""The CRM side: one protocol, one file or package an adapter. Adapters speak the wire and decide no policy."""

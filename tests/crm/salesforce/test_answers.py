@@ -1,12 +1,13 @@
 """What answers mean: the class of the error says what to do, and records are judged one by one."""
 
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from lms_crm_assets.demo.sandbox_process import Sandbox
-from lms_crm_assets.domain import CrmObject, OutcomeStatus, Treatment
+from lms_crm_assets.domain import CrmObject, CrmWrite, OutcomeStatus, Treatment
 from lms_crm_assets.errors import (
     BatchRefusedError,
     FatalError,
@@ -123,6 +124,17 @@ def test_reads_are_tried_again(sandbox: Sandbox) -> None:
         assert [each.external_id for each in crm.read(CONTACT, ["1"])] == ["1"]
 
 
+def test_calls_that_are_too_many_at_once_narrow_the_gate_and_go_on(sandbox: Sandbox) -> None:
+    options(sandbox.salesforce, concurrent_limit=2, latency_seconds=0.02)
+    with adapter(concurrency=12) as crm, ThreadPoolExecutor(12) as threads:
+        list(threads.map(lambda key: crm.read(CONTACT, [str(key)]), range(60)))
+
+    answered = calls(sandbox.salesforce, "/query")
+    assert answered["200"] == 60
+    assert 0 < answered["403"] < 60
+    assert crm.traffic["rate_limited"] == answered["403"]
+
+
 def test_a_refused_read_is_for_a_person(sandbox: Sandbox) -> None:
     with adapter() as crm:
         fault(sandbox.salesforce, {"route": "/query", "kind": "status", "status": 400, "body": told("SOME_CODE")})
@@ -165,22 +177,14 @@ def test_used_up_calls_stop_every_process(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_records_refusal_says_what_may_still_be_done(
-    sandbox: Sandbox, changed: dict[str, Any], write: Any, status: OutcomeStatus, treatment: Treatment
+    sandbox: Sandbox, changed: dict[str, Any], write: CrmWrite, status: OutcomeStatus, treatment: Treatment
 ) -> None:
     options(sandbox.salesforce, **changed)
     with adapter() as crm:
-        refused, taken = (
-            crm.upsert(CONTACT, [write, contact("2")])
-            if not changed
-            else (
-                *crm.upsert(CONTACT, [write]),
-                None,
-            )
-        )
+        (refused,) = crm.upsert(CONTACT, [write])
 
     assert (refused.status, refused.treatment) == (status, treatment)
     assert refused.code
-    assert taken is None or (taken.status, taken.treatment) == (OutcomeStatus.SUCCEEDED, None)
 
 
 def test_a_child_before_its_parent_is_held(sandbox: Sandbox) -> None:
