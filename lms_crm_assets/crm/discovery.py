@@ -1,12 +1,9 @@
 """What a CRM tells of one of its objects, the same for every CRM; adapters fill it from their own answers."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from urllib.parse import quote
-
-from lms_crm_assets.errors import PermissionMissingError, ProtocolError
 
 
 class Kind(StrEnum):
@@ -104,26 +101,6 @@ def from_properties(
         for parent, kinds in labels.items()
     }
     return CrmSchema(to, fields, relations)
-
-
-def discover_hubspot(get: Callable[[str], Any], version: str, to: str, parents: Iterable[str]) -> CrmSchema | None:
-    """Ask for properties, schema and labels; `get` makes a call and raises `ProtocolError` on 400 and 404."""
-    name = quote(to, safe="")
-    try:
-        properties = get(f"/crm/{version}/properties/{name}")["results"]
-    except ProtocolError:  # no object of that name; what else can go wrong has errors of its own
-        return None
-    try:
-        required = get(f"/crm-object-schemas/{version}/schemas/{name}")["requiredProperties"]
-    except (PermissionMissingError, ProtocolError):  # needs a scope of its own, and is not told of every object
-        required = []
-    labels: dict[str, list[Mapping[str, Any]]] = {}
-    for parent in parents:
-        try:
-            labels[parent] = get(f"/crm/v4/associations/{name}/{quote(parent, safe='')}/labels")["results"]
-        except ProtocolError:  # as above, for the parent's name
-            labels[parent] = []
-    return from_properties(to, properties, required, labels)
 
 
 def _salesforce_field(told: Mapping[str, Any]) -> CrmField:
