@@ -22,6 +22,7 @@ from lms_crm_assets.cli.console import (
     output_console,
     use_dagster_home,
 )
+from lms_crm_assets.cli.crm import crm_app
 from lms_crm_assets.cli.dead_letters import dead_letters_app
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.plans import apply, explain, plan
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(tenants_app, name="tenants")
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(crm_app, name="crm")
 app.command()(plan)
 app.command()(apply)
 app.command()(explain)

@@ -41,6 +41,11 @@ class Paths:
         """The definitions of objects."""
         return _joined(f"/crm-object-schemas/{self.version}/schemas", quote(to, safe=""), operation)
 
+    def activation(self, to: str) -> str:
+        """Whether a standard object that has to be activated is (HubSpot documentation, "Object activation")."""
+        base = "/crm/v3/object-library" if self.version == _V3 else f"/crm/object-library/{self.version}"
+        return _joined(base, "enablement", quote(to, safe=""))
+
     def _of(self, kind: str, name: str, operation: str) -> str:
         base = f"/crm/v3/{kind}" if self.version == _V3 else f"/crm/{kind}/{self.version}"
         return _joined(base, name, operation)

@@ -18,6 +18,13 @@ def is_contacts(to: str) -> bool:
     return _STANDARD_NAMES.get(to, to) == "contacts"
 
 
+def type_id(to: str) -> str:
+    """A standard object's type id, another name as it is."""
+    return next(
+        (key for key, name in _STANDARD_NAMES.items() if key[0].isdigit() and name == _STANDARD_NAMES.get(to, to)), to
+    )
+
+
 def are_listed_by_name(spec: ObjectSpec) -> bool:
     """Whether the links of a list can be told apart by the parents' names: a bare type id is not among them."""
     return not any(parent.to[:1].isdigit() and parent.to not in _STANDARD_NAMES for parent in spec.parents.values())
