@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import httpx
 import pytest
 
 from lms_crm_assets.crm.hubspot import HubSpotAdapter
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome, OutcomeStatus, Treatment
-from lms_crm_assets.errors import BatchRefusedError
+from lms_crm_assets.errors import BatchRefusedError, FatalError
 from tests.crm.hubspot.portal import UNLIMITED, adapter, contacts, globex, keys_of, reset, spec_of
 from tests.sandbox_control import fault, mutate, records, requests
 
@@ -146,6 +148,36 @@ def test_a_record_with_very_many_links_is_read_to_the_end(sandbox: Sandbox) -> N
         links = enrollments(crm, 600)
         child = links[0].from_crm_id
         link(crm, [Link(one.external_id, one.parent_id, child, one.to_crm_id) for one in links])
-        (record,) = crm.read(ENROLLMENT, ["0"])
+        (read,) = crm.read(ENROLLMENT, ["0"])
+        (listed,) = (record for page in crm.snapshot(ENROLLMENT) for record in page if record.external_id == "0")
 
-    assert set(record.parents[CrmObject.CONTACT]) == {one.to_crm_id for one in links}
+    for record in (read, listed):
+        assert set(record.parents[CrmObject.CONTACT]) == {one.to_crm_id for one in links}
+
+
+def test_a_label_is_a_link_of_its_own(sandbox: Sandbox) -> None:
+    headers = {"Authorization": "Bearer pat-sandbox"}
+    path = f"{sandbox.hubspot}/crm/v4/associations/p_lms_enrollment/contacts/labels"
+    httpx.post(path, headers=headers, json={"name": "tutor", "label": "Tutor"}).raise_for_status()
+    labelled = replace(ENROLLMENT.parents[CrmObject.CONTACT], relation="Tutor")
+    spec = replace(ENROLLMENT, parents={**ENROLLMENT.parents, CrmObject.CONTACT: labelled})
+    with adapter(globex()) as crm:
+        assert crm.linker is not None
+        links = enrollments(crm, 1)
+        link(crm, links)  # by the default type: the label is missing still
+        outcomes = [crm.linker.link(spec, CrmObject.CONTACT, links) for _ in range(2)]
+        types = crm._links.linked(ENROLLMENT.to, "contacts", [links[0].from_crm_id])
+
+    assert {o.status for made in outcomes for o in made} == {OutcomeStatus.SUCCEEDED}
+    assert len(types[links[0].from_crm_id][links[0].to_crm_id]) == 2
+    assert association_calls(sandbox)["create"] == {"201": 1}
+
+
+def test_a_label_that_the_portal_does_not_know_is_for_a_person(sandbox: Sandbox) -> None:  # noqa: ARG001 - environment
+    unknown = replace(ENROLLMENT.parents[CrmObject.CONTACT], relation="Nobody")
+    spec = replace(ENROLLMENT, parents={CrmObject.CONTACT: unknown})
+    with adapter(globex()) as crm:
+        linker = crm.linker
+        assert linker is not None
+        with pytest.raises(FatalError, match="no association label 'Nobody'"):
+            linker.link(spec, CrmObject.CONTACT, [Link("1", "1", "1", "2")])

@@ -69,6 +69,16 @@ def test_changes_come_with_their_parents(sandbox: Sandbox, version: str) -> None
     assert record.parents == {CrmObject.CONTACT: [contact.crm_id], CrmObject.COURSE: []}
 
 
+def test_short_pages_of_a_portal_are_followed(sandbox: Sandbox) -> None:
+    reset(sandbox.hubspot, **UNLIMITED, short_search_pages=True)
+    fill(sandbox.hubspot, 700)
+
+    with adapter(globex()) as crm:
+        found = {record.external_id for page in crm.changed_since(CONTACT, LONG_AGO) for record in page}
+
+    assert found == {f"u{n}" for n in range(700)}
+
+
 def test_searches_of_many_threads_keep_to_five_a_second(sandbox: Sandbox) -> None:
     reset(sandbox.hubspot)
     with adapter(globex()) as crm, ThreadPoolExecutor(8) as pool:

@@ -3,17 +3,28 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import CrmObject
-from lms_crm_assets.errors import CredentialError
+from lms_crm_assets.errors import CredentialError, UnreachableError
 from lms_crm_assets.ops import tokens
 from lms_crm_assets.ops.store import OperationalStore
-from tests.crm.hubspot.portal import OAUTH, OAUTH_ENVIRON, UNLIMITED, adapter, configure, globex, reset, spec_of
-from tests.sandbox_control import fault, requests
+from tests.crm.hubspot.portal import (
+    OAUTH,
+    OAUTH_ENVIRON,
+    UNLIMITED,
+    adapter,
+    configure,
+    contacts,
+    globex,
+    reset,
+    spec_of,
+)
+from tests.sandbox_control import fault, records, requests
 
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 CONTACTS = "GET /crm/v3/objects/{type}"
@@ -119,8 +130,27 @@ def test_a_fixed_token_is_not_tried_twice(sandbox: Sandbox, monkeypatch: pytest.
     assert requests(sandbox.hubspot) == {CONTACTS: {"401": 1}}
 
 
-def test_a_token_endpoint_that_fails_for_the_moment_leaves_nothing_unknown(oauth: str) -> None:
-    fault(oauth, {"route": "oauth", "kind": "cut_after", "times": 1})
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"kind": "cut_after"},
+        {"kind": "status", "status": 429, "body": "{}"},
+        {"kind": "status", "status": 503, "body": "<html>busy</html>"},
+        {"kind": "replace", "status": 200, "body": "<html>hello</html>"},
+    ],
+)
+def test_a_token_endpoint_that_fails_for_the_moment_is_asked_again(oauth: str, trouble: dict[str, Any]) -> None:
+    fault(oauth, {"route": "oauth", "times": 1, **trouble})
 
     with adapter(globex(**OAUTH)) as crm:
         assert crm.read(spec_of(CrmObject.CONTACT), ["nobody"]) == []
+    assert sum(requests(oauth)["POST /oauth/v3/token"].values()) == 2
+
+
+def test_a_write_without_a_token_was_not_made(oauth: str) -> None:
+    fault(oauth, {"route": "oauth", "kind": "cut_after"})
+
+    with adapter(globex(**OAUTH)) as crm, pytest.raises(UnreachableError):
+        crm.upsert(spec_of(CrmObject.CONTACT), contacts(["u1"]))
+
+    assert records(oauth, "contacts") == []
