@@ -9,8 +9,9 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.errors import (
@@ -32,11 +33,20 @@ _LOOK_SECONDS = 1.0
 _WIDEN_AFTER = 50
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Calls with a limit of their own; `is_part`: they count against the general limit too."""
+
+    calls: int
+    window_seconds: float
+    is_part: bool
+
+
 class Gate:
     """The gate before the system at `address`, entered with `credential`.
 
     `calls` in any `window_seconds` (None: no limit known), at most `at_once` under way in this process, up to
-    `quota_share` of the day's calls. `traffic` counts what this gate saw: `calls`, `rate_limited`, `failed`.
+    `quota_share` of the day's calls; `pools` are limits of their own, by name. `traffic` counts what this gate saw: `calls`, `rate_limited`, `failed`.
     """
 
     def __init__(
@@ -49,15 +59,18 @@ class Gate:
         window_seconds: float = 10.0,
         at_once: int = 20,
         quota_share: float = 1.0,
-        pool: str = "",
+        pools: Mapping[str, Pool] | None = None,
     ) -> None:
-        """`pool` names a limit of its own at the same system, as HubSpot has for its search."""
         digest = hashlib.sha256(credential.encode()).hexdigest()[:16]
         name = f"{address} {digest}"
         self.address = address
         self.traffic: Counter[str] = Counter()
         self.quota = Quota(store, name)
-        self._pace = Pace(store, f"{name} {pool}".strip(), calls, window_seconds)
+        self._pace = Pace(store, name, calls, window_seconds)
+        self._paces = {"": [self._pace]} | {
+            pool: [Pace(store, f"{name} {pool}", of.calls, of.window_seconds), *([self._pace] if of.is_part else [])]
+            for pool, of in (pools or {}).items()
+        }
         self._breaker = Breaker(store, address)
         self._share = quota_share
         self._most = self._at_once = max(1, at_once)
@@ -66,8 +79,8 @@ class Gate:
         self._room = threading.Condition()
 
     @contextmanager
-    def call(self, *, urgent: bool = False) -> Iterator[None]:
-        """Make one call inside; the error that leaves the block tells what came of it.
+    def call(self, *, urgent: bool = False, pool: str = "") -> Iterator[None]:
+        """Make one call inside, of that pool; the error that leaves the block tells what came of it.
 
         `OutageError` when the system has not answered for minutes, `QuotaReachedError` when the day's share is used up;
         an urgent call (a person waits for it) is made all the same.
@@ -77,12 +90,12 @@ class Gate:
             self._wait_for_breaker()
         self._enter()
         try:
-            _sleep(self._pace.turn())
+            _sleep(max(pace.turn() for pace in self._paces[pool]))
             self._count("calls")
             try:
                 yield
             except BaseException as exc:
-                self._learn(exc)
+                self._learn(exc, pool)
                 raise
             self._breaker.succeeded()
             self._widen()
@@ -93,7 +106,7 @@ class Gate:
         """The answer's headers say how many calls the window holds."""
         self._pace.told(calls)
 
-    def _learn(self, exc: BaseException) -> None:
+    def _learn(self, exc: BaseException, pool: str) -> None:
         match exc:
             case QuotaReachedError():
                 self.quota.exhausted()
@@ -102,7 +115,8 @@ class Gate:
                 self._narrow()
             case RateLimitedError():
                 self._count("rate_limited")
-                self._pace.refused(exc.retry_after_seconds)
+                for pace in self._paces[pool]:
+                    pace.refused(exc.retry_after_seconds)
             case RetryableError():
                 self._count("failed")
                 self._breaker.failed()

@@ -15,7 +15,7 @@ from lms_crm_assets.errors import (
 )
 from lms_crm_assets.ops import gate as gate_module
 from lms_crm_assets.ops.breaker import FAILING_CALLS
-from lms_crm_assets.ops.gate import Gate
+from lms_crm_assets.ops.gate import Gate, Pool
 from tests.ops.clock import Clock, store_with_clock
 
 
@@ -136,3 +136,38 @@ def test_too_many_calls_at_once_become_fewer(tmp_path: Path, clock: Clock) -> No
         thread.join()
 
     assert widest == 2
+
+
+def test_a_pool_has_a_limit_of_its_own_and_may_count_against_the_general_one(tmp_path: Path, clock: Clock) -> None:
+    store, _ = store_with_clock(tmp_path)
+    store.clock = clock
+    pools = {"search": Pool(2, 1.0, is_part=False), "links": Pool(3, 10.0, is_part=True)}
+    found = Gate(store, "https://crm.test", "secret", calls=4, pools=pools)
+
+    def seconds(pool: str, times: int) -> float:
+        before = clock.now
+        for _ in range(times):
+            with found.call(pool=pool):
+                pass
+        return clock.now - before
+
+    assert seconds("search", 2) == 0
+    assert 1.0 <= seconds("search", 1) < 2
+    assert seconds("links", 3) == 0
+    assert seconds("", 1) == 0  # the fourth of the general ones
+    assert 8 <= seconds("", 1) < 11
+    assert found.traffic["calls"] == 8
+
+
+def test_a_call_of_a_pool_fails_once(tmp_path: Path, clock: Clock) -> None:
+    store, _ = store_with_clock(tmp_path)
+    store.clock = clock
+    found = Gate(store, "https://crm.test", "s", calls=400, pools={"links": Pool(300, 10.0, is_part=True)})
+    for _ in range(FAILING_CALLS - 1):
+        with pytest.raises(RetryableError), found.call(pool="links"):
+            raise RetryableError("503")
+    before = clock.now
+    with found.call():
+        pass
+
+    assert clock.now == before

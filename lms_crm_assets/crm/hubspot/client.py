@@ -6,7 +6,6 @@ is the client's and not the call's (it is given with each call).
 """
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -19,16 +18,15 @@ from lms_crm_assets.contract.models import Contract, HubSpotDestination
 from lms_crm_assets.crm.hubspot.answers import TokenRefusedError, broken, failure, unreadable
 from lms_crm_assets.crm.hubspot.auth import entry
 from lms_crm_assets.crm.hubspot.paths import Paths
-from lms_crm_assets.ops.gate import Gate
+from lms_crm_assets.ops.gate import Gate, Pool
 from lms_crm_assets.ops.patience import patient
 from lms_crm_assets.ops.store import OperationalStore
 
-Pool = Literal["general", "search", "associations"]
+PoolName = Literal["", "search", "associations"]
 
 _TIMEOUT_SECONDS = (10, 120)
 # HubSpot documentation, "API usage guidelines" and "Search the CRM".
-_SEARCHES_PER_SECOND = 5
-_ASSOCIATIONS_PER_10_SECONDS = 150
+_POOLS = {"search": Pool(5, 1.0, is_part=False), "associations": Pool(150, 10.0, is_part=True)}
 _WINDOW_MILLISECONDS = "10000"
 _AT_ONCE = 20
 _SUCCESSES = range(200, 300)
@@ -53,16 +51,21 @@ class HubSpotClient:
         self._entry = entry(destination, contract.tenant, store, self._ask_for_token)
         calls, share = contract.throttle.crm.calls_per_10_seconds, contract.guardrails.quota_share
         self.calls_per_10_seconds = calls or destination.calls_per_10_seconds
-        of = (store, destination.url, self._entry.credential)
-        self._gate = Gate(*of, calls=self.calls_per_10_seconds, quota_share=share, at_once=_AT_ONCE)
-        self._searches = Gate(*of, calls=_SEARCHES_PER_SECOND, window_seconds=1.0, quota_share=share, pool="search")
-        self._associations = Gate(*of, calls=_ASSOCIATIONS_PER_10_SECONDS, quota_share=share, pool="associations")
+        self._gate = Gate(
+            store,
+            destination.url,
+            self._entry.credential,
+            calls=self.calls_per_10_seconds,
+            at_once=_AT_ONCE,
+            quota_share=share,
+            pools=_POOLS,
+        )
         self._told_quota = False
 
     @property
     def traffic(self) -> Mapping[str, int]:
-        """Calls made so far; those on associations went through the general gate too."""
-        return self._gate.traffic + self._searches.traffic
+        """Calls made so far: `calls`, of them `rate_limited` and `failed`."""
+        return self._gate.traffic
 
     @property
     def quota(self) -> tuple[int, int] | None:
@@ -99,27 +102,17 @@ class HubSpotClient:
         *,
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
-        pool: Pool = "general",
+        pool: PoolName = "",
         urgent: bool = False,
         is_batch: bool = False,
     ) -> Any:
         said = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        with ExitStack() as gates:
-            self._enter(gates, pool, urgent=urgent)
+        with self._gate.call(urgent=urgent, pool=pool):
             status, headers, content = self._exchange(method, path, said, query=query, body=body)
             self._note_limits(headers, pool)
             if status not in _SUCCESSES:
                 raise failure(status, headers, content, url=self.url, keys=self._entry.keys, is_batch=is_batch)
             return None if status == HTTPStatus.NO_CONTENT else self._object(content)
-
-    def _enter(self, gates: ExitStack, pool: Pool, *, urgent: bool) -> None:
-        if pool == "search":
-            gates.enter_context(self._searches.call(urgent=urgent))
-            return
-        if pool == "associations":
-            # It waits for a turn only: breaker and quota are the general gate's to ask, once.
-            gates.enter_context(self._associations.call(urgent=True))
-        gates.enter_context(self._gate.call(urgent=urgent))
 
     def _ask_for_token(self, form: dict[str, str]) -> tuple[int, dict[str, object]]:
         """Send a form to the token endpoint; only its answers about the form come back, all else raises."""
@@ -188,7 +181,7 @@ class HubSpotClient:
             raise unreadable(self.url)
         return found
 
-    def _note_limits(self, headers: Mapping[str, str], pool: Pool) -> None:
+    def _note_limits(self, headers: Mapping[str, str], pool: PoolName) -> None:
         told = {name: headers.get(f"X-HubSpot-RateLimit-{name}", "") for name in ("Max", "Daily", "Daily-Remaining")}
         numbers = {name: int(text) for name, text in told.items() if text.isascii() and text.isdigit()}
         of_ten_seconds = headers.get("X-HubSpot-RateLimit-Interval-Milliseconds") == _WINDOW_MILLISECONDS

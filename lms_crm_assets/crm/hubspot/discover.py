@@ -5,7 +5,7 @@ from typing import Any
 
 from lms_crm_assets.crm.discovery import CrmSchema, from_properties
 from lms_crm_assets.crm.hubspot.answers import listed
-from lms_crm_assets.crm.hubspot.client import HubSpotClient, Pool
+from lms_crm_assets.crm.hubspot.client import HubSpotClient, PoolName
 from lms_crm_assets.crm.hubspot.records import type_id
 from lms_crm_assets.errors import PermissionMissingError, ProtocolError
 
@@ -27,7 +27,7 @@ def discover(client: HubSpotClient, to: str, parents: Iterable[str]) -> CrmSchem
     return from_properties(to, properties, required, labels)
 
 
-def _listed(client: HubSpotClient, to: str, path: str, pool: Pool = "general") -> Sequence[Mapping[str, Any]] | None:
+def _listed(client: HubSpotClient, to: str, path: str, pool: PoolName = "") -> Sequence[Mapping[str, Any]] | None:
     """The results of a list, None when there is no object `to`."""
     try:
         return listed(client.read("GET", path, pool=pool), "results")

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lms_crm_assets.contract.models import Guardrails
-from lms_crm_assets.crm.hubspot import HubSpotAdapter
+from lms_crm_assets.crm.hubspot import HubSpotAdapter, client
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import QuotaReachedError
+from lms_crm_assets.ops.gate import Pool
 from tests.crm.hubspot.portal import adapter, configure, globex, reset, spec_of
 from tests.sandbox_control import fault, requests
 
@@ -57,7 +58,7 @@ def test_the_limit_is_learned_from_refusals_too(sandbox: Sandbox) -> None:
 
 
 def test_links_keep_to_a_limit_of_their_own(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lms_crm_assets.crm.hubspot.client._ASSOCIATIONS_PER_10_SECONDS", 10)
+    monkeypatch.setitem(client._POOLS, "associations", Pool(10, 10.0, is_part=True))
     reset(sandbox.hubspot, associations_per_10_seconds=10)
     with adapter(globex()) as crm, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: crm._links.linked("contacts", "0-410", ["1"]), range(12)))
