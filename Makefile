@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 and make; each sets itself up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint format bench chaos lock clean
+.PHONY: help setup demo dev test test-live lint format bench chaos lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,7 +26,10 @@ dev: $(READY) ## The Dagster UI with the sandbox behind it
 	$(BIN)/lms-crm dev
 
 test: $(READY) ## The whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+test-live: $(READY) ## The vendors' recorded answers against a live org and portal that the environment names
+	$(BIN)/python -m pytest tests/contract/vendors --live
 
 lint: $(READY) ## Style, types and the direction of imports
 	$(BIN)/ruff check .

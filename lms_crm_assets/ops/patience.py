@@ -30,7 +30,9 @@ class _Patience:
     def __call__(self, exc: Exception) -> bool | float:
         if isinstance(exc, RateLimitedError):
             self._limited += 1
-            return self._limited < _RATE_LIMITS and _jittered(self._limited)
+            # The gate keeps everybody waiting for as long as the other side said.
+            told = exc.retry_after_seconds is not None
+            return self._limited < _RATE_LIMITS and _jittered(1 if told else self._limited)
         if not isinstance(exc, RetryableError) or isinstance(exc, (OutageError, QuotaReachedError)):
             return False
         self._failures += 1
