@@ -27,6 +27,7 @@ def campaign(rounds: int, seed: int) -> dict[str, Callable[[], Result]]:
         for name, faults in scenarios.FAULTS.items():
             found[f"{name} {crm}"] = lambda crm=crm, name=name, faults=faults: scenarios.faulty(crm, name, faults, seed)  # type: ignore[misc]
         found[f"token {crm}"] = lambda crm=crm: scenarios.expiring(crm)  # type: ignore[misc]
+        found[f"refusals {crm}"] = lambda crm=crm: scenarios.refusals(crm)  # type: ignore[misc]
     return found | {
         "halved limits": scenarios.halved,
         "rate": scenarios.rate,

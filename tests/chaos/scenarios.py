@@ -1,17 +1,24 @@
 """What may go wrong in a delivery, and what the CRM holds afterwards; each scenario gives one `Result`."""
 
+import os
 import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from lms_crm_assets.contract.loading import load_contract
+from lms_crm_assets.contract.spec import object_spec
+from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.demo.sandbox_process import Sandbox, running_sandbox
+from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.ops.store import OperationalStore
 from tests.chaos.judge import Verdict, duplicates
 from tests.chaos.tenant import ChaosTenant, Crm, wait_until, write_calls
 from tests.sandbox_control import fault, requests
@@ -143,7 +150,12 @@ _OAUTH: dict[str, dict[str, Any]] = {
         "refresh_token": "env:CHAOS_REFRESH",
     },
 }
-_VAULT = {"LMS_CRM_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=", "CHAOS_REFRESH": "sandbox-refresh-token"}
+_ENVIRON = {
+    "CHAOS_ID": "sandbox-client",
+    "CHAOS_SECRET": "sandbox-secret",
+    "CHAOS_REFRESH": "sandbox-refresh-token",
+    "LMS_CRM_KEY": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
+}
 
 WRITES = r"^(POST|PATCH|DELETE) .*(/composite/|/batch/(upsert|create|archive|associate))"
 
@@ -160,7 +172,7 @@ def expiring(crm: Crm, calls: int = 50) -> Result:
     """A token that ends every so many calls: the same end state, and a login for each token alone."""
     with running_sandbox(_SMALL_SCHOOL) as sandbox, _folder() as state:
         tenant = ChaosTenant(crm, sandbox, state, learners=600, destination={**_SMALL_BATCHES, **_OAUTH[crm]})
-        tenant.environ = {"CHAOS_ID": "sandbox-client", "CHAOS_SECRET": "sandbox-secret", **_VAULT}
+        tenant.environ = _ENVIRON
         tenant.reset(token_calls=calls)
         runs = tenant.converge()
         log = tenant.log()
@@ -171,6 +183,32 @@ def expiring(crm: Crm, calls: int = 50) -> Result:
     problems = [f"{logins} logins for {made} calls"] if logins > made / calls + 2 * runs else []
     figures = {"logins": logins, "calls": made, "refused": refused}
     return Result(f"token of {calls} calls, {crm}", 1, verdict, figures, problems)
+
+
+def refusals(crm: Crm, threads: int = 50) -> Result:
+    """A token ends while fifty threads use it: one of them gets a new one for all."""
+    with running_sandbox(_SMALL_SCHOOL) as sandbox, _folder() as state:
+        tenant = ChaosTenant(crm, sandbox, state, learners=1, destination={**_OAUTH[crm], "concurrency": 20})
+        for name, value in {**sandbox.environ(), **_ENVIRON}.items():
+            os.environ[name] = value
+        contract = load_contract(state / "tenants", tenant.name)
+        spec, adapter = object_spec(contract, CrmObject.CONTACT), crm_adapter(contract, OperationalStore(state))
+        with closing(adapter):
+            adapter.probe()
+            tenant.reset(latency_seconds=0.2)  # which ends all sessions
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(lambda _: adapter.read(spec, ["L0"]), range(threads)))
+        log = tenant.log()
+    logins = sum(1 for each in log if "oauth" in each["path"])
+    refused = sum(1 for each in log if each["status"] == 401)
+    problems = [f"{logins} refreshes"] if logins != 1 else []
+    return Result(
+        f"{threads} threads with an ended token, {crm}",
+        1,
+        Verdict(),
+        {"refreshes": logins, "refused": refused},
+        problems,
+    )
 
 
 def halved() -> Result:
