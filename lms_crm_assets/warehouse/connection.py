@@ -3,7 +3,9 @@
 Nobody holds a connection while talking to the network, so waits are short.
 """
 
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,9 @@ _SETTINGS: dict[str, str] = {
     "threads": "2",
 }
 
+# Threads of one process take turns: while one closes the file another can't open it.
+_turns: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
+
 
 @contextmanager
 def connect(path: Path, settings: dict[str, str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -32,13 +37,14 @@ def connect(path: Path, settings: dict[str, str] | None = None) -> Iterator[duck
     Waits up to two minutes for another process to close the file; `RetryableError` after that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    con = _open(path, {**_SETTINGS, "temp_directory": str(path.with_suffix(".tmp")), **(settings or {})})
-    try:
-        con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-        con.execute(sql_file("lms_crm_assets.warehouse", "schema.sql"))
-        yield con
-    finally:
-        con.close()
+    with _turns[path.resolve()]:
+        con = _open(path, {**_SETTINGS, "temp_directory": str(path.with_suffix(".tmp")), **(settings or {})})
+        try:
+            con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+            con.execute(sql_file("lms_crm_assets.warehouse", "schema.sql"))
+            yield con
+        finally:
+            con.close()
 
 
 def _open(path: Path, settings: dict[str, str]) -> duckdb.DuckDBPyConnection:
