@@ -1,6 +1,8 @@
 """Reconciling one tenant from the command line."""
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from dagster import DagsterInstance
@@ -42,7 +44,7 @@ def run_for_tenant(
     """Check both sides, then run a job with a progress bar."""
     check_both_sides(load_contract(settings.tenants_dir, tenant), OperationalStore.at(settings.state_dir))
     definition = build_definitions(settings).resolve_job_def(job)
-    with DagsterInstance.get() as instance, _bar(console) as bar:
+    with _instance(settings) as instance, _bar(console) as bar:
         task = bar.add_task(title or f"{tenant}: {job}", total=None, current="starting")
         summary = run_job(
             definition,
@@ -53,6 +55,22 @@ def run_for_tenant(
         )
         bar.update(task, current="done" if summary.succeeded else "failed")
     return summary
+
+
+@contextmanager
+def _instance(settings: Settings) -> Iterator[DagsterInstance]:
+    """Dagster's instance; of two processes that come to a fresh one at once, the second waits while it is made."""
+    file = settings.state_dir / "locks" / "dagster.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = DagsterInstance.get()
+        # Storages make their tables when they are asked for the first time.
+        instance.get_runs_count()
+        instance.get_dynamic_partitions("tenants")
+        instance.schedule_storage  # noqa: B018 - as above
+    with instance:
+        yield instance
 
 
 def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | None = None) -> Table:

@@ -76,7 +76,7 @@ def reconcile(
     tenant: Tenant,
     *,
     incremental: Annotated[
-        bool, typer.Option("--incremental", help="Only what changed in the LMS since the last pull.")
+        bool, typer.Option("--incremental", help="Only what changed in the LMS and in the CRM since the last run.")
     ] = False,
 ) -> None:
     """Reconcile one tenant now: pull, check, compare, write what differs.
@@ -89,7 +89,7 @@ def reconcile(
     summary = reconcile_tenant(output_console(), Settings.from_environ(), tenant, incremental=incremental)
     if not summary.succeeded:
         raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
-    raise typer.Exit(EXIT_UNDELIVERED if summary.undelivered else 0)
+    raise typer.Exit(0 if summary.agrees else EXIT_UNDELIVERED)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -107,6 +107,8 @@ def sandbox(context: typer.Context) -> None:
             typer.echo(f"export {name}={value}")
         typer.echo("# Ctrl-C stops the sandbox.")
         sys.stdout.flush()
+        # Whichever way it is told to end, the servers end with it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 

@@ -69,7 +69,10 @@ def list_letters(
             )
         left = sum(1 for _ in found)
     if not table.row_count:
-        typer.echo(f"{tenant} has no dead letters" if not refused else f"{tenant} has no refused records")
+        if refused:
+            typer.echo(f"{tenant} has no refused records")
+        else:
+            typer.echo(f"{tenant} has no dead letters; --refused lists what was refused and is sent again")
         return
     output_console().print(table)
     if left:
@@ -117,6 +120,9 @@ def replay_letters(
         raise typer.Exit(2)
     with _warehouse(tenant) as (con, most):
         number = replay(con, most, obj=obj, code=code, external_id=key)
+    if not number:
+        complain(f"{tenant} has no such dead letter: lms-crm dead-letters list --tenant {tenant}")
+        raise typer.Exit(EXIT_MEND)
     what = "dead letter is" if number == 1 else "dead letters are"
     typer.echo(f"{number:,} {what} sent again by the next run: lms-crm reconcile --tenant {tenant}")
 

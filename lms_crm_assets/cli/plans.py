@@ -138,7 +138,7 @@ def apply(
     if not summary.succeeded:
         raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
     console.print(figures({tenant: summary}))
-    raise typer.Exit(EXIT_UNDELIVERED if summary.undelivered else 0)
+    raise typer.Exit(0 if summary.agrees else EXIT_UNDELIVERED)
 
 
 def _named_plan(name: str, tenant: str) -> tuple[str, str]:

@@ -92,7 +92,11 @@ FieldEntry = Annotated[FieldMapping, BeforeValidator(_short_form, json_schema_in
 class ObjectMapping(ContractModel):
     """How one object is kept in the CRM."""
 
-    to: str = Field(min_length=1, description="The CRM's name of the object.")
+    to: str = Field(
+        min_length=1,
+        description="The CRM's name of the object: its API name in Salesforce; in HubSpot `contacts`, a standard object's"
+        " type id (`0-410` for courses), or `p_<name>` for a custom object.",
+    )
     match_key: str = Field(min_length=1, description="The CRM field that holds the LMS's id, unique there.")
     mode: SyncMode = Field(
         SyncMode.UPSERT,

@@ -13,6 +13,7 @@ from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.snapshot.capture import known_until, land_records, load_snapshot, merge_changes
 from lms_crm_assets.sync.jobs import settle_left
+from lms_crm_assets.sync.journal import recover
 
 
 class SnapshotConfig(dg.Config):
@@ -47,10 +48,10 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
             spec = object_spec(contract, obj)
             file = tenants.folder(tenant, "landing") / f"{obj}.ndjson"
-            since = None
-            if config.mode == "changes":
-                with warehouse.connect(tenant) as con:
-                    since = known_until(con, spec)
+            with warehouse.connect(tenant) as con:
+                # What a killed run wrote is older than what is read now.
+                recovered = recover(con, spec, tenants.folder(tenant, "sync"))
+                since = known_until(con, spec) if config.mode == "changes" else None
             crm = crm_adapter(contract, tenants.store())
             read_at = datetime.now(UTC)
             try:
@@ -66,8 +67,14 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     rows = merge_changes(con, spec, file, read_at)
             file.unlink()
         if since is None:
-            return dg.MaterializeResult(metadata={"dagster/row_count": rows})
-        return dg.MaterializeResult(metadata={"changed": rows, "changed_since": since.isoformat(timespec="seconds")})
+            return dg.MaterializeResult(metadata={"dagster/row_count": rows, "recovered_journals": recovered})
+        return dg.MaterializeResult(
+            metadata={
+                "changed": rows,
+                "changed_since": since.isoformat(timespec="seconds"),
+                "recovered_journals": recovered,
+            }
+        )
 
     return crm_snapshot
 

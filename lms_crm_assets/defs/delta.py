@@ -23,7 +23,11 @@ from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.sync.journal import drop_older, recover
 from lms_crm_assets.warehouse.sql import scalar
 
-_ALSO_READ = {CrmObject.COMPLETION: [LmsEntity.SCORES]}
+_ALSO_READ = {
+    # Its roll-ups, where a contract maps some.
+    CrmObject.CONTACT: [LmsEntity.COURSES, LmsEntity.ENROLLMENTS, LmsEntity.COMPLETIONS, LmsEntity.COMPETENCIES],
+    CrmObject.COMPLETION: [LmsEntity.SCORES],
+}
 _PLAN_COLUMNS = {
     "external_id": "The LMS's id, the value of the match key",
     "action": "create, update or archive; unchanged where only an observed field differs",

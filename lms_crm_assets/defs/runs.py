@@ -38,7 +38,7 @@ class ObjectSummary:
 class RunSummary:
     """What a run did.
 
-    `problems` holds one line for each failed step, `passing` says that they may be gone later, `refused` one for each failed check, `plan` the plan's figures.
+    `problems` holds one line for each failed step, `passing` says that they may be gone later, `refused` one for each failed check, `plan` the plan's figures, `differing` that the CRM holds something else than was written.
     """
 
     run_id: str
@@ -48,11 +48,17 @@ class RunSummary:
     passing: bool = False
     refused: list[str] = field(default_factory=list)
     plan: Mapping[str, Any] = field(default_factory=dict)
+    differing: bool = False
 
     @property
     def undelivered(self) -> int:
         """Records that the CRM doesn't hold as it should."""
         return sum(summary.rejected + summary.failed + summary.skipped for summary in self.objects.values())
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the CRM took every record, and holds what was written."""
+        return not self.undelivered and not self.differing
 
 
 def run_job(
@@ -133,6 +139,7 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
     metadata: dict[dg.AssetKey, dict[str, Any]] = {}
     problems: dict[str, bool] = {}
     refused: list[str] = []
+    differing = False
     blocking: dict[str, list[str]] = {}
     for event in result.all_events:
         if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
@@ -148,6 +155,7 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
             check = event.asset_check_evaluation_data
             if not check.passed:
                 refused.append(f"{'/'.join(check.asset_key.path)}: {check.description}")
+                differing = differing or check.check_name == "converged"
                 if check.severity is dg.AssetCheckSeverity.ERROR:
                     blocking.setdefault(str(event.step_key), []).append(str(check.description))
     objects = {
@@ -163,6 +171,7 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
         passing=bool(problems) and all(problems.values()),
         refused=refused,
         plan=metadata.get(key("delta", "plan"), {}),
+        differing=differing,
     )
 
 

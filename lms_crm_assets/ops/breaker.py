@@ -27,11 +27,12 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class State:
-    """Where the breaker stands: how long to wait, and for how long the system has not answered."""
+    """Where the breaker stands: how long to wait, for how long the system has not answered, whether a probe is under way."""
 
     verdict: Verdict
     wait_seconds: float = 0.0
     down_seconds: float = 0.0
+    is_probed: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Breaker:
             if now < until <= now + _LONGEST_PAUSE_SECONDS:
                 return State(Verdict.WAIT, until - now, down)
             if probing_until is not None and now < probing_until <= now + _PROBE_SECONDS:
-                return State(Verdict.WAIT, 1.0, down)
+                return State(Verdict.WAIT, 1.0, down, is_probed=True)
             run("UPDATE breakers SET probing_until = ? WHERE name = ?", (now + _PROBE_SECONDS, self.name))
             return State(Verdict.PROBE, 0.0, down)
 

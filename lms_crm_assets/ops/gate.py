@@ -28,6 +28,7 @@ from lms_crm_assets.ops.store import OperationalStore
 
 # Of a system that doesn't come back in this time the run ends; the next one goes on.
 _GIVE_UP_SECONDS = 120.0
+_PROBE_PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 # So many calls without a refusal let one more be under way at once.
 _WIDEN_AFTER = 50
@@ -120,8 +121,9 @@ class Gate:
             case RetryableError():
                 self._count("failed")
                 self._breaker.failed()
-            case Exception():
-                self._breaker.succeeded()  # it answered, if not what was wished for
+                return
+        if isinstance(exc, Exception):
+            self._breaker.succeeded()  # it answered, if not what was wished for
 
     def _check_quota(self) -> None:
         reached = self.quota.is_used_up(self._share)
@@ -133,12 +135,17 @@ class Gate:
             )
 
     def _wait_for_breaker(self) -> None:
+        waited = 0.0
         while (state := self._breaker.ask()).verdict is Verdict.WAIT:
-            if state.down_seconds + state.wait_seconds > _GIVE_UP_SECONDS:
+            # An open breaker may be old news: whoever comes while it is probed waits for what the probe finds.
+            patience = _PROBE_PATIENCE_SECONDS if state.is_probed else 0.0
+            if state.down_seconds + state.wait_seconds > _GIVE_UP_SECONDS and waited >= patience:
                 raise OutageError(
                     f"{self.address} has not answered for {state.down_seconds:.0f} s: what is pending is sent by the next run"
                 )
-            _sleep(min(state.wait_seconds, _LOOK_SECONDS))
+            pause = min(state.wait_seconds, _LOOK_SECONDS)
+            _sleep(pause)
+            waited += pause
 
     def _count(self, what: str) -> None:
         with self._room:

@@ -33,7 +33,7 @@ class Quota:
     def is_used_up(self, share: float) -> tuple[int, int] | None:
         """Used and allowed calls when more than `share` of them are used, as far as was told of late."""
         found = self.store.read(
-            "SELECT used, allowed FROM quotas WHERE name = ? AND used >= allowed * ? AND told_at > ?",
-            (self.name, share, self.store.clock() - _OLD_SECONDS),
+            "SELECT used, allowed FROM quotas WHERE name = ? AND used >= allowed * ? AND abs(told_at - ?) < ?",
+            (self.name, share, self.store.clock(), _OLD_SECONDS),
         )
         return (found[0][0], found[0][1]) if found else None

@@ -15,6 +15,8 @@ from typing import Any
 
 import apsw
 
+from lms_crm_assets.errors import RetryableError
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pace (
     name TEXT PRIMARY KEY, told INTEGER, level REAL, level_at REAL, cut_at REAL, not_before REAL
@@ -80,14 +82,17 @@ class OperationalStore:
         with self._lock:
             if durable:
                 self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+            except apsw.BusyError as exc:
+                raise RetryableError(f"{self.folder / 'ops.sqlite'} stays locked by another process") from exc
             try:
                 yield self._run
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            else:
                 self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
             finally:
                 if durable:
                     self._db.execute("PRAGMA synchronous = NORMAL")

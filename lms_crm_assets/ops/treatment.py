@@ -66,6 +66,19 @@ _RULES = (
     _Rule(Treatment.RESEND, "salesforce", code=_codes("ALL_OR_NONE_OPERATION_ROLLED_BACK"), of_record=True),
     _Rule(Treatment.ONCE_MORE, "salesforce", code=_codes("DUPLICATE_VALUE"), of_record=True),
     _Rule(Treatment.HOLD, "salesforce", code=_codes("INVALID_FIELD"), text="Foreign key external ID", of_record=True),
+    # The org's or the portal's trouble, not the data's: it is sent again until somebody has mended that.
+    _Rule(
+        Treatment.HOLD,
+        "salesforce",
+        code=_codes(
+            "STORAGE_LIMIT_EXCEEDED UNKNOWN_EXCEPTION APEX_ERROR LIMIT_EXCEEDED CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
+            " INSUFFICIENT_ACCESS INSUFFICIENT_ACCESS_OR_READONLY INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"
+            " INVALID_FIELD_FOR_INSERT_UPDATE INVALID_TYPE"
+        ),
+        of_record=True,
+    ),
+    _Rule(Treatment.HOLD, "salesforce", code=_codes("INVALID_FIELD"), text="No such column", of_record=True),
+    _Rule(Treatment.HOLD, "hubspot", code=_codes("PROPERTY_DOESNT_EXIST READ_ONLY_VALUE"), of_record=True),
     _Rule(Treatment.ONCE_MORE, "hubspot", code=_codes("CONFLICT OBJECT_ALREADY_EXISTS"), of_record=True),
     _Rule(Treatment.READ_BACK, code=_codes("NO_RESULT"), of_record=True),
     _Rule(Treatment.RETRY, "salesforce", code=_codes("UNPROCESSED"), of_record=True),

@@ -73,7 +73,7 @@ class Vault:
         except (binascii.Error, ValueError):
             key = b""
         if len(key) != _KEY_BYTES:
-            raise CredentialError(f"the vault's key has to be {_KEY_BYTES} bytes in base64: {_HOW}")
+            raise CredentialError(f"the key of LMS_CRM_KEY_FILE has to be {_KEY_BYTES} bytes in base64: {_HOW}")
         return AESGCM(key)
 
 

@@ -6,7 +6,7 @@ spelling, `parent_<object>` with the CRM ids of the linked parents joined by `;`
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -20,6 +20,8 @@ from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar
+
+_OVERLAP = timedelta(minutes=5)
 
 
 def parent_column(parent: CrmObject) -> str:
@@ -42,10 +44,11 @@ def land_records(
                         "crm_id": record.crm_id,
                         **record.values,
                         **{parent_column(parent): ";".join(ids) or None for parent, ids in record.parents.items()},
+                        "line": line,
                     },
                     option=orjson.OPT_APPEND_NEWLINE,
                 )
-                for record in records
+                for line, record in enumerate(records, rows)
             )
             rows += len(records)
             progress(rows)
@@ -94,13 +97,14 @@ def merge_changes(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, 
     with transaction(con):
         ensure_snapshot(con, spec)
         con.execute(
-            "CREATE OR REPLACE TEMP TABLE changed AS SELECT *, $read_at AS captured_at FROM read_json($file,"
-            f" format = 'newline_delimited', columns = {{{columns}}})"
-            " QUALIFY row_number() OVER (PARTITION BY external_id) = 1",
+            "CREATE OR REPLACE TEMP TABLE changed AS SELECT * EXCLUDE line, $read_at AS captured_at FROM read_json($file,"
+            f" format = 'newline_delimited', columns = {{{columns}, line: 'BIGINT'}})"
+            " QUALIFY row_number() OVER (PARTITION BY crm_id ORDER BY line DESC) = 1",
             {"file": str(file), "read_at": read_at},
         )
         con.execute(f"DELETE FROM crm_snapshot.{spec.object} s USING changed c WHERE s.crm_id = c.crm_id")
         replace_rows(con, spec, "changed", "FROM changed")
+        _refuse_duplicates(con, spec)
         con.execute("UPDATE crm_snapshot.captures SET changes_read_at = $1 WHERE object = $2", [read_at, spec.object])
         rows = scalar(con, "SELECT count(*) FROM changed")
         con.execute("DROP TABLE changed")
@@ -108,12 +112,15 @@ def merge_changes(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, 
 
 
 def known_until(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> datetime | None:
-    """The moment up to which the CRM's changes are in its snapshot; None before the first capture."""
+    """The moment from which on the CRM's changes are to be read; None before the first capture.
+
+    It lies some minutes before the last reading: clocks differ, and a change may be seen only later than it is stamped.
+    """
     ensure_snapshot(con, spec)
     found = con.execute(
         "SELECT greatest(captured_at, changes_read_at) FROM crm_snapshot.captures WHERE object = $1", [spec.object]
     ).fetchone()
-    return found[0] if found else None
+    return found[0] - _OVERLAP if found and found[0] else None
 
 
 def replace_rows(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, keys: str, rows: str) -> None:

@@ -15,7 +15,7 @@ import duckdb
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import BulkLoader, CrmAdapter
 from lms_crm_assets.delta.plan import mark_sent
-from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome
+from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome, Owner
 from lms_crm_assets.sync.batches import spool_archives, spool_writes, write_batches
 from lms_crm_assets.sync.jobs import Jobs, settle_left
 from lms_crm_assets.sync.journal import Journal, Sent, fold, recover
@@ -23,7 +23,7 @@ from lms_crm_assets.sync.links import Links
 from lms_crm_assets.sync.outcomes import DeliveryCounts, outcome_counts
 from lms_crm_assets.sync.ownership import still_empty
 from lms_crm_assets.sync.phase import Phase
-from lms_crm_assets.sync.read_back import written_back
+from lms_crm_assets.sync.read_back import filled_meanwhile, written_back
 from lms_crm_assets.sync.rejections import Letters, dead_letters
 from lms_crm_assets.sync.sending import send_batch
 
@@ -98,10 +98,12 @@ class Delivery:
     @contextmanager
     def _sender(self, bulk: BulkLoader | None) -> Iterator[Callable[[Sequence[CrmWrite]], list[Outcome]]]:
         """How a batch of upserts is sent: as a job where it is large enough, in calls otherwise."""
+        fills = any(field.owner is Owner.FILL_IF_EMPTY for field in self.spec.fields.values())
+        recheck = self._filled_meanwhile if fills else None
         if bulk is None:
-            yield lambda batch: send_batch(self._upsert, batch, self._written_back)
+            yield lambda batch: send_batch(self._upsert, batch, self._written_back, recheck=recheck)
             return
-        with Jobs(self._file("jobs")) as jobs:
+        with Jobs(bulk, self._file("jobs")) as jobs:
 
             def send(part: Sequence[CrmWrite]) -> list[Outcome]:
                 if len(part) <= self.crm.batch_size:
@@ -112,7 +114,7 @@ class Delivery:
             def size_of(number: int) -> int:
                 return number if number >= bulk.least else self.crm.batch_size
 
-            yield lambda batch: send_batch(send, batch, self._written_back, size_of)
+            yield lambda batch: send_batch(send, batch, self._written_back, size_of, recheck)
 
     def _archives(self) -> None:
         spool = self._file("spool")
@@ -134,7 +136,7 @@ class Delivery:
     def _link_to(self, links: Links) -> None:
         with self.open_warehouse() as con:
             links.spool(con, self.plan_id)
-        self._send_all(links.unlinking(self._letters(f"unlink {links.parent}")), links.total)
+        self._send_all(links.unlinking(), links.total)
         self._send_all(links.linking(self._letters(f"link {links.parent}")), links.total)
         links.close()
 
@@ -145,10 +147,13 @@ class Delivery:
     def _sent(self, write: CrmWrite) -> Sent:
         parents = write.parents if self.crm.linker is None else {}
         operation = "archive" if write.action is Action.ARCHIVE else "upsert"
-        return Sent(operation, write.action, write.values, parents)
+        return Sent(operation, write.action, write.values, parents, str(write.crm_id))
 
     def _written_back(self, writes: Sequence[CrmWrite]) -> list[Outcome | None]:
         return written_back(self.crm, self.spec, writes, self._parent_ids)
+
+    def _filled_meanwhile(self, writes: Sequence[CrmWrite]) -> list[Outcome | None]:
+        return filled_meanwhile(self.crm, self.spec, writes)
 
     def _parent_ids(self, parent: CrmObject, keys: Sequence[str]) -> Mapping[str, str]:
         with self.open_warehouse() as con:

@@ -12,9 +12,10 @@ from lms_crm_assets.sync.journal import is_written
 
 
 class Jobs:
-    """The list of one delivery's jobs; it goes when the delivery has all their results."""
+    """The list of one delivery's jobs; it goes when the delivery has all their results and none is under way."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, bulk: BulkLoader, file: Path) -> None:
+        self._bulk = bulk
         self._file = file
         self._lines = file.open("ab")
         fcntl.flock(self._lines, fcntl.LOCK_EX)
@@ -29,9 +30,14 @@ class Jobs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._lines.close()
-        if exc is None:
-            self._file.unlink()
+        try:
+            if exc is None:
+                # One that was given up may still write; the next run ends those that are left in the file.
+                for job_id in self._file.read_text(encoding="utf-8").split():
+                    self._bulk.settle(job_id)
+                self._file.unlink()
+        finally:
+            self._lines.close()
 
 
 def settle_left(bulk: BulkLoader | None, obj: CrmObject, folder: Path) -> int:

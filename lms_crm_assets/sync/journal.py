@@ -41,11 +41,13 @@ class Sent:
     action: Action
     values: Mapping[str, str | None]
     parents: Mapping[str, str]
+    crm_id: str = ""
 
     @property
     def payload(self) -> str:
-        """What tells whether a record is sent with the same values again."""
-        text = orjson.dumps([dict(self.values), dict(self.parents)], option=orjson.OPT_SORT_KEYS)
+        """What tells whether a record is sent with the same values again; of an archive, whether it is the same record."""
+        target = self.crm_id if self.action is Action.ARCHIVE else ""
+        text = orjson.dumps([dict(self.values), dict(self.parents), target], option=orjson.OPT_SORT_KEYS)
         return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
@@ -205,8 +207,10 @@ def _update_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
     con.execute(
         "CREATE OR REPLACE TEMP TABLE fresh AS SELECT f.external_id, coalesce(f.crm_id, s.crm_id) AS crm_id"
         f"{fields}{parents}, f.synced_at AS captured_at FROM folded f LEFT JOIN {table} s USING (external_id){joins}"
-        " WHERE f.synced_at > coalesce((SELECT max(captured_at) FROM crm_snapshot.captures WHERE object ="
-        f" {literal(spec.object)}), TIMESTAMPTZ '1970-01-01 00:00:00+00')"
+        # What was read of the CRM since is newer than what we sent.
+        " WHERE f.synced_at > coalesce((SELECT greatest(captured_at, changes_read_at) FROM crm_snapshot.captures WHERE"
+        f" object = {literal(spec.object)}), TIMESTAMPTZ '1970-01-01 00:00:00+00')"
+        " AND f.synced_at > coalesce(s.captured_at, TIMESTAMPTZ '1970-01-01 00:00:00+00')"
     )
     replace_rows(con, spec, "fresh", "FROM fresh")
     con.execute("DROP TABLE fresh")

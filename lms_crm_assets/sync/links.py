@@ -38,8 +38,8 @@ class Links:
         """Read from the plan what is to be linked and unlinked."""
         self.total, self._orphans = spool_links(con, self.spec, plan_id, self.parent, self._links, self._unlinks)
 
-    def unlinking(self, letters: Letters) -> Phase[Link]:
-        """Take wrong associations away."""
+    def unlinking(self) -> Phase[Link]:
+        """Take wrong associations away; these are tried in every run, for a second parent is made only beside none."""
 
         def unlink(part: Sequence[Link]) -> list[Outcome]:
             self.called()
@@ -52,7 +52,7 @@ class Links:
 
         name = f"unlink {self.parent}"
         batches = link_batches(self._unlinks, self.linker.batch_size)
-        return Phase(name, batches, send, lambda _: Sent(name, Action.UPDATE, {}, {}), self.workers, letters)
+        return Phase(name, batches, send, lambda _: Sent(name, Action.UPDATE, {}, {}), self.workers)
 
     def linking(self, letters: Letters) -> Phase[Link]:
         """Make the right associations; what links to a parent that is not there is left for the next run."""

@@ -11,7 +11,7 @@ import duckdb
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.normal_form import normal_forms
 from lms_crm_assets.crm.protocol import CrmAdapter, CrmRecord
-from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Outcome, OutcomeStatus
+from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Outcome, OutcomeStatus, Owner, Treatment
 from lms_crm_assets.snapshot.capture import land_records
 from lms_crm_assets.warehouse.sql import literal, quoted
 
@@ -32,6 +32,25 @@ def written_back(
         for parent in asked.parents
     }
     return [_judged(write, found.get(write.external_id), held.get(write.external_id, {}), ids) for write in writes]
+
+
+def filled_meanwhile(crm: CrmAdapter, spec: ObjectSpec, writes: Sequence[CrmWrite]) -> list[Outcome | None]:
+    """An outcome for each write that must not be made again: somebody has filled a field that we only fill while empty.
+
+    It has failed, and the next run plans anew what is left of it.
+    """
+    filling = {name for name, field in spec.fields.items() if field.owner is Owner.FILL_IF_EMPTY}
+    asked = [write.external_id for write in writes if filling & write.values.keys()]
+    held = _in_normal_form(spec, crm.read(replace(spec, parents={}), asked)) if asked else {}
+
+    def judged(write: CrmWrite) -> Outcome | None:
+        theirs = held.get(write.external_id, {})
+        if all(theirs.get(name) in {None, write.values[name]} for name in filling & write.values.keys()):
+            return None
+        why = "a field that is only filled while empty was filled by somebody else meanwhile"
+        return Outcome(write.external_id, OutcomeStatus.FAILED, write.crm_id, "FILLED_MEANWHILE", why, Treatment.HOLD)
+
+    return [judged(write) for write in writes]
 
 
 def _judged(

@@ -33,27 +33,36 @@ def send_batch(
     batch: Sequence[Item],
     read_back: ReadBack[Item] | None = None,
     size_of: Callable[[int], int] = int,
+    recheck: ReadBack[Item] | None = None,
 ) -> list[Outcome]:
     """Send one batch; one outcome an item, in order.
 
     Items that failed for the moment are sent again alone, in ever smaller batches; a batch that is refused as a whole
     is halved until the record to blame stands alone. When the tries are used up the rest has failed, and the next run
-    sends it. `size_of` says how many of so many items one call takes. An error after which nothing more is to be tried
+    sends it. `size_of` says how many of so many items one call takes; `recheck` is asked before items are sent again, and
+    its outcomes stand for those that must not be. An error after which nothing more is to be tried
     comes through when nothing of the batch is known; otherwise the rest has failed, and the next batch meets the error.
     """
-    return _Batch(send, batch, read_back, size_of).sent()
+    return _Batch(send, batch, read_back, size_of, recheck).sent()
 
 
 class _Batch(Generic[Item]):
     """A batch on its way: `pending` are the places of the items without a final outcome."""
 
     def __init__(
-        self, send: Send[Item], batch: Sequence[Item], read_back: ReadBack[Item] | None, size_of: Callable[[int], int]
+        self,
+        send: Send[Item],
+        batch: Sequence[Item],
+        read_back: ReadBack[Item] | None,
+        size_of: Callable[[int], int],
+        recheck: ReadBack[Item] | None,
     ) -> None:
         self._send: Send[Item] = send
         self._items: Sequence[Item] = batch
         self._read_back: ReadBack[Item] | None = read_back
         self._size_of = size_of
+        self._recheck: ReadBack[Item] | None = recheck
+        self._sent_before = False
         self._most = len(batch)
         self._outcomes: list[Outcome | None] = [None] * len(batch)
         self._pending = list(range(len(batch)))
@@ -74,6 +83,9 @@ class _Batch(Generic[Item]):
     def _attempt(self) -> None:
         """Send what is pending; `RetryableError` when some of it is pending still."""
         trouble: RetryableError | None = None
+        if self._sent_before and self._recheck is not None:
+            self._drop(self._recheck)
+        self._sent_before = True
         pending, self._pending = self._pending, []
         for part in _parts(pending, max(1, min(self._size_of(len(pending)), self._most))):
             try:
@@ -128,6 +140,13 @@ class _Batch(Generic[Item]):
             else:
                 self._outcomes[place] = outcome
 
+    def _drop(self, recheck: ReadBack[Item]) -> None:
+        """Take those that must not be sent again out of what is pending."""
+        found = recheck([self._items[place] for place in self._pending])
+        for place, outcome in zip(self._pending, found, strict=True):
+            self._outcomes[place] = outcome or self._outcomes[place]
+        self._pending = [place for place, outcome in zip(self._pending, found, strict=True) if outcome is None]
+
     def _halve(self, part: Sequence[int], refusal: BatchRefusedError) -> None:
         if len(part) == 1:
             item = self._items[part[0]]
@@ -138,7 +157,9 @@ class _Batch(Generic[Item]):
         middle = len(part) // 2
         for half in (part[:middle], part[middle:]):
             items = [self._items[place] for place in half]
-            for place, outcome in zip(half, send_batch(self._send, items, self._read_back, self._size_of), strict=True):
+            for place, outcome in zip(
+                half, send_batch(self._send, items, self._read_back, self._size_of, self._recheck), strict=True
+            ):
                 self._outcomes[place] = outcome
 
 

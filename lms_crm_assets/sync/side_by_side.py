@@ -24,7 +24,14 @@ def side_by_side(
         while True:
             if failure is None and interrupt.requested.is_set():
                 failure = interrupt.StoppedError()
-            while failure is None and len(running) < workers and (following := next(numbered, None)) is not None:
+            while failure is None and len(running) < workers:
+                try:
+                    following = next(numbered, None)
+                except BaseException as broken:  # noqa: BLE001 - raised when those under way have been handed out
+                    failure = broken
+                    break
+                if following is None:
+                    break
                 running[pool.submit(send, following[1])] = following
             if not running:
                 break

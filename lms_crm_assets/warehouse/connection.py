@@ -22,7 +22,7 @@ _SETTINGS: dict[str, str] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "preserve_insertion_order": "false",
-    "memory_limit": "768MB",
+    "memory_limit": "320MB",
     "threads": "2",
 }
 

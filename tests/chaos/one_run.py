@@ -66,6 +66,7 @@ def run(settings: Settings, tenant: str) -> dict[str, object]:
             )
             plan = plan_to_send(con)
         assert plan is not None
+        counts["peak_mib_before_sending"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print("sending", flush=True)
         for spec in specs:
             most = contract.delivery.max_attempts
@@ -73,7 +74,8 @@ def run(settings: Settings, tenant: str) -> dict[str, object]:
             counts[spec.object.value] = vars(done)
     finally:
         crm.close()
-    return {"counts": counts, "traffic": dict(crm.traffic)}
+    before = counts.pop("peak_mib_before_sending")
+    return {"peak_mib_before_sending": before, "counts": counts, "traffic": dict(crm.traffic)}
 
 
 def main() -> None:

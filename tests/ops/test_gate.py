@@ -171,3 +171,44 @@ def test_a_call_of_a_pool_fails_once(tmp_path: Path, clock: Clock) -> None:
         pass
 
     assert clock.now == before
+
+
+def test_whoever_comes_while_an_old_outage_is_probed_waits_for_what_the_probe_finds(
+    tmp_path: Path, clock: Clock
+) -> None:
+    found = gate(tmp_path, clock)
+    failing(found, RetryableError("503"), FAILING_CALLS)
+    clock.now += 8 * 3600  # a night later
+
+    with found.call():  # the probe
+        before = clock.now
+        with pytest.raises(OutageError), gate(tmp_path, clock).call():
+            pass
+        assert clock.now - before >= 30
+    with gate(tmp_path, clock).call():
+        pass
+
+
+@pytest.mark.parametrize("answer", [RateLimitedError("429"), TooManyAtOnceError("403"), QuotaReachedError("used up")])
+def test_a_probe_that_is_answered_with_a_limit_closes_the_breaker(
+    tmp_path: Path, clock: Clock, answer: RetryableError
+) -> None:
+    found = gate(tmp_path, clock)
+    failing(found, RetryableError("503"), FAILING_CALLS)
+    clock.now += 6
+    failing(found, answer)
+    clock.now += 700  # what was said of the day is old
+    before = clock.now
+    with found.call():
+        pass
+
+    assert clock.now - before < 1
+
+
+def test_a_quota_that_was_told_in_the_future_blocks_nobody(tmp_path: Path, clock: Clock) -> None:
+    found = gate(tmp_path, clock)
+    found.quota.told(1000, 1000)
+    clock.now -= 3 * 3600  # the clock was set back
+
+    with found.call():
+        pass

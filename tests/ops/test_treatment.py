@@ -81,7 +81,12 @@ T = Treatment
             ),
             T.HOLD,
         ),
-        ("salesforce", Answer(400, "INVALID_FIELD", "No such column 'foo'", of_record=True), T.REJECT),
+        ("salesforce", Answer(400, "INVALID_FIELD", "No such column 'foo'", of_record=True), T.HOLD),
+        # The org's trouble: however often it is refused, the data is not to blame.
+        ("salesforce", Answer(400, "STORAGE_LIMIT_EXCEEDED", of_record=True), T.HOLD),
+        ("salesforce", Answer(400, "INSUFFICIENT_ACCESS_OR_READONLY", of_record=True), T.HOLD),
+        ("hubspot", Answer(207, "PROPERTY_DOESNT_EXIST", of_record=True), T.HOLD),
+        ("hubspot", Answer(207, "INVALID_EMAIL", of_record=True), T.REJECT),
         ("hubspot", Answer(207, "VALIDATION_ERROR", of_record=True), T.REJECT),
         ("hubspot", Answer(207, "CONFLICT", of_record=True), T.ONCE_MORE),
         ("hubspot", Answer(207, "NO_RESULT", of_record=True), T.READ_BACK),

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -287,3 +287,41 @@ def test_whatever_happens_each_record_has_one_outcome_that_is_true(
             assert outcome.external_id in crm.records
         elif outcome.status is OutcomeStatus.REJECTED:
             assert int(outcome.external_id) in bad or "refused" in trouble
+
+
+def test_what_somebody_filled_meanwhile_is_not_sent_again() -> None:
+    sent: list[list[str]] = []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        sent.append([w.external_id for w in batch])
+        if len(sent) == 1:
+            raise RetryableError("503")
+        return succeeded(batch)
+
+    def recheck(batch: Sequence[CrmWrite]) -> list[Outcome | None]:
+        return [
+            Outcome("b", OutcomeStatus.FAILED, None, "FILLED_MEANWHILE") if w.external_id == "b" else None
+            for w in batch
+        ]
+
+    outcomes = send_batch(send, [write(key) for key in "abc"], recheck=recheck)
+
+    assert sent == [["a", "b", "c"], ["a", "c"]]
+    assert [o.status for o in outcomes] == [OutcomeStatus.SUCCEEDED, OutcomeStatus.FAILED, OutcomeStatus.SUCCEEDED]
+
+
+def test_batches_under_way_are_handed_out_when_the_next_one_can_not_be_read() -> None:
+    def batches() -> Iterator[list[CrmWrite]]:
+        for number in range(3):
+            yield [write(str(number))]
+        raise OutageError("the CRM is down")
+
+    done: list[str] = []
+
+    def deliver() -> None:
+        for _, batch, _ in side_by_side(batches(), succeeded, workers=4):
+            done.extend(w.external_id for w in batch)
+
+    with pytest.raises(OutageError):
+        deliver()
+    assert sorted(done) == ["0", "1", "2"]

@@ -16,7 +16,7 @@ from lms_crm_assets.crm.hubspot.discover import discover
 from lms_crm_assets.crm.hubspot.search import EndOfSearchError, Search
 from lms_crm_assets.crm.protocol import BulkLoader, CrmRecord, Linker
 from lms_crm_assets.domain import CrmWrite, Outcome
-from lms_crm_assets.errors import QuotaReachedError, UnreachableError, WrongAddressError
+from lms_crm_assets.errors import ProtocolError, QuotaReachedError, UnreachableError, WrongAddressError
 from lms_crm_assets.ops.store import OperationalStore
 
 _PAGE = 100
@@ -59,6 +59,7 @@ class HubSpotAdapter:
         by_name = records.are_listed_by_name(spec)
         if spec.parents and by_name:
             query["associations"] = ",".join(parent.to for parent in spec.parents.values())
+        seen: set[str] = set()
         while True:
             answer = self.client.read("GET", self.client.paths.objects(spec.to), query=query)
             rows = [row for row in answer["results"] if row["properties"].get(spec.match_key)]
@@ -67,6 +68,9 @@ class HubSpotAdapter:
             after = answer.get("paging", {}).get("next", {}).get("after")
             if after is None:
                 return
+            if str(after) in seen:
+                raise ProtocolError(f"HubSpot at {self.client.url} gives the same page of {spec.to} again and again")
+            seen.add(str(after))
             query["after"] = after
 
     def changed_since(self, spec: ObjectSpec, since: datetime) -> Iterator[list[CrmRecord]]:

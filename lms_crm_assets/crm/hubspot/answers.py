@@ -85,8 +85,10 @@ def unreadable(url: str) -> UnreadableError:
 
 def unwritten(external_id: str, crm_id: str | None, error: Mapping[str, Any] | None) -> Outcome:
     """The outcome of a record or link that is in the errors, or (None) nowhere."""
-    code = _NO_RESULT if error is None else _code(error)
     message = "no result was given" if error is None else str(error.get("message") or "")
+    # A validation error says in its text which one it is.
+    inner = re.search(r'"error":"([A-Z_]{1,60})"', message)
+    code = _NO_RESULT if error is None else inner[1] if inner else _code(error)
     what = treatment("hubspot", Answer(_OK, code, message, of_record=True))
     status = OutcomeStatus.REJECTED if what is Treatment.REJECT else OutcomeStatus.FAILED
     return Outcome(external_id, status, crm_id, code, message, what)

@@ -52,7 +52,7 @@ class Search:
             last = max((moment for _, moment in rows), default=start)
             if last > start:
                 start, after = last, None
-            elif int(following) + _PAGE > _MOST_RESULTS:
+            elif int(following) + _PAGE > _MOST_RESULTS or str(following) == after:
                 raise EndOfSearchError
             else:
                 after = str(following)

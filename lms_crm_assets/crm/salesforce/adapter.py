@@ -71,7 +71,7 @@ class SalesforceAdapter:
     def changed_since(self, spec: ObjectSpec, since: datetime) -> Iterator[list[CrmRecord]]:
         """Query by the last modification, to the second."""
         moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        soql = select(spec, f"{spec.match_key} != null AND LastModifiedDate >= {moment}")
+        soql = select(spec, f"{spec.match_key} != null AND SystemModstamp >= {moment}")
         yield from self._pages(self._page(soql, spec), spec)
 
     def upsert(self, spec: ObjectSpec, writes: Sequence[CrmWrite]) -> list[Outcome]:

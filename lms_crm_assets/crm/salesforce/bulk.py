@@ -100,7 +100,9 @@ class SalesforceBulk:
             self._abort(path)
             raise
         except RetryableError as exc:
-            self._abort(path)
+            # What is read back next must not be written by the job after that.
+            with suppress(LmsCrmError):
+                self.settle(path.rpartition("/")[2])
             raise OutcomeUnknownError(f"{exc}: what {path} wrote is not known") from exc
         except BaseException:
             self._abort(path)

@@ -33,7 +33,7 @@ def test_one_bad_record_of_a_hundred_costs_only_itself(sandbox: Sandbox, version
     assert set(stored) == set(keys) - {"u41"}
     assert [outcome.external_id for outcome in outcomes] == keys
     bad = outcomes.pop(41)
-    assert (bad.status, bad.code, bad.treatment) == (OutcomeStatus.REJECTED, "VALIDATION_ERROR", Treatment.REJECT)
+    assert (bad.status, bad.code, bad.treatment) == (OutcomeStatus.REJECTED, "INVALID_EMAIL", Treatment.REJECT)
     # The simulator shuffles its results: each outcome has the id of its own record.
     assert {o.external_id: o.crm_id for o in outcomes} == {key: record["id"] for key, record in stored.items()}
     assert {o.status for o in outcomes} == {OutcomeStatus.SUCCEEDED}
