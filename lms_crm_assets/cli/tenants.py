@@ -72,6 +72,10 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
             typer.echo(f"{path}:{document.line_of(('mode',))}: warning: mode: only 'pull' is acted on yet")
         if not failed:
             typer.echo(f"{tenant}: the contract is valid, both sides answer, and the CRM can hold what it names")
+        else:
+            typer.echo(
+                f"What the CRM lacks: lms-crm crm setup --tenant {tenant} shows it, and makes it where that is possible"
+            )
     raise typer.Exit(1 if failed else 0)
 
 

@@ -40,6 +40,13 @@ def test_parents_are_synced_before_their_children_and_nothing_before_the_plan() 
         assert dg.AssetKey(["delta", "plan"]) in graph.get(dg.AssetKey(["sync", obj])).parent_keys
 
 
+def test_the_contact_waits_for_what_its_roll_ups_are_made_of() -> None:
+    graph = defs.resolve_asset_graph()
+    parents = graph.get(dg.AssetKey(["delta", "contact"])).parent_keys
+
+    assert {dg.AssetKey(["staging", name]) for name in ("enrollment", "completion", "learner_competency")} <= parents
+
+
 @pytest.mark.parametrize(
     ("job", "left_out"),
     [("full_reconcile", set()), ("apply", set()), ("plan", {"sync"}), ("incremental_pull", set())],
