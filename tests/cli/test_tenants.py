@@ -63,7 +63,8 @@ def test_what_the_crm_can_not_hold_is_a_line_with_its_place_and_what_to_do(tenan
     result = run("validate", "--tenant", "acme")
 
     assert result.exit_code == 1
-    lines = result.output.splitlines()
+    *lines, advice = result.output.splitlines()
+    assert "lms-crm crm setup --tenant acme" in advice
     assert [line.partition(": error: ")[0] for line in lines] == [
         f"{file}:{line_of(file, word)}" for word in ("FristName", "LMS_Enrolment_Id__c", "scale: 4", "LMS_Skill__c")
     ]
