@@ -62,7 +62,14 @@ _RULES = (
     _Rule(Treatment.SLOW_DOWN, "lms", _any(403), text="Rate Limit Exceeded"),
     _Rule(Treatment.SLOW_DOWN, status=_any(420, 429, 477), of_record=False),
     # Records whose moment was wrong.
-    _Rule(Treatment.RESEND, "salesforce", code=_codes("UNABLE_TO_LOCK_ROW SERVER_UNAVAILABLE")),
+    _Rule(
+        Treatment.RESEND,
+        "salesforce",
+        code=_codes(
+            "UNABLE_TO_LOCK_ROW SERVER_UNAVAILABLE API_TEMPORARILY_UNAVAILABLE QUERY_TIMEOUT REQUEST_RUNNING_TOO_LONG"
+        ),
+    ),
+    _Rule(Treatment.RESEND, "salesforce", code=_codes("REQUEST_LIMIT_EXCEEDED"), of_record=True),
     _Rule(Treatment.RESEND, "salesforce", code=_codes("ALL_OR_NONE_OPERATION_ROLLED_BACK"), of_record=True),
     _Rule(Treatment.ONCE_MORE, "salesforce", code=_codes("DUPLICATE_VALUE"), of_record=True),
     _Rule(Treatment.HOLD, "salesforce", code=_codes("INVALID_FIELD"), text="Foreign key external ID", of_record=True),

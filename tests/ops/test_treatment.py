@@ -70,6 +70,8 @@ T = Treatment
             )
         ],
         ("salesforce", Answer(400, "UNABLE_TO_LOCK_ROW", of_record=True), T.RESEND),
+        ("salesforce", Answer(400, "API_TEMPORARILY_UNAVAILABLE", of_record=True), T.RESEND),
+        ("salesforce", Answer(400, "QUERY_TIMEOUT"), T.RESEND),
         ("salesforce", Answer(400, "DUPLICATE_VALUE", of_record=True), T.ONCE_MORE),
         (
             "salesforce",

@@ -38,6 +38,9 @@ class Search:
         """Pages of rows, each row once for each of its changes; `EndOfSearchError` where the search ends."""
         modified = "lastmodifieddate" if is_contacts(self.spec.to) else "hs_lastmodifieddate"
         start, after = _milliseconds(since - _LAG), None
+        # A row stands where it was when it was indexed, but shows its newest moment: one that was changed just now would
+        # move the window past all that follows it.
+        settled = _milliseconds(datetime.now(UTC) - _LAG)
         seen: dict[str, int] = {}
         while True:
             answer = self.ask(self._body(modified, start, after))
@@ -49,7 +52,7 @@ class Search:
             following = ((answer.get("paging") or {}).get("next") or {}).get("after")
             if following is None:
                 return
-            last = max((moment for _, moment in rows), default=start)
+            last = max((moment for _, moment in rows if moment < settled), default=start)
             if last > start:
                 start, after = last, None
             elif int(following) + _PAGE > _MOST_RESULTS or str(following) == after:

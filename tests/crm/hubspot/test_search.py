@@ -167,3 +167,24 @@ def test_behind_the_end_of_a_search_everything_is_listed(sandbox: Sandbox, monke
         found = {record.external_id for page in crm.changed_since(CONTACT, since) for record in page}
 
     assert found == {record["properties"]["lms_user_id"] for record in records(sandbox.hubspot, "contacts")}
+
+
+def test_a_row_that_was_changed_after_it_was_indexed_hides_none_behind_it() -> None:
+    """The index has the time at which it took a row in, the row shows the newest one."""
+    began = datetime.now(UTC) - timedelta(hours=2)
+    indexed = [began + timedelta(seconds=n) for n in range(600)]
+    shown = {50: datetime.now(UTC)}
+
+    def ask(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        start, after = int(body["filterGroups"][0]["filters"][0]["value"]), int(body.get("after", 0))
+        hits = [n for n, moment in enumerate(indexed) if moment.timestamp() * 1000 >= start]
+        page = hits[after : after + 200]
+        results = [
+            {"id": str(n), "properties": {"lastmodifieddate": shown.get(n, indexed[n]).isoformat()}} for n in page
+        ]
+        more = {"paging": {"next": {"after": str(after + 200)}}} if after + 200 < len(hits) else {}
+        return {"results": results, **more}
+
+    found = {row["id"] for rows in Search(CONTACT, ask).changed_since(began) for row in rows}
+
+    assert found == {str(n) for n in range(600)}
