@@ -16,10 +16,14 @@ from lms_crm_assets.defs.edge import TENANTS
 from lms_crm_assets.demo.demo import STATE_DIR, demo_settings
 from lms_crm_assets.demo.sandbox_process import running_sandbox
 
+_STOP_SECONDS = 15.0
+
 
 def run_dev(console: Console, *, port: int, fresh: bool) -> int:
     """Run until Ctrl-C or SIGTERM; gives Dagster's exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A shell's background job begins with it ignored, and its children would never hear of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if fresh:
         # With Dagster's own history, which would show runs over a warehouse that is gone.
         for folder in (STATE_DIR, STATE_DIR.parent / "dagster"):
@@ -55,9 +59,11 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
         except (KeyboardInterrupt, SystemExit):
             console.print("Stopping …")
             process.send_signal(signal.SIGINT)
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             console.print("Stopped.")
             return 0
 

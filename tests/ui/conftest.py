@@ -165,7 +165,7 @@ def _running_dev(folder: Path) -> Iterator[str]:
         # As Ctrl-C does; then whoever of the group is still there.
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
+            process.wait(30)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
