@@ -12,8 +12,9 @@
     │   │   └── TooManyAtOnceError  too many calls under way
     │   ├── UnreachableError      nothing that speaks the protocol answers, the call was not made
     │   ├── OutcomeUnknownError   the call was made, and what it did is not known
-    │   ├── OutageError           the other side has not answered for minutes: the next run goes on
-    │   └── QuotaReachedError     the day's calls are used up: the next run goes on
+    │   └── PausedError           nothing more is tried in this run: the next one goes on
+    │       ├── OutageError       the other side has not answered for minutes
+    │       └── QuotaReachedError  the day's calls are used up
     └── BatchRefusedError         the CRM refused a whole batch for its content: smaller batches tell which record
 
 A record that is refused is data, not an exception: see `domain.Outcome`.
@@ -71,12 +72,16 @@ class OutcomeUnknownError(RetryableError):
     """The call was made, and its answer is missing or says nothing: what it did has to be read back."""
 
 
-class OutageError(RetryableError):
-    """The other side has not answered for minutes; nothing more is tried in this run."""
+class PausedError(RetryableError):
+    """Nothing more is tried in this run."""
 
 
-class QuotaReachedError(RetryableError):
-    """The day's calls are used up, or the share of them that runs may use; nothing more is tried in this run."""
+class OutageError(PausedError):
+    """The other side has not answered for minutes."""
+
+
+class QuotaReachedError(PausedError):
+    """The day's calls are used up, or the share of them that runs may use."""
 
 
 class UnreachableError(RetryableError):

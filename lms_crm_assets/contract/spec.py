@@ -50,6 +50,11 @@ class ObjectSpec:
     mode: SyncMode = SyncMode.UPSERT
     crm: str = ""
 
+    @property
+    def only_filled(self) -> frozenset[str]:
+        """The fields that we write only while they are empty."""
+        return frozenset(name for name, field in self.fields.items() if field.owner is Owner.FILL_IF_EMPTY)
+
 
 def object_spec(contract: Contract, obj: CrmObject) -> ObjectSpec:
     """The spec of a mapped object."""

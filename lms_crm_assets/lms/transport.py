@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 import httpx
@@ -21,10 +20,9 @@ from lms_crm_assets.errors import (
 )
 from lms_crm_assets.ops.gate import Gate
 from lms_crm_assets.ops.patience import patient
+from lms_crm_assets.ops.retry_after import retry_after_seconds
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.treatment import Answer, treatment
-
-_RETRY_AFTER_CAP_SECONDS = 3600.0
 
 
 def lms_gate(store: OperationalStore, url: str, credential: str, limit: LmsThrottle) -> Gate:
@@ -125,9 +123,13 @@ def _refusal(response: httpx.Response, where: str) -> Exception:
         case Treatment.REFRESH:
             return CredentialError(f"{where} refuses the credential (401): check source.token")
         case Treatment.SLOW_DOWN:
-            return RateLimitedError(f"{where} limits the rate ({status})", retry_after_seconds=_retry_after(response))
+            return RateLimitedError(
+                f"{where} limits the rate ({status})", retry_after_seconds=retry_after_seconds(response.headers)
+            )
         case Treatment.RETRY:
-            return RetryableError(f"{where} answers {status}", retry_after_seconds=_retry_after(response))
+            return RetryableError(
+                f"{where} answers {status}", retry_after_seconds=retry_after_seconds(response.headers)
+            )
         case _ if status == httpx.codes.FORBIDDEN:
             return PermissionMissingError(f"{where} forbids the call (403): the credential lacks a permission")
         case _:
@@ -141,18 +143,6 @@ def _parsed(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         lenient = json.loads(body, parse_float=str, parse_constant=str)
         return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), _RETRY_AFTER_CAP_SECONDS)
-    try:
-        until = parsedate_to_datetime(value)
-        sent = parsedate_to_datetime(response.headers["Date"])
-    except (ValueError, KeyError):
-        return None
-    return min(max((until - sent).total_seconds(), 0.0), _RETRY_AFTER_CAP_SECONDS)
 
 
 def _reason(exc: httpx.TransportError) -> str:

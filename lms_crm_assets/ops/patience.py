@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import stamina
 
-from lms_crm_assets.errors import OutageError, QuotaReachedError, RateLimitedError, RetryableError
+from lms_crm_assets.errors import PausedError, RateLimitedError, RetryableError
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class _Patience:
             # The gate keeps everybody waiting for as long as the other side said.
             told = exc.retry_after_seconds is not None
             return self._limited < _RATE_LIMITS and _jittered(1 if told else self._limited)
-        if not isinstance(exc, RetryableError) or isinstance(exc, (OutageError, QuotaReachedError)):
+        if not isinstance(exc, RetryableError) or isinstance(exc, PausedError):
             return False
         self._failures += 1
         if self._failures >= TRIES:

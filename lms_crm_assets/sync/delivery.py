@@ -15,7 +15,7 @@ import duckdb
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import BulkLoader, CrmAdapter
 from lms_crm_assets.delta.plan import mark_sent
-from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome, Owner
+from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome
 from lms_crm_assets.sync.batches import spool_archives, spool_writes, write_batches
 from lms_crm_assets.sync.jobs import Jobs, settle_left
 from lms_crm_assets.sync.journal import Journal, Sent, fold, recover
@@ -98,10 +98,8 @@ class Delivery:
     @contextmanager
     def _sender(self, bulk: BulkLoader | None) -> Iterator[Callable[[Sequence[CrmWrite]], list[Outcome]]]:
         """How a batch of upserts is sent: as a job where it is large enough, in calls otherwise."""
-        fills = any(field.owner is Owner.FILL_IF_EMPTY for field in self.spec.fields.values())
-        recheck = self._filled_meanwhile if fills else None
         if bulk is None:
-            yield lambda batch: send_batch(self._upsert, batch, self._written_back, recheck=recheck)
+            yield lambda batch: send_batch(self._upsert, batch, self._written_back, recheck=self._filled_meanwhile)
             return
         with Jobs(bulk, self._file("jobs")) as jobs:
 
@@ -114,7 +112,7 @@ class Delivery:
             def size_of(number: int) -> int:
                 return number if number >= bulk.least else self.crm.batch_size
 
-            yield lambda batch: send_batch(send, batch, self._written_back, size_of, recheck)
+            yield lambda batch: send_batch(send, batch, self._written_back, size_of, self._filled_meanwhile)
 
     def _archives(self) -> None:
         spool = self._file("spool")

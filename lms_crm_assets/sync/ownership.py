@@ -13,7 +13,7 @@ import duckdb
 
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import CrmAdapter, CrmRecord
-from lms_crm_assets.domain import Action, CrmWrite, Owner
+from lms_crm_assets.domain import Action, CrmWrite
 from lms_crm_assets.snapshot.capture import land_records, refresh_snapshot
 
 
@@ -29,7 +29,7 @@ def still_empty(
 
     What was read for it goes into the snapshot, before the outcomes do.
     """
-    filled = {name for name, field in spec.fields.items() if field.owner is Owner.FILL_IF_EMPTY}
+    filled = spec.only_filled
     if not filled:
         yield batches
         return
@@ -63,7 +63,7 @@ def _remember(
             refresh_snapshot(con, spec, file, keys)
 
 
-def _reduced(write: CrmWrite, record: CrmRecord | None, filled: set[str]) -> CrmWrite | None:
+def _reduced(write: CrmWrite, record: CrmRecord | None, filled: frozenset[str]) -> CrmWrite | None:
     """The write without what somebody filled; None when nothing is left of it."""
     if record is None:
         return write

@@ -11,7 +11,7 @@ import duckdb
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.normal_form import normal_forms
 from lms_crm_assets.crm.protocol import CrmAdapter, CrmRecord
-from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Outcome, OutcomeStatus, Owner, Treatment
+from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Outcome, OutcomeStatus, Treatment
 from lms_crm_assets.snapshot.capture import land_records
 from lms_crm_assets.warehouse.sql import literal, quoted
 
@@ -39,7 +39,7 @@ def filled_meanwhile(crm: CrmAdapter, spec: ObjectSpec, writes: Sequence[CrmWrit
 
     It has failed, and the next run plans anew what is left of it.
     """
-    filling = {name for name, field in spec.fields.items() if field.owner is Owner.FILL_IF_EMPTY}
+    filling = spec.only_filled
     asked = [write.external_id for write in writes if filling & write.values.keys()]
     held = _in_normal_form(spec, crm.read(replace(spec, parents={}), asked)) if asked else {}
 

@@ -13,9 +13,8 @@ from lms_crm_assets.domain import CrmWrite, Link, Outcome, OutcomeStatus, Treatm
 from lms_crm_assets.errors import (
     BatchRefusedError,
     LmsCrmError,
-    OutageError,
     OutcomeUnknownError,
-    QuotaReachedError,
+    PausedError,
     RetryableError,
 )
 from lms_crm_assets.ops.patience import patiently
@@ -62,7 +61,6 @@ class _Batch(Generic[Item]):
         self._read_back: ReadBack[Item] | None = read_back
         self._size_of = size_of
         self._recheck: ReadBack[Item] | None = recheck
-        self._sent_before = False
         self._most = len(batch)
         self._outcomes: list[Outcome | None] = [None] * len(batch)
         self._pending = list(range(len(batch)))
@@ -72,27 +70,26 @@ class _Batch(Generic[Item]):
         try:
             for attempt in patiently():
                 with attempt:
-                    self._attempt()
+                    self._attempt(again=attempt.num > 1)
         except LmsCrmError as exc:
-            passing = isinstance(exc, RetryableError) and not isinstance(exc, (OutageError, QuotaReachedError))
+            passing = isinstance(exc, RetryableError) and not isinstance(exc, PausedError)
             if not passing and not any(self._outcomes):
                 raise
             return [o or _failed(item, exc) for item, o in zip(self._items, self._outcomes, strict=True)]
         return [outcome for outcome in self._outcomes if outcome is not None]
 
-    def _attempt(self) -> None:
+    def _attempt(self, *, again: bool) -> None:
         """Send what is pending; `RetryableError` when some of it is pending still."""
         trouble: RetryableError | None = None
-        if self._sent_before and self._recheck is not None:
+        if again and self._recheck is not None:
             self._drop(self._recheck)
-        self._sent_before = True
         pending, self._pending = self._pending, []
         for part in _parts(pending, max(1, min(self._size_of(len(pending)), self._most))):
             try:
                 self._take(part, self._send([self._items[place] for place in part]))
             except BatchRefusedError as exc:
                 self._halve(part, exc)
-            except (OutageError, QuotaReachedError):
+            except PausedError:
                 raise
             except OutcomeUnknownError as exc:
                 trouble = exc
@@ -130,7 +127,7 @@ class _Batch(Generic[Item]):
             return
         try:
             found = self._read_back([self._items[place] for place in part])
-        except (OutageError, QuotaReachedError):
+        except PausedError:
             raise
         except RetryableError:
             found = [None] * len(part)

@@ -1,57 +1,28 @@
 """The Salesforce simulator over real HTTP, with httpx for the wire's letter and simple-salesforce for its use."""
 
 import gzip
-import threading
 import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import jwt
 import orjson
 import pytest
-import requests
-import uvicorn
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceMalformedRequest, SalesforceMoreThanOneRecord
 
-from lms_crm_assets.sandbox.core import SandboxRequestError, build_app
+from lms_crm_assets.sandbox.core import SandboxRequestError
 from lms_crm_assets.sandbox.salesforce import SalesforceSimulator
 from lms_crm_assets.sandbox.salesforce.ids import long_id
+from tests.salesforce_server import CONTACTS, DATA, FORM, NOW, Clock, LoopbackSession, contact, serving, sign_in
 
-NOW = 1_795_387_800.0  # 2026-11-22T22:50:00Z
-DATA = "/services/data/v59.0"
-CONTACTS = f"{DATA}/composite/sobjects/Contact/LMS_User_Id__c"
-FORM = {"grant_type": "client_credentials", "client_id": "sandbox-client", "client_secret": "sandbox-secret"}
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 NOT_FOUND = [{"message": "The requested resource does not exist", "errorCode": "NOT_FOUND"}]
 EXPIRED = [{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}]
-
-
-class Clock:
-    """A clock that only tests move."""
-
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class LoopbackSession(requests.Session):
-    """Sends what is meant for a Salesforce host to the simulator."""
-
-    def __init__(self, base_url: str) -> None:
-        super().__init__()
-        self._base_url = base_url
-
-    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
-        parts = urlsplit(url)
-        query = f"?{parts.query}" if parts.query else ""
-        return super().request(method, self._base_url + parts.path + query, *args, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +37,8 @@ def simulator(clock: Clock) -> SalesforceSimulator:
 
 @pytest.fixture(scope="module")
 def base_url(simulator: SalesforceSimulator) -> Iterator[str]:
-    config = uvicorn.Config(build_app(simulator), port=0, log_level="error", lifespan="off", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serving(simulator) as found:
+        yield found
 
 
 @pytest.fixture
@@ -99,15 +63,6 @@ def salesforce(anonymous: httpx.Client) -> Iterator[Any]:
         yield Salesforce(
             consumer_key="sandbox-client", consumer_secret="sandbox-secret", domain="sandbox", session=session
         )
-
-
-def sign_in(client: httpx.Client) -> None:
-    token = client.post("/services/oauth2/token", data=FORM).json()["access_token"]
-    client.headers["Authorization"] = f"Bearer {token}"
-
-
-def contact(key: str, **values: Any) -> dict[str, Any]:
-    return {"attributes": {"type": "Contact"}, "LMS_User_Id__c": key, "LastName": "Lovelace"} | values
 
 
 def upsert(api: httpx.Client, *records: dict[str, Any], url: str = CONTACTS, **more: Any) -> Any:

@@ -23,9 +23,9 @@ from lms_crm_assets.errors import (
     RetryableError,
     UnreachableError,
 )
+from lms_crm_assets.ops.retry_after import retry_after_seconds
 from lms_crm_assets.ops.treatment import Answer, treatment
 
-_LONGEST_WAIT_SECONDS = 3600.0
 _LOCKED, _LOCKED_SECONDS = 423, 2.0
 _FORBIDDEN = 403
 _OK = 200
@@ -48,7 +48,7 @@ def failure(
     code = _code(body)
     message = str(body.get("message") or "")
     said = f"HubSpot at {url} answers {status} {code}"
-    wait = _retry_after(headers)
+    wait = retry_after_seconds(headers)
     what = treatment("hubspot", Answer(status, code, message))
     match what:
         case Treatment.PAUSE:
@@ -135,8 +135,3 @@ def _granting(scopes: Sequence[str]) -> str:
     if scopes:
         return f"grant the app or service key the scope {' or '.join(scopes)}"
     return "check the scopes of the app or service key"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("Retry-After", "")
-    return min(float(value), _LONGEST_WAIT_SECONDS) if value.isascii() and value.isdigit() else None

@@ -27,10 +27,9 @@ from lms_crm_assets.domain import CrmWrite, Outcome, OutcomeStatus
 from lms_crm_assets.errors import (
     FatalError,
     LmsCrmError,
-    OutageError,
     OutcomeUnknownError,
+    PausedError,
     ProtocolError,
-    QuotaReachedError,
     RetryableError,
 )
 from lms_crm_assets.ops.patience import patient
@@ -96,7 +95,7 @@ class SalesforceBulk:
             self._close(spec, path)
             job = ended(self._org, path, spec)
             return self._results(spec, job, path, file.parent, writes)
-        except (OutageError, QuotaReachedError):
+        except PausedError:
             self._abort(path)
             raise
         except RetryableError as exc:

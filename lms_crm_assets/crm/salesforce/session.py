@@ -4,8 +4,6 @@ import gzip
 import re
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,12 +11,13 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from lms_crm_assets.ops.retry_after import retry_after_seconds
+
 # To connect, and between two bytes of an answer: a call may take Salesforce 10 minutes, ours take seconds.
 _TIMEOUT_SECONDS = (10, 150)
 _GZIP_FROM_BYTES = 1024
 # A batch of 200 shrinks to a tenth at the lowest level already.
 _GZIP_LEVEL = 1
-_RETRY_AFTER_MAX_SECONDS = 3600.0
 _USAGE = re.compile(r"(?<![\w-])api-usage=(\d{1,15})/(\d{1,15})", re.ASCII)
 
 
@@ -52,7 +51,7 @@ class OneHostSession(requests.Session):
             request.headers.update({"Content-Encoding": "gzip", "Content-Length": str(len(request.body))})
         self._local.retry_after = None
         response = super().send(request, **options)
-        self._local.retry_after = _seconds(response.headers.get("Retry-After"))
+        self._local.retry_after = retry_after_seconds(response.headers)
         if usage := _USAGE.search(response.headers.get("Sforce-Limit-Info", "")):
             self._told(int(usage[1]), int(usage[2]))
         return response
@@ -62,18 +61,3 @@ class OneHostSession(requests.Session):
         """How long this thread's last answer asked to wait; simple-salesforce's errors don't carry it."""
         found: float | None = getattr(self._local, "retry_after", None)
         return found
-
-
-def _seconds(text: str | None) -> float | None:
-    """The header `Retry-After`, a number of seconds or a date."""
-    if not text:
-        return None
-    try:
-        seconds = float(text) if text.isdecimal() else _until(parsedate_to_datetime(text))
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, min(seconds, _RETRY_AFTER_MAX_SECONDS))
-
-
-def _until(moment: datetime) -> float:
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
