@@ -1,7 +1,5 @@
-"""A Salesforce simulator over real HTTP for one test module, and what its tests say to it again and again."""
+"""What tests say to a Salesforce simulator again and again."""
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,9 +7,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import requests
-import uvicorn
-
-from lms_crm_assets.sandbox.core import Simulator, build_app
 
 NOW = 1_795_387_800.0  # 2026-11-22T22:50:00Z
 DATA = "/services/data/v59.0"
@@ -40,19 +35,6 @@ class LoopbackSession(requests.Session):
         parts = urlsplit(url)
         query = f"?{parts.query}" if parts.query else ""
         return super().request(method, self._base_url + parts.path + query, *args, **kwargs)
-
-
-@contextmanager
-def serving(simulator: Simulator) -> Iterator[str]:
-    """The simulator's address while it is served from a thread."""
-    server = uvicorn.Server(uvicorn.Config(build_app(simulator), port=0, log_level="error", lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
 
 
 @contextmanager

@@ -1,42 +1,20 @@
 """Calls of a HubSpot simulator over real HTTP, shared by its tests."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 from hubspot import HubSpot
 from hubspot.discovery.discovery_base import DiscoveryBase
-
-from lms_crm_assets.sandbox.core import build_app
-from lms_crm_assets.sandbox.hubspot import HubSpotSimulator
 
 CONTACTS = "/crm/v3/objects/contacts"
 COURSES = "/crm/v3/objects/courses"
 ENROLLMENTS = "/crm/v3/objects/lms_enrollment"
 LINKS = "/crm/v4/associations/lms_enrollment/contacts"
 JSON = {"Content-Type": "application/json"}
-
-
-@contextmanager
-def serving(simulator: HubSpotSimulator) -> Iterator[str]:
-    config = uvicorn.Config(build_app(simulator), port=0, log_level="error", lifespan="off", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @contextmanager

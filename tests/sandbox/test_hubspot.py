@@ -36,11 +36,11 @@ from tests.sandbox.hubspot_portal import (
     post,
     refusal,
     reset,
-    serving,
     stats,
     upsert,
     vendors_client,
 )
+from tests.simulator_server import serving
 
 
 @pytest.fixture(scope="module")

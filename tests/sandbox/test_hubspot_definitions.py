@@ -30,10 +30,10 @@ from tests.sandbox.hubspot_portal import (
     mutate,
     post,
     refusal,
-    serving,
     upsert,
     vendors_client,
 )
+from tests.simulator_server import serving
 
 PROPERTIES = "/crm/v3/properties/contacts"
 SCHEMAS = "/crm-object-schemas/v3/schemas"

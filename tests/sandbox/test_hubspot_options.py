@@ -19,10 +19,10 @@ from tests.sandbox.hubspot_portal import (
     post,
     refusal,
     reset,
-    serving,
     stats,
     upsert,
 )
+from tests.simulator_server import serving
 
 REFRESH = {"grant_type": "refresh_token", "refresh_token": "sandbox-refresh-token"}
 

@@ -12,18 +12,8 @@ import pytest
 
 from lms_crm_assets.sandbox.hubspot import HubSpotSimulator
 from lms_crm_assets.sandbox.hubspot.table import Table
-from tests.sandbox.hubspot_portal import (
-    CONTACTS,
-    ENROLLMENTS,
-    LINKS,
-    calling,
-    create,
-    mutate,
-    post,
-    refusal,
-    serving,
-    upsert,
-)
+from tests.sandbox.hubspot_portal import CONTACTS, ENROLLMENTS, LINKS, calling, create, mutate, post, refusal, upsert
+from tests.simulator_server import serving
 
 SEARCH = f"{CONTACTS}/search"
 

@@ -7,18 +7,8 @@ import httpx
 import pytest
 
 from lms_crm_assets.sandbox.hubspot import HubSpotSimulator
-from tests.sandbox.hubspot_portal import (
-    CONTACTS,
-    ENROLLMENTS,
-    calling,
-    codes,
-    create,
-    mutate,
-    post,
-    refusal,
-    serving,
-    upsert,
-)
+from tests.sandbox.hubspot_portal import CONTACTS, ENROLLMENTS, calling, codes, create, mutate, post, refusal, upsert
+from tests.simulator_server import serving
 
 UPSERT = f"{CONTACTS}/batch/upsert"
 

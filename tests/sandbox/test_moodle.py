@@ -1,8 +1,6 @@
 """The Moodle simulator over HTTP: it answers as recorded, refuses as recorded, and stays consistent when changed."""
 
 import json
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
-from lms_crm_assets.sandbox.core import build_app
 from lms_crm_assets.sandbox.moodle import MoodleSimulator
+from tests.simulator_server import serving as serving_at
 
 RECORDED = Path(__file__).parent / "recordings" / "moodle"
 PACKAGED = files("lms_crm_assets.sandbox.moodle") / "recordings"
@@ -41,19 +38,8 @@ IN_ORDER = {"err_expired_token", "err_expired_token_again"}
 @contextmanager
 def serving(simulator: MoodleSimulator) -> Iterator[httpx.Client]:
     """A client of the simulator on a free port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_app(simulator), log_level="warning", lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=10) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with serving_at(simulator) as address, httpx.Client(base_url=address, timeout=10) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from simple_salesforce.exceptions import SalesforceMalformedRequest, SalesforceM
 from lms_crm_assets.sandbox.core import SandboxRequestError
 from lms_crm_assets.sandbox.salesforce import SalesforceSimulator
 from lms_crm_assets.sandbox.salesforce.ids import long_id
-from tests.salesforce_server import CONTACTS, DATA, FORM, NOW, Clock, LoopbackSession, contact, serving, sign_in
+from tests.salesforce_server import CONTACTS, DATA, FORM, NOW, Clock, LoopbackSession, contact, sign_in
+from tests.simulator_server import serving
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 NOT_FOUND = [{"message": "The requested resource does not exist", "errorCode": "NOT_FOUND"}]

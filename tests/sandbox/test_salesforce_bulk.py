@@ -24,12 +24,12 @@ from tests.salesforce_server import (
     configure,
     contact,
     enrollment,
-    serving,
     sign_in,
     signed_in,
     stored,
     upsert,
 )
+from tests.simulator_server import serving
 
 JOBS = f"{DATA}/jobs/ingest"
 UPSERT = {"object": "Contact", "operation": "upsert", "externalIdFieldName": "LMS_User_Id__c"}

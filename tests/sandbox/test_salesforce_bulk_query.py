@@ -17,11 +17,11 @@ from tests.salesforce_server import (
     configure,
     contact,
     enrollment,
-    serving,
     signed_in,
     stored,
     upsert,
 )
+from tests.simulator_server import serving
 
 JOBS = f"{DATA}/jobs/query"
 

@@ -8,7 +8,8 @@ import pytest
 
 from lms_crm_assets.sandbox.moodle import MoodleSimulator
 from lms_crm_assets.sandbox.salesforce import SalesforceSimulator
-from tests.salesforce_server import DATA, Clock, contact, serving, signed_in, upsert
+from tests.salesforce_server import DATA, Clock, contact, signed_in, upsert
+from tests.simulator_server import serving
 
 JOBS = f"{DATA}/jobs/ingest"
 

@@ -21,12 +21,12 @@ from tests.salesforce_server import (
     configure,
     contact,
     enrollment,
-    serving,
     sign_in,
     signed_in,
     stored,
     upsert,
 )
+from tests.simulator_server import serving
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 import gzip
 import json
 import re
-import socket
-import threading
 import time
 import tracemalloc
 from collections import Counter, defaultdict
@@ -15,11 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
-from lms_crm_assets.sandbox.core import build_app
 from lms_crm_assets.sandbox.school import SchoolSimulator
 from lms_crm_assets.sandbox.school.layout import ENTITIES, Shuffle
+from tests.simulator_server import serving as serving_at
 
 AUTH = {"Authorization": "Bearer sandbox-school-token"}
 STATUSES = {"active", "invited", "suspended", "expired", "completed", "withdrawn"}
@@ -37,20 +34,8 @@ SHAPES = {
 @contextmanager
 def serving(simulator: SchoolSimulator) -> Iterator[httpx.Client]:
     """A client of the simulator on a free port, with the token."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_app(simulator), log_level="warning", lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    try:
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with httpx.Client(base_url=address, timeout=10, headers=AUTH) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with serving_at(simulator) as address, httpx.Client(base_url=address, timeout=10, headers=AUTH) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,27 @@
+"""A simulator over real HTTP for the tests of one module."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from lms_crm_assets.sandbox.core import Simulator, build_app
+
+
+@contextmanager
+def serving(simulator: Simulator) -> Iterator[str]:
+    """The simulator's address while it is served from a thread, on a free port."""
+    server = uvicorn.Server(uvicorn.Config(build_app(simulator), port=0, log_level="error", lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    give_up_at = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
