@@ -7,6 +7,7 @@
     │   ├── CredentialError       the credential is missing or refused
     │   ├── PermissionMissingError  the credential may not see or do what is needed
     │   └── ProtocolError         the other side answered in a shape that its documentation rules out
+    │       └── MissingError      there is no such record or route
     ├── RetryableError            the same call may succeed later
     │   ├── RateLimitedError      … and the other side said so: too fast
     │   │   └── TooManyAtOnceError  too many calls under way
@@ -47,6 +48,10 @@ class PermissionMissingError(FatalError):
 
 class ProtocolError(FatalError):
     """The other side answered in a shape that its documentation rules out."""
+
+
+class MissingError(ProtocolError):
+    """The other side has no such record; of a route, it is not the system that the contract names."""
 
 
 class RetryableError(LmsCrmError):

@@ -22,6 +22,9 @@ Schema = Mapping[str, Any]
 _PLACES = {
     "MoodleSource": "`source`, adapter `moodle`",
     "MoodleReports": "`source.reports`",
+    "CanvasSource": "`source`, adapter `canvas`",
+    "OneRosterSource": "`source`, adapter `oneroster`",
+    "ThinkificSource": "`source`, adapter `thinkific`",
     "ChangesSource": "`source`, adapter `changes`",
     "SalesforceDestination": "`destination`, adapter `salesforce`",
     "HubSpotDestination": "`destination`, adapter `hubspot`",

@@ -7,19 +7,23 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lms_crm_assets.contract.cron import check_cron
-from lms_crm_assets.contract.endpoints import (
+from lms_crm_assets.contract.destinations import HubSpotDestination, SalesforceDestination
+from lms_crm_assets.contract.endpoints import ContractModel
+from lms_crm_assets.contract.rules import contradictions
+from lms_crm_assets.contract.sources import (
+    CanvasSource,
     ChangesSource,
-    ContractModel,
-    HubSpotDestination,
     MoodleReports,
     MoodleSource,
-    SalesforceDestination,
+    OneRosterSource,
+    Source,
+    ThinkificSource,
 )
-from lms_crm_assets.contract.rules import contradictions
 from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 
 __all__ = [
     "VERSION",
+    "CanvasSource",
     "ChangesSource",
     "ChecksPolicy",
     "Contract",
@@ -30,9 +34,11 @@ __all__ = [
     "MoodleReports",
     "MoodleSource",
     "ObjectMapping",
+    "OneRosterSource",
     "SalesforceDestination",
     "Schedules",
     "Sla",
+    "ThinkificSource",
     "Throttle",
 ]
 
@@ -208,7 +214,7 @@ class Contract(ContractModel):
         "pull",
         description="How changes arrive: `push` (webhooks), `pull` (schedules) or `hybrid` (webhooks, and schedules).",
     )
-    source: Annotated[MoodleSource | ChangesSource, Field(discriminator="adapter")] = Field(description="The LMS.")
+    source: Source = Field(description="The LMS.")
     destination: Annotated[SalesforceDestination | HubSpotDestination, Field(discriminator="adapter")] = Field(
         description="The CRM."
     )

@@ -7,8 +7,8 @@ what the models refuse by themselves is passed over here.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from lms_crm_assets.contract import destinations, sources
 from lms_crm_assets.contract.canonical import EXTRA_COLUMN, PARENTS, VOCABULARIES
-from lms_crm_assets.contract.endpoints import NEEDED
 from lms_crm_assets.contract.expressions import Compiled, ExpressionError, compile_expression
 from lms_crm_assets.domain import CrmObject, FieldType, SyncMode
 
@@ -48,7 +48,8 @@ def contradictions(document: Mapping[str, Any]) -> list[Problem]:
         for name in _mapping(document, "guardrails", "min_source_count")
         if name in set(CrmObject) and name not in objects
     )
-    found.extend(_of_entry(_mapping(document, "destination")))
+    found.extend(_of_entry("source", _mapping(document, "source"), sources.NEEDED))
+    found.extend(_of_entry("destination", _mapping(document, "destination"), destinations.NEEDED))
     burst = _mapping(document, "throttle", "crm").get("calls_per_10_seconds")
     other = _mapping(document, "destination").get("calls_per_10_seconds", burst)
     if burst is not None and other != burst:
@@ -203,21 +204,23 @@ def _above(start: CrmObject, objects: Mapping[CrmObject, Mapping[str, Any]]) -> 
     return found
 
 
-def _of_entry(destination: Mapping[str, Any]) -> Iterator[Problem]:
-    """What the way to enter the CRM needs and what belongs to another one."""
-    adapter = destination.get("adapter")
-    ways = {flow: names for (of, flow), names in NEEDED.items() if of == adapter}
+def _of_entry(
+    where: str, end: Mapping[str, Any], needed: Mapping[tuple[str, str], tuple[str, ...]]
+) -> Iterator[Problem]:
+    """What the way to enter a system needs and what belongs to another one."""
+    adapter = end.get("adapter")
+    ways = {flow: names for (of, flow), names in needed.items() if of == adapter}
     if not ways:
         return
-    flow = destination.get("flow", next(iter(ways)))
+    flow = end.get("flow", next(iter(ways)))
     if not isinstance(flow, str) or flow not in ways:
         return
     for name in ways[flow]:
-        if destination.get(name) is None:
-            yield Problem(("destination",), f"{name} is missing: flow {flow} needs it")
+        if end.get(name) is None:
+            yield Problem((where,), f"{name} is missing: flow {flow} needs it")
     others = {name for names in ways.values() for name in names} - {*ways[flow], "client_secret"}
-    for name in others & destination.keys():
-        yield Problem(("destination", name), f"belongs to another flow than {flow}: set flow, or drop it")
+    for name in sorted(others & end.keys()):
+        yield Problem((where, name), f"belongs to another flow than {flow}: set flow, or drop it")
 
 
 def _of_targets(objects: Mapping[CrmObject, Mapping[str, Any]]) -> Iterable[Problem]:

@@ -6,7 +6,6 @@ import dagster as dg
 
 from lms_crm_assets.checks.codes import CATALOGUE
 from lms_crm_assets.checks.quarantine import refusals, refused_rows
-from lms_crm_assets.contract.models import MoodleSource
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity
@@ -79,13 +78,12 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
         tenant = context.partition_key
         with translated():
             contract = tenants.contract(tenant)
-            timezone = contract.source.timezone if isinstance(contract.source, MoodleSource) else "UTC"
             with warehouse.connect(tenant) as con:
                 counts = build_staging(
                     con,
                     entity,
                     adapter=contract.source.adapter,
-                    timezone=timezone,
+                    timezone=contract.source.local_timezone,
                     now=datetime.now(UTC),
                     keep_unknown=contract.unknown_attributes == "keep",
                 )

@@ -1,23 +1,29 @@
 """The changes contract: any LMS or middleware that serves `/api/v1/{entity}` and `/api/v1/changes`.
 
-Listings hold live rows only; the change feed holds upserts and deletes in the order of `updated_at`.
+Listings hold live rows only; the change feed holds upserts and deletes in the order of `updated_at`. The contract is
+docs/changes-contract.md, in OpenAPI docs/changes-contract.openapi.yaml.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
 from lms_crm_assets.domain import LmsEntity, RawRecord
-from lms_crm_assets.errors import ProtocolError
+from lms_crm_assets.errors import ProtocolError, RetryableError
+from lms_crm_assets.lms.entry import FixedEntry
 from lms_crm_assets.lms.protocol import Capabilities, Page
+from lms_crm_assets.lms.streams import merged
 from lms_crm_assets.lms.transport import Transport, lms_gate
 from lms_crm_assets.ops.store import OperationalStore
 
 _ROOT = "/api/v1"
 _PASSES = 3
+_KEYS_A_CALL = 100
+_ALL = frozenset(LmsEntity)
 
 T = TypeVar("T")
 
@@ -25,48 +31,88 @@ T = TypeVar("T")
 class ChangesAdapter:
     """One LMS behind the changes contract."""
 
-    capabilities = Capabilities(supports_since=True, has_tombstones=True)
+    capabilities = Capabilities(entities=_ALL, supports_since=_ALL, has_tombstones=_ALL)
 
     def __init__(self, source: ChangesSource, limit: LmsThrottle, store: OperationalStore) -> None:
         self._source = source
-        token = resolve(source.token).get_secret_value()
-        self._transport = Transport(
-            source.url, lms_gate(store, source.url, token, limit), headers={"Authorization": f"Bearer {token}"}
-        )
+        entry = FixedEntry.bearer(source.url, resolve(source.token), "source.token")
+        gate = lms_gate(store, source.url, entry.credential, limit, at_once=source.concurrency)
+        self._transport = Transport(source.url, gate, entry, connections=source.concurrency)
 
-    def probe(self) -> None:
-        """Ask the service what it is."""
-        about = self._transport.probe("GET", _ROOT)
-        if not isinstance(about, dict) or "entities" not in about:
-            raise ProtocolError(f"{self._source.url} answers, but not as the changes contract asks: check source.url")
+    def probe(self) -> list[str]:
+        """Ask the service what it is and what it has for us."""
+        served = _member(self._about(), "entities", list)
+        return [
+            f"the LMS serves no {entity}: there are none to be read" for entity in LmsEntity if entity not in served
+        ]
 
     def pull(self, entities: Collection[LmsEntity], since: datetime | None) -> Iterator[Page]:
         """The listings of the entities, or the change feed from `since` less the configured overlap."""
         if since is not None:
             yield from self._changes(entities, since - timedelta(seconds=self._source.overlap_seconds))
             return
+        about = self._about()
+        served, segments = _member(about, "entities", list), self._segments(about)
         for entity in LmsEntity:
-            if entity in entities:
-                yield from self._listing(entity)
+            if entity in entities and entity in served:
+                yield from self._listing(entity, segments)
+
+    def fetch(self, entity: LmsEntity, keys: Collection[str]) -> Iterator[Page]:
+        """Rows by their ids, a hundred a call."""
+        asked = sorted(set(keys))
+        for start in range(0, len(asked), _KEYS_A_CALL):
+            some = asked[start : start + _KEYS_A_CALL]
+            items = _member(self._transport.get(f"{_ROOT}/{entity}", {"ids": ",".join(some)}), "items", list)
+            found = [_record(item, n) for n, item in enumerate(items)]
+            if surplus := {record.source_id for record in found} - set(some):
+                raise ProtocolError(
+                    f"{self._source.url} was asked for {len(some)} {entity} by their ids and gives {len(surplus)} others:"
+                    " see docs/changes-contract.md"
+                )
+            gone = set(some) - {record.source_id for record in found}
+            yield Page(entity, [*found, *(RawRecord(key, None, is_deleted=True) for key in sorted(gone))])
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
-    def _listing(self, entity: LmsEntity) -> Iterator[Page]:
-        """All rows; once more from the start when rows were added while it was read."""
+    def _about(self) -> Any:
+        about = self._transport.probe("GET", _ROOT).content
+        if not isinstance(about, dict) or "entities" not in about:
+            raise ProtocolError(f"{self._source.url} answers, but not as the changes contract asks: check source.url")
+        return about
+
+    def _segments(self, about: Mapping[str, Any]) -> int:
+        """In how many parts a listing is read at once."""
+        offered = about.get("max_segments", 1)
+        return max(1, min(self._source.concurrency, offered)) if isinstance(offered, int) else 1
+
+    def _listing(self, entity: LmsEntity, segments: int) -> Iterator[Page]:
+        """All rows; once more from the start when fewer came than the LMS ever said to have while it was read."""
+        seen = least = 0
         for _ in range(_PASSES):
-            seen = total = 0
-            for answer in self._pages(f"{_ROOT}/{entity}", {}):
-                items, total = _member(answer, "items", list), _member(answer, "total", int)
-                yield Page(entity, [_record(item, seen + n) for n, item in enumerate(items)], _latest(items), total)
+            seen, totals = 0, set()
+            streams = [partial(self._segment, entity, n, segments)() for n in range(segments)]
+            for items, total in merged(streams, segments):
+                yield Page(entity, [_record(item, seen + n) for n, item in enumerate(items)], _latest(items))
                 seen += len(items)
-            if seen >= total:
+                totals.add(total)
+            least = min(totals)
+            if seen >= least:
+                yield Page(entity, [], total=least)
                 return
+        raise RetryableError(
+            f"{self._source.url} gives {seen} {entity} where it says it has {least}: nothing was changed; run again"
+        )
+
+    def _segment(self, entity: LmsEntity, segment: int, segments: int) -> Iterator[tuple[list[Any], int]]:
+        of_many = {"segment": segment, "segments": segments} if segments > 1 else {}
+        for answer in self._pages(f"{_ROOT}/{entity}", of_many):
+            yield _member(answer, "items", list), _member(answer, "total", int)
 
     def _changes(self, entities: Collection[LmsEntity], since: datetime) -> Iterator[Page]:
         stamp = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for answer in self._pages(f"{_ROOT}/changes", {"since": stamp}):
+        for answer in merged([self._pages(f"{_ROOT}/changes", {"since": stamp})], 1):
             by_entity: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
             for change in _member(answer, "changes", list):
                 by_entity[_member(change, "entity", str)].append(change)

@@ -15,6 +15,7 @@ from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import LmsThrottle, MoodleSource
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import CredentialError, FatalError, PermissionMissingError, ProtocolError, RetryableError
+from lms_crm_assets.lms.entry import FixedEntry
 from lms_crm_assets.lms.protocol import Capabilities, Page
 from lms_crm_assets.lms.transport import Transport, lms_gate
 from lms_crm_assets.ops.store import OperationalStore
@@ -48,21 +49,22 @@ _OF_PARTICIPANTS = frozenset({LmsEntity.COURSES, LmsEntity.ENROLLMENTS, LmsEntit
 class MoodleAdapter:
     """One Moodle site. It has no changes feed: every pull reads everything."""
 
-    capabilities = Capabilities(supports_since=False, has_tombstones=False)
+    capabilities = Capabilities(entities=frozenset(LmsEntity))
 
     def __init__(self, source: MoodleSource, limit: LmsThrottle, store: OperationalStore) -> None:
         self._source = source
         self._token = resolve(source.token)
-        self._transport = Transport(
-            source.url, lms_gate(store, source.url, self._token.get_secret_value(), limit), check=raise_for_exception
-        )
+        entry = FixedEntry(source.url, self._token, "source.token")
+        gate = lms_gate(store, source.url, entry.credential, limit, at_once=source.concurrency)
+        self._transport = Transport(source.url, gate, entry, check=raise_for_exception)
 
-    def probe(self) -> None:
+    def probe(self) -> list[str]:
         """Ask the site who we are."""
         form = self._form("core_webservice_get_site_info", {})
-        info = self._transport.probe("POST", _ENDPOINT, data=form)
+        info = self._transport.probe("POST", _ENDPOINT, data=form).content
         if not isinstance(info, dict) or "functions" not in info:
             raise ProtocolError(f"{self._source.url} answers, but not as a Moodle does: check source.url")
+        return []
 
     def pull(self, entities: Collection[LmsEntity], since: datetime | None) -> Iterator[Page]:
         """Everything of the entities; `since` is of no use here."""

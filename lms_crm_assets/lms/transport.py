@@ -1,7 +1,8 @@
-"""HTTP towards an LMS: pooled, with time limits, retried where the same call may succeed later."""
+"""HTTP towards an LMS: pooled, compressed, with time limits, retried where the same call may succeed later."""
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
@@ -11,6 +12,7 @@ from lms_crm_assets.contract.models import LmsThrottle
 from lms_crm_assets.domain import Treatment
 from lms_crm_assets.errors import (
     CredentialError,
+    MissingError,
     PermissionMissingError,
     ProtocolError,
     RateLimitedError,
@@ -18,92 +20,170 @@ from lms_crm_assets.errors import (
     UnreachableError,
     WrongAddressError,
 )
+from lms_crm_assets.lms.entry import Entry, refusal
 from lms_crm_assets.ops.gate import Gate
 from lms_crm_assets.ops.patience import patient
 from lms_crm_assets.ops.retry_after import retry_after_seconds
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.treatment import Answer, treatment
 
+_MISSING = {httpx.codes.NOT_FOUND, httpx.codes.GONE}
 
-def lms_gate(store: OperationalStore, url: str, credential: str, limit: LmsThrottle) -> Gate:
-    """The gate before an LMS; a rate below one call a second is one call in a longer window."""
+
+def lms_gate(
+    store: OperationalStore,
+    url: str,
+    credential: str,
+    limit: LmsThrottle,
+    *,
+    own: tuple[int, float] | None = None,
+    at_once: int = 20,
+) -> Gate:
+    """The gate before an LMS; a rate below one call a second is one call in a longer window.
+
+    `own`: calls in seconds that the LMS is known to allow, where the contract doesn't say.
+    """
     rate = limit.calls_per_second
-    calls = None if rate is None else max(1, int(rate))
-    return Gate(
-        store, url, credential, calls=calls, window_seconds=1.0 if rate is None or calls is None else calls / rate
-    )
+    if rate is None:
+        calls, window = own or (None, 1.0)
+    else:
+        calls = max(1, int(rate))
+        window = calls / rate
+    return Gate(store, url, credential, calls=calls, window_seconds=window, at_once=at_once)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer: its JSON, its headers, and the address of the page after it where a `Link` header names one."""
+
+    content: Any
+    headers: Mapping[str, str]
+    next: str | None = None
 
 
 class Transport:
     """A connection pool to one LMS. Answers are JSON or an exception of `errors`, never anything else.
 
-    Redirects are not followed: they would carry the credential to another host.
+    Redirects are not followed, and no other host is called: the credential would go with the call. A refused access
+    token is fetched anew once.
     """
 
     def __init__(
         self,
         base_url: str,
         gate: Gate,
+        entry: Entry,
         *,
-        headers: Mapping[str, str] | None = None,
         check: Callable[[Any], None] = lambda _: None,
+        note: Callable[[Mapping[str, str]], None] = lambda _: None,
         timeout_seconds: float = 60,
+        connections: int = 8,
     ) -> None:
-        """`check` sees the content of each 200 and raises what it means, for systems that report errors there."""
+        """`check` sees the content of each 200 and raises what it means, for systems that report errors there.
+
+        `note` sees the headers of every answer, for what they tell of limits.
+        """
         self._base_url = base_url
         self._gate = gate
+        self._entry = entry
         self._check = check
+        self._note = note
         self._client = httpx.Client(
             base_url=base_url,
-            headers=dict(headers or {}),
             timeout=httpx.Timeout(timeout_seconds, connect=10),
             follow_redirects=False,
-            transport=httpx.HTTPTransport(limits=httpx.Limits(max_connections=8)),
+            transport=httpx.HTTPTransport(
+                limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+            ),
             trust_env=False,
         )
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
-        """GET `path`, retried."""
-        return self._retried("GET", path, params=params)
+        """The content of a GET, retried."""
+        return self.receive("GET", path, params=params).content
 
     def post_form(self, path: str, form: Mapping[str, Any]) -> Any:
-        """POST a read-only form to `path`, retried."""
-        return self._retried("POST", path, data=form)
+        """The content of a POST of a read-only form, retried."""
+        return self.receive("POST", path, data=form).content
 
-    def once(self, method: str, path: str, *, urgent: bool = False, **options: Any) -> Any:
-        """One call without a second try."""
-        with self._gate.call(urgent=urgent):
-            try:
-                response = self._client.request(method, path, **options)
-            except httpx.ConnectError as exc:
-                raise UnreachableError(f"nothing answers at {self._base_url} ({_reason(exc)})") from exc
-            except httpx.TransportError as exc:
-                raise RetryableError(f"{self._base_url}{path} broke off: {_reason(exc)}") from exc
-            return self._content(response, path)
+    def receive(self, method: str, path: str, **options: Any) -> Received:
+        """A call with all that its answer tells, retried. `path` may be the `next` of an earlier answer.
 
-    def probe(self, method: str, path: str, **options: Any) -> Any:
+        `MissingError` when the LMS says that there is no such thing (404, 410).
+        """
+        return patient(lambda: self.once(method, path, **options))
+
+    def once(self, method: str, path: str, *, urgent: bool = False, **options: Any) -> Received:
+        """One call without a second try, but for a token that had ended."""
+        headers = self._entry.headers()
+        try:
+            return self._send(method, path, headers, urgent=urgent, **options)
+        except CredentialError:
+            fresh = self._entry.headers(headers)
+            return self._send(method, path, fresh, urgent=urgent, **options)
+
+    def probe(self, method: str, path: str, **options: Any) -> Received:
         """One call that tells whether the address is right: a dead address is an error to mend, not to wait for."""
         try:
             return self.once(method, path, urgent=True, **options)
         except (UnreachableError, ProtocolError) as exc:
             raise WrongAddressError(f"{exc}: check source.url and that the LMS is up") from exc
 
-    def _retried(self, method: str, path: str, **options: Any) -> Any:
-        return patient(lambda: self.once(method, path, **options))
+    def _send(self, method: str, path: str, headers: Mapping[str, str], *, urgent: bool, **options: Any) -> Received:
+        with self._gate.call(urgent=urgent):
+            try:
+                response = self._client.request(method, path, headers=dict(headers), **options)
+            except httpx.ConnectError as exc:
+                raise UnreachableError(f"nothing answers at {self._base_url} ({_reason(exc)})") from exc
+            except (httpx.TransportError, httpx.DecodingError) as exc:
+                raise RetryableError(f"{self._where(path)} broke off: {_reason(exc)}") from exc
+            self._note(response.headers)
+            return self._received(response, path)
 
-    def _content(self, response: httpx.Response, path: str) -> Any:
-        where = f"{self._base_url}{path}"
+    def _received(self, response: httpx.Response, path: str) -> Received:
+        where = self._where(path)
         if response.is_redirect:
             raise ProtocolError(f"{where} redirects elsewhere ({response.status_code}); credentials are not sent along")
         if response.status_code != httpx.codes.OK:
-            raise _refusal(response, where)
+            raise self._failure(response, where)
         try:
             content = _parsed(response.content)
         except ValueError as exc:
             # A proxy's HTML page or a body cut short: the next try may get the real answer.
             raise UnreachableError(f"{where} answers something that is no JSON") from exc
         self._check(content)
-        return content
+        return Received(content, response.headers, self._next(response, where))
+
+    def _next(self, response: httpx.Response, where: str) -> str | None:
+        link = response.links.get("next", {}).get("url")
+        if link is None:
+            return None
+        found, own = httpx.URL(response.url).join(link), response.url
+        if (found.scheme, found.host, found.port) != (own.scheme, own.host, own.port):
+            raise ProtocolError(f"{where} names a next page on another host; credentials are not sent there")
+        return str(found)
+
+    def _failure(self, response: httpx.Response, where: str) -> Exception:
+        """What an error answer means to us."""
+        status = response.status_code
+        wait = retry_after_seconds(response.headers)
+        match treatment("lms", Answer(status, message=response.text[:1000])):
+            case Treatment.REFRESH:
+                return refusal(where, self._entry.keys)
+            case Treatment.SLOW_DOWN:
+                return RateLimitedError(f"{where} limits the rate ({status})", retry_after_seconds=wait)
+            case Treatment.RETRY:
+                return RetryableError(f"{where} answers {status}", retry_after_seconds=wait)
+            case _ if status == httpx.codes.FORBIDDEN:
+                return PermissionMissingError(f"{where} forbids the call (403): the credential lacks a permission")
+            case _ if status in _MISSING:
+                return MissingError(f"{where} answers {status}")
+            case _:
+                return ProtocolError(f"{where} answers {status}")
+
+    def _where(self, path: str) -> str:
+        """The address without its query, which may hold what is nobody's business."""
+        return str(self._client.build_request("GET", path).url.copy_with(query=None))
 
     def close(self) -> None:
         """Close the pool."""
@@ -116,26 +196,6 @@ class Transport:
         self.close()
 
 
-def _refusal(response: httpx.Response, where: str) -> Exception:
-    """What an error answer means to us."""
-    status = response.status_code
-    match treatment("lms", Answer(status, message=response.text[:1000])):
-        case Treatment.REFRESH:
-            return CredentialError(f"{where} refuses the credential (401): check source.token")
-        case Treatment.SLOW_DOWN:
-            return RateLimitedError(
-                f"{where} limits the rate ({status})", retry_after_seconds=retry_after_seconds(response.headers)
-            )
-        case Treatment.RETRY:
-            return RetryableError(
-                f"{where} answers {status}", retry_after_seconds=retry_after_seconds(response.headers)
-            )
-        case _ if status == httpx.codes.FORBIDDEN:
-            return PermissionMissingError(f"{where} forbids the call (403): the credential lacks a permission")
-        case _:
-            return ProtocolError(f"{where} answers {status}")
-
-
 def _parsed(body: bytes) -> Any:
     """JSON, also with what strict parsers refuse (half a surrogate, 1e400): it reaches the checks as a text."""
     try:
@@ -145,5 +205,5 @@ def _parsed(body: bytes) -> Any:
         return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def _reason(exc: httpx.TransportError) -> str:
+def _reason(exc: Exception) -> str:
     return str(exc) or type(exc).__name__

@@ -107,6 +107,10 @@ class Gate:
         """The answer's headers say how many calls the window holds."""
         self._pace.told(calls)
 
+    def hold(self, seconds: float) -> None:
+        """The answer's headers say that little is left: the next calls wait for so long."""
+        self._pace.hold(seconds)
+
     def _learn(self, exc: BaseException, pool: str) -> None:
         match exc:
             case QuotaReachedError():

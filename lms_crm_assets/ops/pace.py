@@ -73,10 +73,16 @@ class Pace:
                     (max(1.0, limit * _CUT), now, now, self.name),
                 )
             if retry_after_seconds:
-                run(
-                    "UPDATE pace SET not_before = max(coalesce(not_before, 0), ?) WHERE name = ?",
-                    (now + retry_after_seconds, self.name),
-                )
+                self._wait_until(run, now + retry_after_seconds)
+
+    def hold(self, seconds: float) -> None:
+        """Everybody waits for so long; the limit stays as it is."""
+        with self.store.transaction() as run:
+            self._ensure(run)
+            self._wait_until(run, self.store.clock() + seconds)
+
+    def _wait_until(self, run: Run, moment: float) -> None:
+        run("UPDATE pace SET not_before = max(coalesce(not_before, 0), ?) WHERE name = ?", (moment, self.name))
 
     def _limit(self, run: Run, now: float) -> tuple[int | None, float]:
         """The calls that the window may hold now, and the moment before which there are none."""

@@ -5,8 +5,10 @@ adds, also what moves with every visit (Moodle's `lastaccess`): such a row is ma
 when a mapped value differs.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -14,6 +16,7 @@ import orjson
 from duckdb.func import SPECIAL
 
 from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.warehouse.sql import sql_file
 
 MAX_EXTRA_BYTES = 32_768
 """Of a larger `extra` the largest attributes are left out, and the row stays valid.
@@ -28,45 +31,32 @@ Attributes = Mapping[str, Any]
 """Name → None for an attribute that is read whole, or the attributes that are read of an object."""
 
 
-def _names(*names: str) -> dict[str, None]:
-    return dict.fromkeys(names)
+_STRUCTURE = re.compile(r"json_transform\(\s*payload\s*,\s*'(\{.*?\})'\s*\)", re.DOTALL)
+_PAYLOAD = re.compile(r"^    payload,$", re.MULTILINE)
 
 
-# `id` is the record's key. The rows of Moodle's reports have columns by position, and nothing beside them.
-READ: dict[str, dict[LmsEntity, Attributes]] = {
-    "changes": {
-        LmsEntity.LEARNERS: _names(
-            *("id", "external_id", "username", "email", "given_name", "family_name", "organization", "country"),
-            *("status", "updated_at"),
-        ),
-        LmsEntity.COURSES: _names(
-            "id", "external_id", "code", "title", "visible", "starts_at", "ends_at", "updated_at"
-        ),
-        LmsEntity.ENROLLMENTS: _names(
-            *("id", "learner_id", "course_id", "role", "status", "enrolled_at", "starts_at", "ends_at", "updated_at")
-        ),
-        LmsEntity.COMPLETIONS: _names(
-            "id", "learner_id", "course_id", "state", "progress_pct", "completed_at", "updated_at"
-        ),
-        LmsEntity.SCORES: _names(
-            *("id", "learner_id", "course_id", "item_id", "item_type", "raw", "min", "max", "passed", "graded_at"),
-            "updated_at",
-        ),
-        LmsEntity.COMPETENCIES: {
-            **_names("id", "learner_id", "course_id", "rating", "proficient", "rated_at", "updated_at"),
-            "competency": _names("code", "name", "framework"),
-        },
-    },
-    "moodle": {
-        LmsEntity.LEARNERS: _names(
-            *("id", "idnumber", "username", "email", "firstname", "lastname", "institution", "country", "suspended")
-        ),
-        LmsEntity.COURSES: _names(
-            "id", "idnumber", "shortname", "fullname", "visible", "startdate", "enddate", "format"
-        ),
-    },
-}
-"""Adapter → entity → what its SQL reads; an entity that is not named has no attributes of its own."""
+@cache
+def passes_payload_on(adapter: str, entity: LmsEntity) -> bool:
+    """Whether the adapter's records have attributes of their own, so that its SQL gives the payload for `extra`."""
+    return _PAYLOAD.search(_query(adapter, entity)) is not None
+
+
+@cache
+def read_attributes(adapter: str, entity: LmsEntity) -> Attributes:
+    """What the adapter's SQL reads of an entity's payload: what its `json_transform` names, and the record's key."""
+    read: dict[str, Any] = {"id": None}
+    for structure in _STRUCTURE.findall(_query(adapter, entity)):
+        read |= _of_structure(orjson.loads(structure))
+    return read
+
+
+def _query(adapter: str, entity: LmsEntity) -> str:
+    return sql_file(f"lms_crm_assets.staging.{adapter}", f"{entity.staging_table}.sql")
+
+
+def _of_structure(structure: Mapping[str, Any]) -> dict[str, Any]:
+    """Objects by their members, lists and values whole."""
+    return {name: _of_structure(inner) if isinstance(inner, dict) else None for name, inner in structure.items()}
 
 
 @contextmanager
@@ -89,7 +79,7 @@ def extra(payload: str | None, adapter: str, entity: LmsEntity) -> str | None:
     The payload was written by orjson, so a part of it can be written again however deep it is.
     """
     record = orjson.loads(payload) if payload is not None else None
-    left = _unread(record, READ[adapter][entity]) if isinstance(record, dict) else {}
+    left = _unread(record, read_attributes(adapter, entity)) if isinstance(record, dict) else {}
     if adapter == "moodle" and "customfields" in left:
         left["customfields"] = _by_shortname(left["customfields"])
     return _within_limit(left)

@@ -13,7 +13,7 @@ from lms_crm_assets.checks.codes import CATALOGUE
 from lms_crm_assets.checks.violations import find_violations
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import ensure_raw_table
-from lms_crm_assets.staging.attributes import CUT, READ, extra_function
+from lms_crm_assets.staging.attributes import CUT, extra_function, passes_payload_on
 from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file
@@ -71,7 +71,7 @@ def build_staging(
     column are kept in `extra`, which is null otherwise.
     """
     table = f"staging.{entity.staging_table}"
-    kept = keep_unknown and entity in READ[adapter]
+    kept = keep_unknown and passes_payload_on(adapter, entity)
     with extra_function(con, adapter, entity) if kept else nullcontext(), transaction(con):
         texts = _read(con, entity, adapter, timezone, "extra_of(payload)" if kept else "NULL::VARCHAR")
         _type(con, entity, texts)
@@ -101,7 +101,7 @@ def _read(con: duckdb.DuckDBPyConnection, entity: LmsEntity, adapter: str, timez
     con.execute(sql_file(f"lms_crm_assets.staging.{adapter}", "macros.sql"))
     query = sql_file(f"lms_crm_assets.staging.{adapter}", f"{entity.staging_table}.sql")
     parameters = {"timezone": timezone} if "$timezone" in query else None
-    if entity in READ[adapter]:
+    if passes_payload_on(adapter, entity):
         cut = f"starts_with(made, {literal(CUT)})"
         query = (
             f"SELECT * EXCLUDE (made), CASE WHEN {cut} THEN NULLIF(made[2:], '') ELSE made END AS extra, {cut} AS extra_is_cut"

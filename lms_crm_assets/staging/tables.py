@@ -54,6 +54,8 @@ COLUMNS: dict[LmsEntity, dict[str, str]] = {
         "raw": _NUMBER,
         "min": _NUMBER,
         "max": _NUMBER,
+        "pct": _NUMBER,
+        "text": _TEXT,
         "passed": _BOOLEAN,
         "graded_at": _MOMENT,
         **_EXTRA,

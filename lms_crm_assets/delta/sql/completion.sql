@@ -7,7 +7,7 @@ SELECT
     c.completed_at_precision,
     s.raw AS score,
     s.max AS score_max,
-    CASE WHEN s.max > 0 THEN s.raw * 100 / s.max END AS score_pct,
+    coalesce(s.pct, CASE WHEN s.max > 0 THEN s.raw * 100 / s.max END) AS score_pct,
     s.passed,
     c.extra,
     c.learner_id AS contact,
