@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class LmsEntity(StrEnum):
@@ -184,8 +184,7 @@ class Outcome:
     treatment: Treatment | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RawRecord:
+class RawRecord(NamedTuple):
     """One record as the LMS gave it, with the key that the adapter found in it."""
 
     source_id: str

@@ -1,6 +1,6 @@
 """What the assets are given: the tenants' contracts and warehouses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -66,7 +66,7 @@ class WarehouseResource(DuckDBResource):
     """
 
     @contextmanager
-    def connect(self, tenant: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to the tenant's file, closed whatever happens."""
-        with connect(Path(self.database.format(tenant=tenant)), self.connection_config) as con:
+    def connect(self, tenant: str, settings: Mapping[str, str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to the tenant's file, closed whatever happens; `settings` come before the resource's own."""
+        with connect(Path(self.database.format(tenant=tenant)), {**self.connection_config, **(settings or {})}) as con:
             yield con

@@ -63,7 +63,7 @@ class ChangesAdapter:
         for start in range(0, len(asked), _KEYS_A_CALL):
             some = asked[start : start + _KEYS_A_CALL]
             items = _member(self._transport.get(f"{_ROOT}/{entity}", {"ids": ",".join(some)}), "items", list)
-            found = [_record(item, n) for n, item in enumerate(items)]
+            found = _records(items, 0)
             if surplus := {record.source_id for record in found} - set(some):
                 raise ProtocolError(
                     f"{self._source.url} was asked for {len(some)} {entity} by their ids and gives {len(surplus)} others:"
@@ -94,7 +94,7 @@ class ChangesAdapter:
             seen, totals = 0, set()
             streams = [partial(self._segment, entity, n, segments)() for n in range(segments)]
             for items, total in merged(streams, segments):
-                yield Page(entity, [_record(item, seen + n) for n, item in enumerate(items)], _latest(items))
+                yield Page(entity, _records(items, seen), _latest(items))
                 seen += len(items)
                 totals.add(total)
             least = min(totals)
@@ -136,10 +136,16 @@ class ChangesAdapter:
             query["cursor"] = cursor
 
 
-def _record(item: Any, position: int) -> RawRecord:
-    """A listed row; one without an id gets a key of its own, so that it is refused with a code and not lost."""
-    given = item.get("id") if isinstance(item, dict) else None
-    return RawRecord(f"(row {position} has no id)" if given is None else str(given), item)
+def _records(items: list[Any], position: int) -> list[RawRecord]:
+    """Listed rows; one without an id gets a key of its own, so that it is refused with a code and not lost."""
+    return [
+        RawRecord(f"(row {n} has no id)" if (given := _id(item)) is None else str(given), item)
+        for n, item in enumerate(items, position)
+    ]
+
+
+def _id(item: Any) -> Any:
+    return item.get("id") if isinstance(item, dict) else None
 
 
 def _changed(change: Any) -> RawRecord:
@@ -159,6 +165,10 @@ def _member(answer: Any, name: str, kind: type[T]) -> T:
 def _latest(rows: Collection[Any]) -> datetime | None:
     """The newest readable stamp; one that can't be read is the check's business, not the cursor's."""
     stamps = {row["updated_at"] for row in rows if isinstance(row, dict) and isinstance(row.get("updated_at"), str)}
+    # Stamps of one length in UTC sort as texts; most pages hold no others.
+    alike = len({len(stamp) for stamp in stamps}) == 1 and all(stamp[-1:] == "Z" for stamp in stamps)
+    if alike and (newest := _moment(max(stamps))) is not None:
+        return newest
     return max(filter(None, map(_moment, stamps)), default=None)
 
 

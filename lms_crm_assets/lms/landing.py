@@ -19,11 +19,13 @@ from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import RetryableError
 from lms_crm_assets.lms.protocol import Page
 from lms_crm_assets.warehouse.connection import transaction
-from lms_crm_assets.warehouse.sql import scalar, table_exists
+from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
+
+_SHORTEST_BUFFER_BYTES = 65_536
+_LOADING_BYTES = 120_000_000
 
 _KEYS = "n: 'BIGINT', source_id: 'VARCHAR', is_deleted: 'BOOLEAN'"
 _ROWS = f"{_KEYS}, payload: 'JSON'"
-_LANDED = "read_json($file, columns = {%s}, format = 'newline_delimited', maximum_object_size = 33554432)"
 
 
 @dataclass
@@ -34,6 +36,13 @@ class Landed:
     rows: dict[LmsEntity, int] = field(default_factory=dict)
     latest: dict[LmsEntity, datetime] = field(default_factory=dict)
     expected: dict[LmsEntity, int] = field(default_factory=dict)
+    longest: dict[LmsEntity, int] = field(default_factory=dict)
+    """Bytes of the longest line: the reader's buffers are made for it."""
+
+    def settings(self) -> dict[str, str]:
+        """How DuckDB loads this pull in little memory; one thread is as quick, since it is the writing that takes time."""
+        buffers = 4 * max(self.longest.values(), default=0)
+        return {"memory_limit": f"{_LOADING_BYTES + buffers}B", "threads": "1"}
 
     def file(self, entity: LmsEntity) -> Path:
         """The entity's NDJSON file."""
@@ -95,7 +104,9 @@ def land(
             landed.rows[entity] = 0
         for page in pages:
             n = landed.rows[page.entity]
-            files[page.entity].writelines(_line(n + i, record) for i, record in enumerate(page.records))
+            lines = [_line(i, record) for i, record in enumerate(page.records, n)]
+            files[page.entity].write(b"\n".join([*lines, b""]))
+            landed.longest[page.entity] = max(landed.longest.get(page.entity, 0), *map(len, lines), 0)
             landed.rows[page.entity] = n + len(page.records)
             if page.total is not None:
                 landed.expected[page.entity] = page.total
@@ -111,11 +122,11 @@ def land(
 
 def _line(n: int, record: RawRecord) -> bytes:
     """A row as a line. One that is nested too deep for JSON keeps its key alone, and the checks refuse it."""
-    line = {"n": n, "source_id": record.source_id, "is_deleted": record.is_deleted}
+    source_id, payload, is_deleted = record
     try:
-        return orjson.dumps({**line, "payload": record.payload}, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps({"n": n, "source_id": source_id, "is_deleted": is_deleted, "payload": payload})
     except orjson.JSONEncodeError:
-        return orjson.dumps({**line, "payload": {}}, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps({"n": n, "source_id": source_id, "is_deleted": is_deleted, "payload": {}})
 
 
 def ensure_raw_table(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> None:
@@ -131,15 +142,26 @@ def weigh(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, *, 
 
     `RetryableError` when the LMS gave fewer rows than it says it has.
     """
-    given, now = con.execute(
-        "SELECT count(*), count(*) FILTER (NOT is_deleted)"
-        f" FROM (SELECT arg_max(is_deleted, n) AS is_deleted FROM {_LANDED % _KEYS} GROUP BY source_id)",
-        {"file": str(landed.file(entity))},
-    ).fetchall()[0]
+    keys = _keys(con, entity, landed)
+    given, now = con.execute(f"SELECT count(*), count(*) FILTER (NOT is_deleted) FROM {keys}").fetchall()[0]
     _refuse_short(entity, given, landed.expected.get(entity, 0))
     known = table_exists(con, "raw_lms", entity)
     before = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted") if known else 0
     return Weighed(before, now, max_shrink_share)
+
+
+def _keys(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) -> str:
+    """The temp table of the landed keys, each with the line that counts; made once a connection."""
+    name = f"landed_{entity}"
+    if not table_exists(con, "main", name):
+        # In two steps: grouped while it is parsed, the file takes 90 MB more.
+        con.execute(f"CREATE TEMP TABLE landed_line AS FROM {_lines(landed, entity, _KEYS)}")
+        con.execute(
+            f"CREATE TEMP TABLE {name} AS SELECT source_id, max(n) AS n, arg_max(is_deleted, n) AS is_deleted"
+            " FROM landed_line GROUP BY source_id"
+        )
+        con.execute("DROP TABLE landed_line")
+    return name
 
 
 def load(
@@ -151,36 +173,54 @@ def load(
     become tombstones. An incremental pull only deletes what the LMS says it deleted.
     """
     table = f"raw_lms.{entity}"
+    # Only keys are collected: payloads stream from the file into the table, however many they are.
+    keys = _keys(con, entity, landed)
     with transaction(con):
         ensure_raw_table(con, entity)
         con.execute(
-            "CREATE OR REPLACE TEMP TABLE landed AS SELECT * EXCLUDE (n), $observed_at AS observed_at"
-            f" FROM {_LANDED % _ROWS} QUALIFY row_number() OVER (PARTITION BY source_id ORDER BY n DESC) = 1",
-            {"file": str(landed.file(entity)), "observed_at": observed_at},
-        )
-        con.execute(
-            f"UPDATE landed SET payload = old.payload FROM {table} old"
-            " WHERE landed.source_id = old.source_id AND landed.is_deleted AND landed.payload IS NULL"
+            "CREATE OR REPLACE TEMP TABLE before AS SELECT source_id, payload"
+            f" FROM {table} SEMI JOIN (FROM {keys} WHERE is_deleted) USING (source_id)"
         )
         if complete:
             con.execute(
-                "INSERT INTO landed BY NAME SELECT source_id, payload, true AS is_deleted,"
-                " CASE WHEN is_deleted THEN observed_at ELSE $1 END AS observed_at"
-                f" FROM {table} old ANTI JOIN landed USING (source_id)",
+                "CREATE OR REPLACE TEMP TABLE gone AS SELECT source_id, payload, true AS is_deleted,"
+                f" CASE WHEN is_deleted THEN observed_at ELSE $1 END AS observed_at FROM {table} ANTI JOIN {keys}"
+                " USING (source_id)",
                 [observed_at],
             )
-            con.execute(f"CREATE OR REPLACE TABLE {table} AS FROM landed")
+            con.execute(f"DROP TABLE {table}")
+            ensure_raw_table(con, entity)
+            con.execute(f"INSERT INTO {table} BY NAME FROM gone; DROP TABLE gone")
         else:
-            con.execute(f"DELETE FROM {table} USING landed WHERE {table}.source_id = landed.source_id")
-            con.execute(f"INSERT INTO {table} BY NAME FROM landed")
-        con.execute("DROP TABLE landed")
-        if entity in landed.latest:
-            con.execute("DELETE FROM raw_lms.cursors WHERE stream = $1", [entity])
-            con.execute(
-                "INSERT INTO raw_lms.cursors VALUES ($1, $2, $3)",
-                # A row that is stamped in the future must not blind the pulls until then.
-                [entity, min(landed.latest[entity], observed_at).isoformat(), observed_at],
-            )
+            con.execute(f"DELETE FROM {table} USING {keys} WHERE {table}.source_id = {keys}.source_id")
+        con.execute(
+            f"INSERT INTO {table} BY NAME SELECT l.source_id, coalesce(l.payload, before.payload) AS payload,"
+            f" l.is_deleted, $1 AS observed_at FROM {_lines(landed, entity, _ROWS)} l LEFT JOIN before USING (source_id)"
+            f" WHERE n IN (SELECT n FROM {keys})",
+            [observed_at],
+        )
+        con.execute(f"DROP TABLE {keys}; DROP TABLE before")
+        _save_cursor(con, entity, landed, observed_at)
+
+
+def _save_cursor(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, observed_at: datetime) -> None:
+    """In the transaction of the rows that it stands for."""
+    if entity in landed.latest:
+        con.execute("DELETE FROM raw_lms.cursors WHERE stream = $1", [entity])
+        con.execute(
+            "INSERT INTO raw_lms.cursors VALUES ($1, $2, $3)",
+            # A row that is stamped in the future must not blind the pulls until then.
+            [entity, min(landed.latest[entity], observed_at).isoformat(), observed_at],
+        )
+
+
+def _lines(landed: Landed, entity: LmsEntity, columns: str) -> str:
+    """The landed lines as a table of SQL."""
+    longest = max(landed.longest.get(entity, 0), _SHORTEST_BUFFER_BYTES)
+    return (
+        f"read_json({literal(str(landed.file(entity)))}, columns = {{{columns}}}, format = 'newline_delimited',"
+        f" maximum_object_size = {longest})"
+    )
 
 
 def _refuse_short(entity: LmsEntity, given: int, expected: int) -> None:

@@ -1,0 +1,133 @@
+"""Pulling 500,000 records over HTTP into raw_lms, against httpx + orjson alone and against dlt, on the same pages.
+
+The server answers from memory and is a process of its own; so is each thing measured. The limit reads and parses every
+page and keeps nothing.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import httpx
+import orjson
+
+from benchmarks.pages import SEGMENTS
+from benchmarks.results import Figure
+from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
+from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.lms.changes import ChangesAdapter
+from lms_crm_assets.lms.landing import land, load, weigh
+from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.sql import scalar
+
+ROOT = Path(__file__).parent.parent
+ROWS, FEWER_ROWS = 500_000, 50_000
+ROUNDS = 3
+LATENCY_SECONDS = 0.05
+_ENTITY = LmsEntity.ENROLLMENTS
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What one process took: seconds, its peak memory in MiB, and the rows that it has afterwards."""
+
+    seconds: float
+    peak: float
+    rows: int
+
+
+def measure() -> list[Figure]:
+    """All of it; the figures."""
+    with _server(ROWS, 0) as address:
+        limits, ours = [], []
+        for _ in range(ROUNDS):
+            limits.append(_measured("limit", address))
+            ours.append(_measured("ours", address, "1"))
+        limit, own = median(p.seconds for p in limits), median(p.seconds for p in ours)
+        missing = max(abs(ROWS - p.rows) for p in ours)
+        peak = max(p.peak for p in ours)
+        print(f"ingest of {ROWS:,}: limit {limit:.2f} s, ours {own:.2f} s ({own / limit:.2f} ×), {peak:.0f} MiB")
+    with _server(FEWER_ROWS, LATENCY_SECONDS) as address:
+        alone = median(_measured("ours", address, "1").seconds for _ in range(ROUNDS))
+        many = median(_measured("ours", address, str(SEGMENTS)).seconds for _ in range(ROUNDS))
+        print(f"ingest of {FEWER_ROWS:,} at 50 ms a page: one connection {alone:.2f} s, {SEGMENTS}: {many:.2f} s")
+    return [
+        Figure("ingest of 500k records: time against httpx + orjson", own / limit, 2.4, "×"),
+        Figure("ingest of 500k records: peak memory", peak, 350, "MiB"),
+        Figure("ingest of 500k records: missing", missing, 0, "records"),
+        Figure("ingest at 50 ms a page: time of 16 connections against one", many / alone, 1 / 6, "×"),
+    ]
+
+
+@contextmanager
+def _server(count: int, latency: float) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        ready = Path(folder, "address")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.pages", str(ready), str(count), str(latency)], cwd=ROOT
+        )
+        try:
+            while not ready.exists():
+                if process.poll() is not None:
+                    raise RuntimeError("the server of pages did not start")
+                time.sleep(0.05)
+            yield ready.read_text(encoding="utf-8")
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _measured(what: str, *arguments: str) -> Pulled:
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder, "answer")
+        command = [sys.executable, "-m", "benchmarks.ingest", what, str(answer), folder, *arguments]
+        subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "INGEST_TOKEN": "token"})
+        return Pulled(**json.loads(answer.read_bytes()))
+
+
+def _limit(_: Path, address: str) -> int:
+    seen, cursor = 0, None
+    with httpx.Client(base_url=address) as http:
+        while True:
+            answer = orjson.loads(http.get("/api/v1/enrollments", params={"cursor": cursor} if cursor else {}).content)
+            seen += len(answer["items"])
+            if (cursor := answer["next"]) is None:
+                return seen
+
+
+def _ours(folder: Path, address: str, connections: str) -> int:
+    source = ChangesSource.model_validate(
+        {"adapter": "changes", "url": address, "token": "env:INGEST_TOKEN", "concurrency": int(connections)}
+    )
+    lms = ChangesAdapter(source, LmsThrottle(), OperationalStore(folder / "ops"))
+    landed = land(lms.pull([_ENTITY], None), [_ENTITY], folder / "landing")
+    lms.close()
+    with connect(folder / "w.duckdb", landed.settings()) as con:
+        weigh(con, _ENTITY, landed, max_shrink_share=0.5)
+        load(con, _ENTITY, landed, observed_at=datetime.now(UTC), complete=True)
+        return scalar(con, f"SELECT count(*) FROM raw_lms.{_ENTITY}")
+
+
+def main() -> None:
+    """One pull in this process."""
+    what, answer, folder, *arguments = sys.argv[1:]
+    pull = {"limit": _limit, "ours": _ours}[what]
+    started = time.monotonic()
+    rows = pull(Path(folder), *arguments)  # type: ignore[operator]  # their arguments differ
+    found = Pulled(time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, rows)
+    Path(answer).write_text(json.dumps(asdict(found)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
