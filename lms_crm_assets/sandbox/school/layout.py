@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from math import ceil
 from typing import Any, TypeAlias
 
@@ -145,6 +145,8 @@ class Layout:
         self._learner_order = self._shuffle(size.learners, "learner order")
         self._enrollment_order = self._shuffle(size.enrollments, "enrollment order")
         self._seats = self._shuffle(seats, "seats")
+        # A course is walked once for all pages of its listing; many courses at once are rare.
+        self.numbers_in_course = lru_cache(maxsize=32)(self._numbers_in_course)
         self._times = {
             entity: (count, self._shuffle(count, f"{entity} times"))
             for entity, count in (
@@ -193,6 +195,16 @@ class Layout:
         known = 0 <= number < self.numbers(entity) and row_id in self.ids(entity, number)
         return number if known else None
 
+    def numbers_of_learner(self, learner: int) -> list[int]:
+        """The numbers of a learner's enrollments, and of what hangs on them, in their order."""
+        courses = range(self.size.courses)
+        return sorted(number for course in courses if (number := self.number_of_seat(learner, course)) is not None)
+
+    def number_of_seat(self, learner: int, course: int) -> int | None:
+        """The number of the enrollment of a learner in a course, if there is one."""
+        row = self._learner_order.at(learner) - self._learner_cuts[0]
+        return self._seated(row * self.size.courses + course) if row >= 0 else None
+
     def changes(self, since: int) -> Iterator[Key]:
         """The keys of all rows with an `updated_at` of `since` or later, in their order, tombstones too."""
         return heapq.merge(
@@ -204,6 +216,16 @@ class Layout:
     def updated(self, entity: str, number: int) -> int:
         """A row's `updated_at` in epoch seconds."""
         return self._moment(*(self._times.get(entity) or self._times["enrollments"]), number)
+
+    def _numbers_in_course(self, course: int) -> list[int]:
+        """The numbers of a course's enrollments, and of what hangs on them, in their order; walks all learners."""
+        seats = (self.size.learners - self._learner_cuts[0]) * self.size.courses
+        places = range(course, seats, self.size.courses)
+        return sorted(number for place in places if (number := self._seated(place)) is not None)
+
+    def _seated(self, place: int) -> int | None:
+        number = self._seats.number(place)
+        return number if number < self.size.enrollments else None
 
     def _shuffle(self, n: int, name: str) -> Shuffle:
         return Shuffle(n, seed=self.size.seed, name=name)

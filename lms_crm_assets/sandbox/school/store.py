@@ -1,17 +1,21 @@
-"""The generated rows with the changes made to them: listings, the feed of changes, and `mutate`.
+"""The generated rows with the changes made to them: listings, look-ups, the feed of changes, and `mutate`.
 
 Only changed rows are kept; a row is in the feed once, at its latest change.
 """
 
 import heapq
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import dropwhile, islice
 from typing import Any, NamedTuple, TypeAlias
 
 from lms_crm_assets.sandbox.core import SandboxRequestError
 from lms_crm_assets.sandbox.school.generator import School
+from lms_crm_assets.sandbox.school.integer_ids import generated_id, integer_id
 from lms_crm_assets.sandbox.school.layout import ENTITIES, PREFIXES, Key, Row, Size, epoch, time_text
 
 # What a created row holds when `fields` doesn't say.
@@ -27,6 +31,8 @@ _BLANK: dict[str, Row] = {
     | {"min": 0, "max": 100, "passed": None, "graded_at": None},
     "competencies": dict.fromkeys(("learner_id", "course_id", "competency", "rating", "proficient", "rated_at")),
 }
+
+_COURSE = re.compile(r"crs-(?:gone-)?([0-9]{4,7})")
 
 Position: TypeAlias = tuple[int, str]
 """Where a listing goes on: the number of a generated row, and the id after which."""
@@ -49,6 +55,8 @@ class Store:
         """Start with nothing changed."""
         self.school = School(size)
         self._changed: dict[str, dict[str, _Changed]] = {entity: {} for entity in ENTITIES}
+        # The ids of the changed live rows by entity and the learner or course that they name.
+        self._linked: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._count = {entity: self.school.count(entity) for entity in ENTITIES}
         self._now = self.school.end
 
@@ -84,6 +92,32 @@ class Store:
         rows = ((place, row) for place, row in self.rows(entity, after) if shown is None or shown(place[1]))
         found = list(islice(rows, limit + 1))
         return [row for _, row in found[:limit]], found[limit - 1][0] if len(found) > limit else None
+
+    def row_id(self, entity: str, number: int) -> str | None:
+        """The id of the live row that has this number, see `integer_id`."""
+        own = generated_id(entity, number)
+        if own is not None:
+            return own if self.get(entity, own) is not None else None
+        return next((row_id for row_id in self._changed[entity] if self._lives(entity, row_id, number)), None)
+
+    def of_course(self, entity: str, course_id: str, after: str = "") -> Iterator[Row]:
+        """The live rows that name a course, of enrollments and what hangs on them, by id; those above `after`."""
+        number = self._course_number(course_id)
+        numbers = [] if number is None else self.school.numbers_in_course(number)
+        return self._linked_rows(entity, numbers, {"course_id": course_id}, after)
+
+    def of_learner(self, entity: str, learner_id: str, after: str = "") -> Iterator[Row]:
+        """The live rows that name a learner, of enrollments and what hangs on them, by id; those above `after`."""
+        number = self.school.number("learners", learner_id)
+        numbers = [] if number is None else self.school.numbers_of_learner(number)
+        return self._linked_rows(entity, numbers, {"learner_id": learner_id}, after)
+
+    def of_pair(self, entity: str, learner_id: str, course_id: str) -> Iterator[Row]:
+        """The live rows that name both a learner and a course, by id."""
+        learner, course = self.school.number("learners", learner_id), self._course_number(course_id)
+        number = None if learner is None or course is None else self.school.number_of_seat(learner, course)
+        numbers = [] if number is None else [number]
+        return self._linked_rows(entity, numbers, {"learner_id": learner_id, "course_id": course_id}, "")
 
     def changes(self, since: int, after: tuple[int, str, str] | None, limit: int) -> tuple[list[Row], bool]:
         """Up to `limit` changes from the second `since` on and after that key, and whether more follow."""
@@ -124,10 +158,10 @@ class Store:
         self._count[entity] += {"create": 1, "update": 0, "delete": -1}[op]
         stamp = {"id": row_id, "updated_at": time_text(updated)}
         if op == "delete":
-            self._changed[entity][str(row_id)] = _Changed(updated, None)
+            self._put(entity, str(row_id), _Changed(updated, None))
             return {**stamp, "deleted": True}
         row = {**stamp, **(present or _BLANK[entity]), **change.get("fields", {}), **stamp}
-        self._changed[entity][str(row_id)] = _Changed(updated, row)
+        self._put(entity, str(row_id), _Changed(updated, row))
         return row
 
     def dump(self) -> Row:
@@ -142,9 +176,41 @@ class Store:
         """What `dump` gave."""
         store = cls(Size(**state["size"]))
         for entity, rows in state["changed"].items():
-            store._changed[entity] = {row_id: _Changed(*one) for row_id, one in rows.items()}
+            for row_id, one in rows.items():
+                store._put(entity, row_id, _Changed(*one))
         store._count, store._now = dict(state["count"]), state["now"]
         return store
+
+    def _put(self, entity: str, row_id: str, change: _Changed) -> None:
+        before = self._changed[entity].get(row_id)
+        for owner in _owners(before):
+            self._linked[entity, owner].discard(row_id)
+        for owner in _owners(change):
+            self._linked[entity, owner].add(row_id)
+        self._changed[entity][row_id] = change
+
+    def _course_number(self, course_id: str) -> int | None:
+        found = _COURSE.fullmatch(course_id)
+        return int(found[1]) - 1 if found and 0 < int(found[1]) <= self.school.size.courses else None
+
+    def _linked_rows(self, entity: str, numbers: Sequence[int], wanted: Mapping[str, str], after: str) -> Iterator[Row]:
+        """The rows under these numbers that are as they were made, and the changed ones, that name what is wanted."""
+        school, changed = self.school, self._changed[entity]
+        first = bisect_left(numbers, int(after[4:11]) - 1) if after[4:11].isdecimal() else 0
+        generated = (
+            (row_id, numbers[place])
+            for place in range(first, len(numbers))
+            for row_id in school.ids(entity, numbers[place])
+            if row_id > after and row_id not in changed
+        )
+        linked = set.intersection(*(self._linked[entity, owner] for owner in wanted.values()))
+        for row_id, number in heapq.merge(generated, sorted((row_id, -1) for row_id in linked if row_id > after)):
+            row = changed[row_id].data if number < 0 else school.row(entity, row_id, number)
+            if row is not None and wanted.items() <= row.items():
+                yield row
+
+    def _lives(self, entity: str, row_id: str, number: int) -> bool:
+        return self._changed[entity][row_id].data is not None and integer_id(row_id) == number
 
     def _change(self, key: Key) -> Row:
         updated, entity, row_id, number = key
@@ -162,3 +228,9 @@ class Store:
     def _tick(self) -> int:
         self._now = max(int(time.time()), self._now + 1)
         return self._now
+
+
+def _owners(change: _Changed | None) -> Iterable[str]:
+    if change is None or change.data is None:
+        return []
+    return [owner for name in ("learner_id", "course_id") if (owner := change.data.get(name)) is not None]
