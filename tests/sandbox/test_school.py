@@ -476,7 +476,7 @@ def test_a_large_school_starts_at_once_and_serves_20_000_rows_a_second() -> None
     simulator = SchoolSimulator(learners=1_000_000, courses=500, enrollments=5_000_000, page_limit=5000)
     assert time.perf_counter() - started < 2
     tracemalloc.start()
-    assert simulator._store.page("enrollments", (4_000_000, ""), 5000)[1] is not None
+    assert simulator.store.page("enrollments", (4_000_000, ""), 5000)[1] is not None
     assert tracemalloc.get_traced_memory()[1] < 50_000_000
     tracemalloc.stop()
     with serving(simulator) as client:

@@ -12,7 +12,6 @@ import base64
 import binascii
 import gzip
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import fields, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -21,9 +20,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from lms_crm_assets.sandbox.core import JSON, SandboxRequestError, Stats, listed
+from lms_crm_assets.sandbox.core import JSON, listed
+from lms_crm_assets.sandbox.school.backed import SchoolBacked
 from lms_crm_assets.sandbox.school.layout import ENTITIES, Row, Size, epoch
-from lms_crm_assets.sandbox.school.store import START, Store
+from lms_crm_assets.sandbox.school.options import Options
+from lms_crm_assets.sandbox.school.store import START
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _DEFAULT_LIMIT = 500
@@ -44,11 +45,10 @@ class _Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
         return Response(orjson.dumps(body), self.status, self.headers, "application/problem+json")
 
 
-class SchoolSimulator:
+class SchoolSimulator(SchoolBacked[Options]):
     """The generated LMS; `latency_seconds` is waited before every answer, `page_limit` is the largest page."""
 
     name = "school"
-    lists_fewer = True
 
     def __init__(
         self,
@@ -62,13 +62,10 @@ class SchoolSimulator:
         latency_seconds: float = 0.0,
         page_limit: int = 1000,
     ) -> None:
-        """Compute the school's measures; its rows come when they are asked for."""
-        self.stats = Stats()
+        """Serve a school of that size."""
+        super().__init__(Size(learners, courses, enrollments, seed, start), Options(latency_seconds))
         self._token = token
-        self._latency_seconds = latency_seconds
         self._page_limit = page_limit
-        self._size = Size(learners, courses, enrollments, seed, start)
-        self._store = Store(self._size)
 
     def routes(self) -> list[BaseRoute]:
         """The contract, and a problem for every other path."""
@@ -81,40 +78,10 @@ class SchoolSimulator:
             Route("/{path:path}", self._endpoint(_nothing), methods=_METHODS),
         ]
 
-    def records(self, kind: str) -> list[Row]:
-        """The live rows of an entity."""
-        if kind not in ENTITIES:
-            raise SandboxRequestError(f"there is no {kind!r}")
-        return [row for _, row in self._store.rows(kind)]
-
-    def mutate(self, change: Mapping[str, Any]) -> Row:
-        """See `Store.mutate`."""
-        return self._store.mutate(change)
-
-    def reset(self, options: Mapping[str, Any]) -> None:
-        """A school anew, with the parameters of the start and those in `options`: those of `Size`, `latency_seconds`."""
-        given = dict(options)
-        latency_seconds = float(given.pop("latency_seconds", self._latency_seconds))
-        if unknown := given.keys() - {field.name for field in fields(Size)}:
-            raise SandboxRequestError(f"unknown options: {sorted(unknown)}")
-        try:
-            self._store = Store(replace(self._size, **given))
-        except (TypeError, ValueError) as exc:
-            raise SandboxRequestError(str(exc)) from exc
-        self._latency_seconds = latency_seconds
-
-    def dump(self) -> Row:
-        """The parameters and the changed rows."""
-        return self._store.dump()
-
-    def load(self, state: Any) -> None:
-        """Take up what `dump` gave."""
-        self._store = Store.load(state)
-
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            if self._latency_seconds:
-                await asyncio.sleep(self._latency_seconds)
+            if self.options.latency_seconds:
+                await asyncio.sleep(self.options.latency_seconds)
             try:
                 self._admit(request, handler)
                 return _json(handler(request), request.headers.get("accept-encoding", ""))
@@ -132,7 +99,7 @@ class SchoolSimulator:
             raise _Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": "GET, HEAD"})
 
     def _index(self, request: Request) -> Row:
-        counts = {entity: self._store.count(entity, listed(request)) for entity in ENTITIES}
+        counts = {entity: self.store.count(entity, listed(request)) for entity in ENTITIES}
         return {"name": "Sandbox school", "version": "1", "entities": ENTITIES, "counts": counts}
 
     def _list(self, request: Request) -> Row:
@@ -145,13 +112,13 @@ class SchoolSimulator:
                 case _:
                     raise _Problem(HTTPStatus.BAD_REQUEST, "cursor: not one of this listing")
         shown = listed(request)
-        items, position = self._store.page(entity, after, limit, shown)
+        items, position = self.store.page(entity, after, limit, shown)
         following = _encode([entity, *position]) if position else None
-        return {"items": items, "next": following, "total": self._store.count(entity, shown)}
+        return {"items": items, "next": following, "total": self.store.count(entity, shown)}
 
     def _get(self, request: Request) -> Row:
         entity, row_id = _entity(request), request.path_params["id"]
-        row = self._store.get(entity, row_id)
+        row = self.store.get(entity, row_id)
         if row is None:
             raise _Problem(HTTPStatus.NOT_FOUND, f"{entity}: {row_id} does not exist")
         return row
@@ -166,7 +133,7 @@ class SchoolSimulator:
                     after = (updated, entity, row_id)
                 case _:
                     raise _Problem(HTTPStatus.BAD_REQUEST, "cursor: not one of the changes")
-        changes, more = self._store.changes(since, after, limit)
+        changes, more = self.store.changes(since, after, limit)
         last = changes[-1] if more else None
         return {"changes": changes, "next": _encode(_key(last)) if last else None}
 

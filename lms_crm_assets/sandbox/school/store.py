@@ -203,7 +203,7 @@ class Store:
             for row_id in school.ids(entity, numbers[place])
             if row_id > after and row_id not in changed
         )
-        linked = set.intersection(*(self._linked[entity, owner] for owner in wanted.values()))
+        linked = set.intersection(*(self._linked.get((entity, owner), set()) for owner in wanted.values()))
         for row_id, number in heapq.merge(generated, sorted((row_id, -1) for row_id in linked if row_id > after)):
             row = changed[row_id].data if number < 0 else school.row(entity, row_id, number)
             if row is not None and wanted.items() <= row.items():
