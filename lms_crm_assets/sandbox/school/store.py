@@ -119,6 +119,11 @@ class Store:
         numbers = [] if number is None else [number]
         return self._linked_rows(entity, numbers, {"learner_id": learner_id, "course_id": course_id}, "")
 
+    def changed_of_course(self, entity: str, course_id: str) -> list[Row]:
+        """The live rows that name a course and were changed or created, by id."""
+        found = (self._changed[entity][row_id].data for row_id in sorted(self._linked.get((entity, course_id), ())))
+        return [row for row in found if row is not None]
+
     def changes(self, since: int, after: tuple[int, str, str] | None, limit: int) -> tuple[list[Row], bool]:
         """Up to `limit` changes from the second `since` on and after that key, and whether more follow."""
         if after is not None:
