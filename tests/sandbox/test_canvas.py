@@ -23,6 +23,8 @@ REFRESH = {
     "client_secret": "sandbox-secret",
     "refresh_token": "sandbox-canvas-refresh",
 }
+COURSE_PATHS = ["", "/enrollments", "/bulk_user_progress", "/students/submissions", "/assignments"]
+COURSE_PATHS += ["/outcome_results", "/outcome_rollups"]
 ROOTS = {"outcome_results": "outcome_results", "outcome_rollups": "rollups"}
 Rows = list[dict[str, Any]]
 
@@ -446,6 +448,25 @@ class TestControl:
     def test_wrong_options_are_refused(self, api: httpx.Client, options: dict[str, Any]) -> None:
         for route in ("reset", "options"):
             assert api.post(f"/_sandbox/{route}", json=options).status_code == 400
+
+    def test_rows_made_without_attributes_break_no_listing(self, api: httpx.Client) -> None:
+        learner = mutate(api, "learners", "create")["id"]
+        course = mutate(api, "courses", "create")["id"]
+        for entity in ("enrollments", "completions", "scores", "competencies"):
+            for fields in (
+                {},
+                {"learner_id": learner},
+                {"course_id": course},
+                {"learner_id": learner, "course_id": course},
+                {"learner_id": learner, "course_id": "by hand"},
+            ):
+                mutate(api, entity, "create", fields=fields)
+        of_course = [f"/courses/{integer_id(course)}{path}" for path in COURSE_PATHS]
+        of_learner = [f"/users/{integer_id(learner)}{path}" for path in ("", "/profile", "/logins", "/enrollments")]
+        for path in ["/accounts/1/courses", "/accounts/1/users", *of_course, *of_learner]:
+            query = {"student_ids[]": "all", "include[]": "users"} if "outcome" in path else {"student_ids[]": "all"}
+            assert get(api, path, per_page=100, **query), path
+        assert [row["enrollment_state"] for row in pages(api, of_learner[-1])] == ["active", "deleted"]
 
     def test_a_dump_brings_everything_back(self) -> None:
         first, second = CanvasSimulator(learners=200, enrollments=300), CanvasSimulator()

@@ -22,7 +22,7 @@ def course_of(call: Call) -> Row:
         course_id: str | None = text.removeprefix("sis_course_id:")
     else:
         course_id = call.store.row_id("courses", int(text)) if text.isascii() and text.isdigit() else None
-    course = None if course_id is None else call.store.get("courses", course_id)
+    course = call.store.get("courses", course_id)
     if course is None:
         raise not_found()
     return course

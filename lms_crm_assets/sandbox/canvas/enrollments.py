@@ -97,6 +97,7 @@ def _listing(call: Call, lookup: str, key: str, states: set[str], course_id: str
             learner = call.store.get("learners", row["learner_id"])
             if (
                 learner is not None
+                and row["course_id"] is not None
                 and (course_id is None or row["course_id"] == course_id)
                 and (call.shown is None or call.shown(row["id"]))
                 and state_of(row, learner) in states

@@ -29,7 +29,7 @@ def check_account(call: Call) -> None:
 
 def living(store: Store, learner_id: str | None) -> Row | None:
     """A learner who is a user of Canvas: one that is there and not deleted."""
-    learner = None if learner_id is None else store.get("learners", learner_id)
+    learner = store.get("learners", learner_id)
     return None if learner is None or learner["status"] == "deleted" else learner
 
 

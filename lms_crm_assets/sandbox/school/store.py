@@ -59,13 +59,17 @@ class Store:
         self._linked: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._count = {entity: self.school.count(entity) for entity in ENTITIES}
         self._now = self.school.end
+        self.version = 0
+        """Rises with every change."""
 
     def count(self, entity: str, shown: Shown = None) -> int:
         """The live rows."""
         return self._count[entity] if shown is None else sum(shown(row_id) for (_, row_id), _ in self.rows(entity))
 
-    def get(self, entity: str, row_id: str) -> Row | None:
-        """A live row."""
+    def get(self, entity: str, row_id: str | None) -> Row | None:
+        """A live row; there is none without an id, as made rows may name it."""
+        if row_id is None:
+            return None
         if row_id in self._changed[entity]:
             return self._changed[entity][row_id].data
         number = self.school.number(entity, row_id)
@@ -112,8 +116,10 @@ class Store:
         numbers = [] if number is None else self.school.numbers_of_learner(number)
         return self._linked_rows(entity, numbers, {"learner_id": learner_id}, after)
 
-    def of_pair(self, entity: str, learner_id: str, course_id: str) -> Iterator[Row]:
-        """The live rows that name both a learner and a course, by id."""
+    def of_pair(self, entity: str, learner_id: str | None, course_id: str | None) -> Iterator[Row]:
+        """The live rows that name both a learner and a course, by id; none when one of them is missing."""
+        if learner_id is None or course_id is None:
+            return iter(())
         learner, course = self.school.number("learners", learner_id), self._course_number(course_id)
         number = None if learner is None or course is None else self.school.number_of_seat(learner, course)
         numbers = [] if number is None else [number]
@@ -123,6 +129,20 @@ class Store:
         """The live rows that name a course and were changed or created, by id."""
         found = (self._changed[entity][row_id].data for row_id in sorted(self._linked.get((entity, course_id), ())))
         return [row for row in found if row is not None]
+
+    def changed_rows(self, entity: str) -> list[Row]:
+        """The live rows of an entity that were changed or created, by id."""
+        return [change.data for _, change in sorted(self._changed[entity].items()) if change.data is not None]
+
+    def updated_since(self, entity: str, since: int) -> Iterator[Row]:
+        """The live rows of an entity that were made or changed in the second `since` or later, in no order."""
+        changed = self._changed[entity]
+        for _, of, row_id, number in self.school.changes(since):
+            if of == entity and row_id not in changed:
+                row = self.school.row(entity, row_id, number)
+                if row is not None:
+                    yield row
+        yield from (change.data for change in changed.values() if change.data is not None and change.updated >= since)
 
     def changes(self, since: int, after: tuple[int, str, str] | None, limit: int) -> tuple[list[Row], bool]:
         """Up to `limit` changes from the second `since` on and after that key, and whether more follow."""
@@ -187,6 +207,7 @@ class Store:
         return store
 
     def _put(self, entity: str, row_id: str, change: _Changed) -> None:
+        self.version += 1
         before = self._changed[entity].get(row_id)
         for owner in _owners(before):
             self._linked[entity, owner].discard(row_id)
