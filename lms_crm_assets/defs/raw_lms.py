@@ -1,7 +1,9 @@
 """raw_lms: what the LMS said, as it said it."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import dagster as dg
@@ -12,7 +14,17 @@ from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.lms.adapters import lms_adapter
-from lms_crm_assets.lms.landing import Weighed, cursor, land, landing_folder, load, weigh
+from lms_crm_assets.lms.landing import (
+    Weighed,
+    absent,
+    cursor,
+    ensure_raw_table,
+    land,
+    land_more,
+    landing_folder,
+    load,
+    weigh,
+)
 from lms_crm_assets.warehouse.sql import scalar
 
 _MEANING = {
@@ -69,29 +81,36 @@ def raw_lms(
     """
     tenant = context.partition_key
     entities = [entity for entity in LmsEntity if key("raw_lms", entity) in context.selected_asset_keys]
+    full = config.mode == "full"
     with translated():
         contract = tenants.contract(tenant)
-        lms = lms_adapter(contract, tenants.store())
-        since = None
-        if config.mode == "incremental" and lms.capabilities.supports_since:
-            with warehouse.connect(tenant) as con:
-                since = cursor(con, entities)
-        observed_at = datetime.now(UTC)
-        with landing_folder(tenants.folder(tenant, "landing")) as folder:
-            try:
-                landed = land(lms.pull(entities, since), entities, folder)
-            finally:
-                lms.close()
-            if since is not None:
-                landed.advance_together()
-            with warehouse.connect(tenant) as con:
-                full, limit = config.mode == "full", contract.checks.max_shrink_share
-                weighed = {e: weigh(con, e, landed, max_shrink_share=limit) for e in entities if full}
-                doubted = {e: found for e, found in weighed.items() if not found.believable}
-                live: dict[LmsEntity, int] = {}
-                for entity in entities if not doubted else ():
-                    load(con, entity, landed, observed_at=observed_at, complete=full)
-                    live[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
+        with closing(lms_adapter(contract, tenants.store())) as lms, _folder(tenants, tenant) as folder:
+            served, able = [e for e in entities if e in lms.capabilities.entities], lms.capabilities.supports_since
+            since = None
+            if not full and able:
+                with warehouse.connect(tenant) as con:
+                    since = cursor(con, [entity for entity in served if entity in able])
+            observed_at = datetime.now(UTC)
+            landed = land(lms.pull(served, since), served, folder)
+            weighed: dict[LmsEntity, Weighed] = {}
+            gone: dict[LmsEntity, list[str]] = {}
+            if full:
+                with warehouse.connect(tenant, landed.settings()) as con:
+                    limit = contract.checks.max_shrink_share
+                    weighed = {e: weigh(con, e, landed, max_shrink_share=limit) for e in served}
+                    gone = {e: absent(con, e, landed) for e in served}
+            doubted = {e: found for e, found in weighed.items() if not found.believable}
+            live: dict[LmsEntity, int] = {}
+            if not doubted:
+                for entity, keys in gone.items():
+                    # A row that moved between two pages is not gone: each is asked for by its key.
+                    land_more(lms.fetch(entity, keys) if keys else (), landed)
+                with warehouse.connect(tenant, landed.settings()) as con:
+                    for entity in served:
+                        load(con, entity, landed, observed_at=observed_at, complete=full)
+                    for entity in entities:
+                        ensure_raw_table(con, entity)
+                        live[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
     checks = {e: _believable(tenant, e, weighed.get(e), doubted) for e in entities}
     if doubted:
         yield from checks.values()
@@ -102,11 +121,16 @@ def raw_lms(
             asset_key=key("raw_lms", entity),
             metadata={
                 "dagster/row_count": live[entity],
-                "received": landed.rows[entity],
+                "received": landed.rows.get(entity, 0),
+                "asked_for_by_key": len(gone.get(entity, ())),
                 "since": since.isoformat() if since else "the beginning",
             },
             check_results=[checks[entity]],
         )
+
+
+def _folder(tenants: TenantsResource, tenant: str) -> AbstractContextManager[Path]:
+    return landing_folder(tenants.folder(tenant, "landing"))
 
 
 def _believable(

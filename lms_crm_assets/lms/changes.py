@@ -116,10 +116,11 @@ class ChangesAdapter:
             by_entity: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
             for change in _member(answer, "changes", list):
                 by_entity[_member(change, "entity", str)].append(change)
+            latest = _latest(answer["changes"])
             for entity in LmsEntity:
-                changes = by_entity.get(entity, [])
-                if entity in entities and changes:
-                    yield Page(entity, [_changed(change) for change in changes], _latest(changes))
+                if entity in entities:
+                    # One feed brings all entities up to its newest change.
+                    yield Page(entity, [_changed(change) for change in by_entity.get(entity, [])], latest)
 
     def _pages(self, path: str, parameters: Mapping[str, Any]) -> Iterator[Any]:
         query = {**parameters, "limit": self._source.page_size}

@@ -127,8 +127,8 @@ def _ask_once(client: OAuthClient, form: Mapping[str, str], *, basic: bool) -> d
     sent = dict(form) if basic else {**form, "client_id": client_id, "client_secret": client_secret}
     auth = (client_id, client_secret) if basic else None
     try:
-        with httpx.Client(timeout=_TIMEOUT, follow_redirects=False, trust_env=False) as http:
-            response = http.post(client.token_url, data=sent, auth=auth)
+        with httpx.Client(auth=auth, timeout=_TIMEOUT, follow_redirects=False, trust_env=False) as http:
+            response = http.post(client.token_url, data=sent)
     except httpx.ConnectError as exc:
         raise UnreachableError(f"nothing answers at {client.token_url}: {type(exc).__name__}") from None
     except (httpx.TransportError, httpx.DecodingError) as exc:

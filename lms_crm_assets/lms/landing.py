@@ -5,11 +5,10 @@ Owns the tables `raw_lms.<entity>`: `source_id, payload, is_deleted, observed_at
 
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import duckdb
 import orjson
@@ -47,11 +46,6 @@ class Landed:
     def file(self, entity: LmsEntity) -> Path:
         """The entity's NDJSON file."""
         return self.folder / f"{entity}.ndjson"
-
-    def advance_together(self) -> None:
-        """Give all entities the newest timestamp: one feed of changes brought them all up to it."""
-        if self.latest:
-            self.latest = dict.fromkeys(self.rows, max(self.latest.values()))
 
 
 @dataclass(frozen=True)
@@ -95,13 +89,20 @@ def land(
     progress: Callable[[LmsEntity, int], None] = lambda _entity, _rows: None,
 ) -> Landed:
     """Write all pages to `folder`, one file an entity; holds one page in memory."""
-    landed = Landed(folder)
+    landed = Landed(folder, dict.fromkeys(entities, 0))
     folder.mkdir(parents=True, exist_ok=True)
-    files: dict[LmsEntity, BinaryIO] = {}
-    try:
-        for entity in entities:
-            files[entity] = landed.file(entity).open("wb")
-            landed.rows[entity] = 0
+    for entity in entities:
+        landed.file(entity).write_bytes(b"")
+    land_more(pages, landed, progress)
+    return landed
+
+
+def land_more(
+    pages: Iterable[Page], landed: Landed, progress: Callable[[LmsEntity, int], None] = lambda _entity, _rows: None
+) -> None:
+    """Write further pages behind those that have landed; of two rows with one key the later one counts."""
+    with ExitStack() as open_files:
+        files = {entity: open_files.enter_context(landed.file(entity).open("ab")) for entity in landed.rows}
         for page in pages:
             n = landed.rows[page.entity]
             lines = [_line(i, record) for i, record in enumerate(page.records, n)]
@@ -114,10 +115,6 @@ def land(
                 landed.latest[page.entity] = max(page.latest, landed.latest.get(page.entity, page.latest))
             progress(page.entity, landed.rows[page.entity])
             interrupt.check()
-    finally:
-        for file in files.values():
-            file.close()
-    return landed
 
 
 def _line(n: int, record: RawRecord) -> bytes:
@@ -148,6 +145,15 @@ def weigh(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, *, 
     known = table_exists(con, "raw_lms", entity)
     before = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted") if known else 0
     return Weighed(before, now, max_shrink_share)
+
+
+def absent(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) -> list[str]:
+    """The keys of living rows that a complete pull doesn't hold, and that are gone if the LMS has them no more."""
+    if not table_exists(con, "raw_lms", entity):
+        return []
+    keys = _keys(con, entity, landed)
+    query = f"SELECT source_id FROM raw_lms.{entity} ANTI JOIN {keys} USING (source_id) WHERE NOT is_deleted ORDER BY 1"
+    return [str(row[0]) for row in con.execute(query).fetchall()]
 
 
 def _keys(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) -> str:

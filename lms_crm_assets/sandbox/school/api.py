@@ -1,7 +1,8 @@
 """The changes contract over HTTP: `/api/v1`, bearer token, problem+json for every error.
 
-- `GET /api/v1`: `{"name", "version", "entities", "counts"}`; `GET /api/v1/health`, without a token: `{"status"}`.
-- `GET /api/v1/{entity}?limit=&cursor=`: `{"items", "next", "total"}`, live rows in the order of their ids.
+- `GET /api/v1`: `{"name", "version", "entities", "counts", "max_segments"}`; `GET /api/v1/health`, without a token: `{"status"}`.
+- `GET /api/v1/{entity}?limit=&cursor=`: `{"items", "next", "total"}`, live rows in the order of their ids. With
+  `segment=0…n-1&segments=n` only that part of them, with `ids=a,b` only those, unpaged.
 - `GET /api/v1/{entity}/{id}`: the row; 404 for a deleted one.
 - `GET /api/v1/changes?since=&cursor=&limit=`: `{"changes", "next"}`, in the order of updated_at, entity, id; `since`
   (RFC 3339) is inclusive, and a deleted row has `"op": "delete"` and `"data": null`.
@@ -24,10 +25,11 @@ from lms_crm_assets.sandbox.core import JSON, listed
 from lms_crm_assets.sandbox.school.backed import SchoolBacked
 from lms_crm_assets.sandbox.school.layout import ENTITIES, Row, Size, epoch
 from lms_crm_assets.sandbox.school.options import Options
-from lms_crm_assets.sandbox.school.store import START
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _DEFAULT_LIMIT = 500
+_MOST_IDS = 100
+_MOST_SEGMENTS = 64
 _GZIP_FROM_BYTES = 1000
 
 Handler = Callable[[Request], Any]
@@ -100,21 +102,36 @@ class SchoolSimulator(SchoolBacked[Options]):
 
     def _index(self, request: Request) -> Row:
         counts = {entity: self.store.count(entity, listed(request)) for entity in ENTITIES}
-        return {"name": "Sandbox school", "version": "1", "entities": ENTITIES, "counts": counts}
+        return {
+            "name": "Sandbox school",
+            "version": "1",
+            "entities": ENTITIES,
+            "counts": counts,
+            "max_segments": _MOST_SEGMENTS,
+        }
 
     def _list(self, request: Request) -> Row:
         entity, limit = _entity(request), self._limit(request)
-        after = START
+        if "ids" in request.query_params:
+            return self._some(entity, request.query_params["ids"].split(","))
+        segment, segments = _segment(request)
+        after, until = self.store.segment(entity, segment, segments)
         if (cursor := request.query_params.get("cursor")) is not None:
             match _decode(cursor):
-                case [str(of), int(number), str(row_id)] if of == entity:
+                case [str(of), int(number), str(row_id)] if of == f"{entity} {segment}/{segments}":
                     after = (number, row_id)
                 case _:
                     raise _Problem(HTTPStatus.BAD_REQUEST, "cursor: not one of this listing")
         shown = listed(request)
-        items, position = self.store.page(entity, after, limit, shown)
-        following = _encode([entity, *position]) if position else None
+        items, position = self.store.page(entity, after, limit, shown, until=until)
+        following = _encode([f"{entity} {segment}/{segments}", *position]) if position else None
         return {"items": items, "next": following, "total": self.store.count(entity, shown)}
+
+    def _some(self, entity: str, ids: list[str]) -> Row:
+        if len(ids) > _MOST_IDS:
+            raise _Problem(HTTPStatus.BAD_REQUEST, f"ids: at most {_MOST_IDS} of them")
+        items = [row for row in (self.store.get(entity, row_id) for row_id in dict.fromkeys(ids)) if row is not None]
+        return {"items": items, "next": None, "total": self.store.count(entity)}
 
     def _get(self, request: Request) -> Row:
         entity, row_id = _entity(request), request.path_params["id"]
@@ -142,6 +159,14 @@ class SchoolSimulator(SchoolBacked[Options]):
         if not (text.isascii() and text.isdigit() and 1 <= int(text) <= self._page_limit):
             raise _Problem(HTTPStatus.BAD_REQUEST, f"limit: a whole number from 1 to {self._page_limit}")
         return int(text)
+
+
+def _segment(request: Request) -> tuple[int, int]:
+    texts = [request.query_params.get(name, default) for name, default in (("segment", "0"), ("segments", "1"))]
+    segment, segments = (int(text) if text.isascii() and text.isdigit() else -1 for text in texts)
+    if not (1 <= segments <= _MOST_SEGMENTS and 0 <= segment < segments):
+        raise _Problem(HTTPStatus.BAD_REQUEST, f"segment: from 0 to segments - 1; segments: from 1 to {_MOST_SEGMENTS}")
+    return segment, segments
 
 
 def _entity(request: Request) -> str:

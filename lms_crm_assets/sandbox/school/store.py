@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import dropwhile, islice
+from itertools import dropwhile, islice, takewhile
 from typing import Any, NamedTuple, TypeAlias
 
 from lms_crm_assets.sandbox.core import SandboxRequestError
@@ -38,6 +38,9 @@ Position: TypeAlias = tuple[int, str]
 """Where a listing goes on: the number of a generated row, and the id after which."""
 
 START: Position = (0, "")
+
+END = "\U0010ffff"
+"""Above every id."""
 
 Shown: TypeAlias = Callable[[str], bool] | None
 """Which rows a listing may hold, by id; None: all."""
@@ -91,9 +94,19 @@ class Store:
             if row is not None:
                 yield (number, row_id), row
 
-    def page(self, entity: str, after: Position, limit: int, shown: Shown = None) -> tuple[list[Row], Position | None]:
-        """Up to `limit` live rows and the position after them, if more follow."""
-        rows = ((place, row) for place, row in self.rows(entity, after) if shown is None or shown(place[1]))
+    def segment(self, entity: str, number: int, segments: int) -> tuple[Position, str]:
+        """Where a part of a listing begins, and the id that it does not pass; the parts hold every row once."""
+        bounds = [self.school.numbers(entity) * n // segments for n in (number, number + 1)]
+        first, last = (f"{PREFIXES[entity]}-{bound:07d}~" for bound in bounds)
+        start = START if number == 0 else (bounds[0], first)
+        return start, END if number == segments - 1 else last
+
+    def page(
+        self, entity: str, after: Position, limit: int, shown: Shown = None, *, until: str = END
+    ) -> tuple[list[Row], Position | None]:
+        """Up to `limit` live rows and the position after them, if more follow before the id `until`."""
+        all_rows = takewhile(lambda found: found[0][1] < until, self.rows(entity, after))
+        rows = ((place, row) for place, row in all_rows if shown is None or shown(place[1]))
         found = list(islice(rows, limit + 1))
         return [row for _, row in found[:limit]], found[limit - 1][0] if len(found) > limit else None
 
