@@ -44,6 +44,7 @@ from lms_crm_assets.sandbox.school.layout import DAY, LEARNER_ENDS, STATUS_ENDS,
 
 _PASS_MARK = 60.0
 _BEGUN_TENTHS = 7
+_SHOWN_STATUS = {"unknown_course": "active", "tombstone": "active"}
 
 
 class Enrolled(NamedTuple):
@@ -63,7 +64,11 @@ class School(Layout):
 
     def row(self, entity: str, row_id: str, number: int) -> Row | None:
         """The row; `None` for a tombstone."""
-        make: Callable[[str, int], Row | None] = {
+        return None if self.is_tombstone(entity, number) else self.last(entity, row_id, number)
+
+    def last(self, entity: str, row_id: str, number: int) -> Row:
+        """The row, and of a tombstone what it was."""
+        make: Callable[[str, int], Row] = {
             "learners": self._learner,
             "courses": self._course,
             "enrollments": self._enrollment,
@@ -82,11 +87,9 @@ class School(Layout):
         name = f"{names.HANDLES[draws[0] % len(names.HANDLES)]}.{number + 1}"
         return name, names.ORGANIZATIONS[draws[1] % len(names.ORGANIZATIONS)][1], draws
 
-    def _learner(self, row_id: str, number: int) -> Row | None:
+    def _learner(self, row_id: str, number: int) -> Row:
         place = self._learner_order.at(number)
         band = list(LEARNER_ENDS)[bisect_right(self._learner_cuts, place)]
-        if band == "tombstone":
-            return None
         username, domain, draws = self._address(number)
         country, givens, families = names.PEOPLE[draws[2] % len(names.PEOPLE)]
         given, family = givens[draws[3] % len(givens)], families[draws[4] % len(families)]
@@ -108,7 +111,7 @@ class School(Layout):
         }
         if draws[9] % 33 == 0:
             row["cohort"] = "ABC"[draws[10] % 3]
-        if band == "good":
+        if band in {"good", "tombstone"}:
             if draws[6] % 20 == 0:
                 row["email"] = f"{username.capitalize()}@{domain.upper()}"
             return row
@@ -130,7 +133,7 @@ class School(Layout):
 
     def _course(self, row_id: str, number: int) -> Row:
         draws = self._draws(b"course", number)
-        starts = self._start + draws[0] % 60 * DAY
+        starts = self.start + draws[0] % 60 * DAY
         bounded = draws[2] % 2 == 0
         return {
             "id": row_id,
@@ -154,14 +157,12 @@ class School(Layout):
         updated = self.updated("enrollments", number)
         draws = self._draws(b"enrollment", number)
         # Within 120 days before the change, and a day or more after the start.
-        back = (draws[0] * 65536 + draws[1]) % min(120 * DAY, updated - self._start - DAY)
+        back = (draws[0] * 65536 + draws[1]) % min(120 * DAY, updated - self.start - DAY)
         status = list(STATUS_ENDS)[bisect_right(self._status_cuts, place)]
         return Enrolled(place, status, f"lrn-{learner + 1:07d}", course, updated - back, updated, draws)
 
-    def _enrollment(self, row_id: str, number: int) -> Row | None:
+    def _enrollment(self, row_id: str, number: int) -> Row:
         found = self._enrolled(number)
-        if found.status == "tombstone":
-            return None
         unknown = found.status == "unknown_course"
         ends = found.enrolled + (found.updated - found.enrolled) // 2 if found.status == "expired" else self.end
         row: Row = {
@@ -169,7 +170,7 @@ class School(Layout):
             "learner_id": found.learner_id,
             "course_id": f"crs-gone-{found.course + 1:04d}" if unknown else f"crs-{found.course + 1:07d}",
             "role": "teacher" if found.draws[2] % 50 == 0 else "student",
-            "status": "active" if unknown else found.status,
+            "status": _SHOWN_STATUS.get(found.status, found.status),
             "enrolled_at": time_text(found.enrolled),
             "starts_at": time_text(found.enrolled) if found.draws[3] % 4 else None,
             "ends_at": time_text(ends) if found.status == "expired" or found.draws[4] % 4 == 0 else None,

@@ -132,7 +132,7 @@ class Layout:
         """Prepare the shuffles and the bounds of the bands."""
         self.size = size
         self._seed = str(size.seed).encode()
-        self._start = epoch(size.start)
+        self.start = epoch(size.start)
         self._learner_cuts = [_cut(end, size.learners) for end in LEARNER_ENDS.values()]
         self._status_cuts = [_cut(end, size.enrollments) for end in STATUS_ENDS.values()]
         self._bands = {
@@ -159,7 +159,7 @@ class Layout:
     @property
     def end(self) -> int:
         """The epoch second that no generated date passes."""
-        return self._start + SPAN_DAYS * DAY
+        return self.start + SPAN_DAYS * DAY
 
     def count(self, entity: str) -> int:
         """The rows of an entity without the tombstones."""
@@ -205,6 +205,12 @@ class Layout:
         row = self._learner_order.at(learner) - self._learner_cuts[0]
         return self._seated(row * self.size.courses + course) if row >= 0 else None
 
+    def is_tombstone(self, entity: str, number: int) -> bool:
+        """Whether the row under this number was deleted."""
+        if entity == "learners":
+            return self._learner_order.at(number) < self._learner_cuts[0]
+        return entity == "enrollments" and self._enrollment_order.at(number) < self._status_cuts[0]
+
     def changes(self, since: int) -> Iterator[Key]:
         """The keys of all rows with an `updated_at` of `since` or later, in their order, tombstones too."""
         return heapq.merge(
@@ -212,6 +218,10 @@ class Layout:
             self._stream("courses", since, ("courses",)),
             self._stream("enrollments", since, ("competencies", "completions", "enrollments", "scores")),
         )
+
+    def changes_of(self, entity: str, since: int) -> Iterator[Key]:
+        """The keys of `changes` that are of one entity."""
+        return self._stream(entity if entity in self._times else "enrollments", since, (entity,))
 
     def updated(self, entity: str, number: int) -> int:
         """A row's `updated_at` in epoch seconds."""
@@ -232,11 +242,11 @@ class Layout:
 
     def _moment(self, count: int, times: Shuffle, number: int) -> int:
         # Two days are left before the first change, for what has to be older than it.
-        return self._start + 2 * DAY + times.at(number) * (SPAN_DAYS - 2) * DAY // count
+        return self.start + 2 * DAY + times.at(number) * (SPAN_DAYS - 2) * DAY // count
 
     def _stream(self, timed: str, since: int, entities: tuple[str, ...]) -> Iterator[Key]:
         count, times = self._times[timed]
-        first, span = self._start + 2 * DAY, (SPAN_DAYS - 2) * DAY
+        first, span = self.start + 2 * DAY, (SPAN_DAYS - 2) * DAY
         place = max(0, -(-(since - first) * count // span))
         while place < count:
             moment = first + place * span // count

@@ -46,9 +46,12 @@ Shown: TypeAlias = Callable[[str], bool] | None
 """Which rows a listing may hold, by id; None: all."""
 
 
-class _Changed(NamedTuple):
+class Known(NamedTuple):
+    """What is known of a row: when it changed, how it looks now (None: deleted) and how it looked before that."""
+
     updated: int
     data: Row | None
+    last: Row | None = None
 
 
 class Store:
@@ -57,13 +60,13 @@ class Store:
     def __init__(self, size: Size) -> None:
         """Start with nothing changed."""
         self.school = School(size)
-        self._changed: dict[str, dict[str, _Changed]] = {entity: {} for entity in ENTITIES}
+        self._changed: dict[str, dict[str, Known]] = {entity: {} for entity in ENTITIES}
         # The ids of the changed live rows by entity and the learner or course that they name.
         self._linked: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._count = {entity: self.school.count(entity) for entity in ENTITIES}
         self._now = self.school.end
         self.version = 0
-        """Rises with every change."""
+        """How often it was changed since the start of the process."""
 
     def count(self, entity: str, shown: Shown = None) -> int:
         """The live rows."""
@@ -77,6 +80,21 @@ class Store:
             return self._changed[entity][row_id].data
         number = self.school.number(entity, row_id)
         return None if number is None else self.school.row(entity, row_id, number)
+
+    def known(self, entity: str, row_id: str) -> Known | None:
+        """A row that there is or was; of a deleted one `last` is what it was."""
+        if row_id in self._changed[entity]:
+            return self._changed[entity][row_id]
+        number = self.school.number(entity, row_id)
+        if number is None:
+            return None
+        row, updated = self.school.last(entity, row_id, number), self.school.updated(entity, number)
+        gone = self.school.is_tombstone(entity, number)
+        return Known(updated, None, row) if gone else Known(updated, row)
+
+    def changed(self, entity: str) -> Mapping[str, Known]:
+        """The rows that were created, updated or deleted since the start, by id, in the order of their first change."""
+        return self._changed[entity]
 
     def rows(self, entity: str, after: Position = START) -> Iterator[tuple[Position, Row]]:
         """The live rows in the order of their ids, each with the position after it."""
@@ -196,10 +214,10 @@ class Store:
         self._count[entity] += {"create": 1, "update": 0, "delete": -1}[op]
         stamp = {"id": row_id, "updated_at": time_text(updated)}
         if op == "delete":
-            self._put(entity, str(row_id), _Changed(updated, None))
+            self._put(entity, str(row_id), Known(updated, None, present))
             return {**stamp, "deleted": True}
         row = {**stamp, **(present or _BLANK[entity]), **change.get("fields", {}), **stamp}
-        self._put(entity, str(row_id), _Changed(updated, row))
+        self._put(entity, str(row_id), Known(updated, row))
         return row
 
     def dump(self) -> Row:
@@ -215,11 +233,11 @@ class Store:
         store = cls(Size(**state["size"]))
         for entity, rows in state["changed"].items():
             for row_id, one in rows.items():
-                store._put(entity, row_id, _Changed(*one))
+                store._put(entity, row_id, Known(*one))
         store._count, store._now = dict(state["count"]), state["now"]
         return store
 
-    def _put(self, entity: str, row_id: str, change: _Changed) -> None:
+    def _put(self, entity: str, row_id: str, change: Known) -> None:
         self.version += 1
         before = self._changed[entity].get(row_id)
         for owner in _owners(before):
@@ -269,7 +287,7 @@ class Store:
         return self._now
 
 
-def _owners(change: _Changed | None) -> Iterable[str]:
+def _owners(change: Known | None) -> Iterable[str]:
     if change is None or change.data is None:
         return []
     return [owner for name in ("learner_id", "course_id") if (owner := change.data.get(name)) is not None]
