@@ -37,10 +37,11 @@ import hashlib
 import struct
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from lms_crm_assets.sandbox.school import names
-from lms_crm_assets.sandbox.school.layout import DAY, LEARNER_ENDS, STATUS_ENDS, Layout, Row, time_text
+from lms_crm_assets.sandbox.school.layout import DAY, LEARNER_ENDS, STATUS_ENDS, Layout, Row, Size, time_text
 
 _PASS_MARK = 60.0
 _BEGUN_TENTHS = 7
@@ -61,6 +62,12 @@ class Enrolled(NamedTuple):
 
 class School(Layout):
     """The rows of one school."""
+
+    def __init__(self, size: Size) -> None:
+        """See `Layout`."""
+        super().__init__(size)
+        # An enrollment and what hangs on it are mostly asked for one after the other.
+        self._enrolled = lru_cache(maxsize=8)(self._find_enrolled)
 
     def row(self, entity: str, row_id: str, number: int) -> Row | None:
         """The row; `None` for a tombstone."""
@@ -150,7 +157,7 @@ class School(Layout):
         topic = names.TOPICS[course % len(names.TOPICS)]
         return f"{topic}: {names.LEVELS[course // len(names.TOPICS) % len(names.LEVELS)]} {course + 1}"
 
-    def _enrolled(self, number: int) -> Enrolled:
+    def _find_enrolled(self, number: int) -> Enrolled:
         place = self._enrollment_order.at(number)
         seat, course = divmod(self._seats.at(number), self.size.courses)
         learner = self._learner_order.number(self._learner_cuts[0] + seat)

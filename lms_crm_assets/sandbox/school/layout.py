@@ -66,12 +66,16 @@ def _day_text(day: int) -> str:
     return datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m-%dT")
 
 
-def time_text(seconds: int) -> str:
-    """RFC 3339 in UTC to the second; three times as fast as `strftime`."""
-    day, rest = divmod(seconds, DAY)
-    minutes, second = divmod(rest, 60)
+@cache
+def _clock_text(second_of_day: int) -> str:
+    minutes, second = divmod(second_of_day, 60)
     hour, minute = divmod(minutes, 60)
-    return f"{_day_text(day)}{hour:02}:{minute:02}:{second:02}Z"
+    return f"{hour:02}:{minute:02}:{second:02}Z"
+
+
+def time_text(seconds: int) -> str:
+    """RFC 3339 in UTC to the second; several times as fast as `strftime`."""
+    return _day_text(seconds // DAY) + _clock_text(seconds % DAY)
 
 
 class Shuffle:
