@@ -560,4 +560,4 @@ class TestControl:
         second.load(json.loads(json.dumps(first.dump())))
         assert second.dump() == first.dump()
         for kind in ("users", "courses", "enrolments", "competencies"):
-            assert second.records(kind) == first.records(kind)
+            assert list(second.records(kind)) == list(first.records(kind))

@@ -1,4 +1,4 @@
-"""A Moodle 4.5.6 that serves recorded answers: `POST /webservice/rest/server.php`.
+"""A Moodle 4.5.6 that serves recorded answers, or a generated school: `POST /webservice/rest/server.php`.
 
 Three accounts: `token` sees everything, `poor_token` sees itself alone (and is told so only by some functions), and
 `expired_token` is refused once with `accessexception` and is unknown from then on. Everything is answered with HTTP
@@ -6,8 +6,8 @@ Three accounts: `token` sees everything, `poor_token` sees itself alone (and is 
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -30,6 +30,7 @@ from lms_crm_assets.sandbox.moodle.rest import (
     validate,
 )
 from lms_crm_assets.sandbox.moodle.site import Site
+from lms_crm_assets.sandbox.school.layout import Size
 
 __all__ = ["MoodleSimulator"]
 
@@ -49,7 +50,10 @@ _SETTINGS = ("wstoken", "wsfunction", "moodlewsrestformat", "moodlewssettingraw"
 
 
 class MoodleSimulator:
-    """The simulated site; `latency_seconds` is waited before every answer."""
+    """The simulated site; `latency_seconds` is waited before every answer.
+
+    Without `school` it is the recorded site, with it a site that holds a school of that size, see `generated`.
+    """
 
     name = "moodle"
     lists_fewer = True
@@ -61,20 +65,22 @@ class MoodleSimulator:
         latency_seconds: float = 0.0,
         *,
         expired_token: str = "expired",  # noqa: S107 - as above
+        school: Size | None = None,
     ) -> None:
-        """Load the recorded site."""
+        """Fill the site."""
         self.stats = Stats()
         self._accounts = {token: _ACCOUNT, poor_token: _POOR_ACCOUNT}
         self._expired_token = expired_token
         self._latency_seconds = latency_seconds
         self._expired = {expired_token}
-        self._site = Site()
+        self._school = school
+        self._site = Site(school)
 
     def routes(self) -> list[BaseRoute]:
         """The one endpoint."""
         return [Route("/webservice/rest/server.php", self._serve, methods=["GET", "POST"])]
 
-    def records(self, kind: str) -> list[dict[str, Any]]:
+    def records(self, kind: str) -> Iterable[dict[str, Any]]:
         """`users`, `courses`, `enrolments`, `competencies`; see `Site.records`."""
         return self._site.records(kind)
 
@@ -83,15 +89,21 @@ class MoodleSimulator:
         return self._site.mutate(change)
 
     def reset(self, options: Mapping[str, Any]) -> None:
-        """Back to the recorded site; the one option is `latency_seconds`."""
-        if unknown := options.keys() - {"latency_seconds"}:
+        """Back to the site of the start; the options are `latency_seconds` and, of a school, its size."""
+        given = dict(options)
+        latency_seconds = float(given.pop("latency_seconds", self._latency_seconds))
+        sizes = {field.name for field in fields(Size)} if self._school else set()
+        if unknown := given.keys() - sizes:
             raise SandboxRequestError(f"unknown options: {sorted(unknown)}")
-        self._latency_seconds = float(options.get("latency_seconds", self._latency_seconds))
+        try:
+            self._site = Site(replace(self._school, **given) if self._school else None)
+        except (TypeError, ValueError) as exc:
+            raise SandboxRequestError(str(exc)) from exc
+        self._latency_seconds = latency_seconds
         self._expired = {self._expired_token}
-        self._site = Site()
 
     def dump(self) -> dict[str, Any]:
-        """All tables."""
+        """What the site was filled with, and what was changed since."""
         return self._site.dump()
 
     def load(self, state: Any) -> None:

@@ -2,22 +2,26 @@
 
 import hashlib
 import html
+import re
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
 
-Row: TypeAlias = dict[str, Any]
+from lms_crm_assets.sandbox.moodle.tables import Contents, Row
 
 PARTICIPANTS, USERS, COMPETENCIES = 1, 2, 3
 TIME_COLUMNS = ("Time created", "Time started", "Time ended", "Time completed")
 PERSON_COLUMNS = ("ID number", "Username", "Email address")
 RATING_FIELDS = ("framework_idnumber", "competency_idnumber", "name", "username", "status", "proficient", "rating")
 
+# Past every time in the recordings, so that a change made now is newer than all that was recorded.
+_RECORDED_UNTIL = 1795474870
 _ZONE = ZoneInfo("Europe/London")
+_MARK = re.compile(r"<[^>]*>")
 _TIME_FORMAT = "%A, %d %B %Y, %I:%M %p"
 _DELETED_USER = {
     "id": 204,
@@ -50,6 +54,11 @@ def time_epoch(shown: str | int) -> int:
     return int(datetime.strptime(shown, _TIME_FORMAT).replace(tzinfo=_ZONE).timestamp()) if shown else 0
 
 
+def grade_number(shown: str) -> float:
+    """The number that a grade shows, beside whatever marks; `ValueError` if it shows none."""
+    return float(_MARK.sub("", shown))
+
+
 def report_columns(report_id: int) -> list[str]:
     """A report's column titles; two of the competencies report are alike, so its rows go by `RATING_FIELDS`."""
     names = {PARTICIPANTS: "participants", USERS: "users", COMPETENCIES: "competencies"}
@@ -65,6 +74,29 @@ def enrolment_key(row: Row) -> str:
 def rating_key(row: Row) -> str:
     """`user:competency_idnumber`."""
     return f"{row['userid']}:{row['competency_idnumber']}"
+
+
+def mangled(user: Row, deleted_at: int) -> Row:
+    """The names that `delete_user` of Moodle leaves."""
+    return {
+        "email": hashlib.md5(user["username"].encode(), usedforsecurity=False).hexdigest(),
+        "username": f"{user['email'].lower()}.{deleted_at}",
+    }
+
+
+def recorded_contents() -> Contents:
+    """The recorded site."""
+    users, courses = recorded_users(), recorded_courses()
+    return Contents(
+        users=users,
+        courses=courses,
+        enrolments=recorded_enrolments(users, courses),
+        ratings=recorded_ratings(users),
+        activities={},
+        frameworks=recording("competency_frameworks"),
+        competencies=recording("competency_list"),
+        until=_RECORDED_UNTIL,
+    )
 
 
 def recorded_users() -> dict[int, Row]:

@@ -20,24 +20,35 @@ from lms_crm_assets.sandbox.moodle.recorded import (
     RATING_FIELDS,
     TIME_COLUMNS,
     USERS,
-    Row,
     recording,
     report_columns,
     time_text,
 )
-from lms_crm_assets.sandbox.moodle.rest import Default, MoodleError, missing_record, php_int
+from lms_crm_assets.sandbox.moodle.report_filters import keeping
+from lms_crm_assets.sandbox.moodle.rest import Default, MoodleError, missing_record
 from lms_crm_assets.sandbox.moodle.site import Site
+from lms_crm_assets.sandbox.moodle.tables import Row
 
 _GUEST = 1
 _SMALL_PAGE = 10
 # One row a course for each method that nobody has used (`report_participants_p0_500`).
 _UNUSED_METHODS = {"Self enrolment": "Self enrolment (Student)", "Guest access": "Guest access"}
-# Operators of `core_reportbuilder\local\filters\date`.
-_NOT_EMPTY, _EMPTY, _RANGE = 1, 2, 3
+# The columns of `Site.enrolments` that filters look at; other filters look at the person.
+_TIME_COLUMNS = {
+    "completion:timecompleted": "Time completed",
+    "enrolment:timecreated": "Time created",
+    "enrolment:timestarted": "Time started",
+    "enrolment:timeended": "Time ended",
+}
+_PERSON = ("user:username", "user:email", "user:idnumber")
+_FILTERED = {
+    PARTICIPANTS: (*_TIME_COLUMNS, *_PERSON),
+    USERS: ("user:timecreated", "user:timemodified", "user:lastaccess", *_PERSON),
+    COMPETENCIES: (),
+}
+_SEARCHES_KEPT = 4
 
 Cells = list[Any]
-Line = tuple[Cells, Row]
-"""The cells of a row, and the epoch seconds of its filters."""
 
 
 @function("core_reportbuilder_list_reports", page=Default(int, 0), perpage=Default(int, 10))
@@ -53,14 +64,15 @@ def retrieve_report(call: Call, reportid: int, page: int, perpage: int) -> Row:
     """One page, with the filters that this account has set; no tombstones."""
     details = _details(call, reportid)
     filters = call.site.filters.get(f"{call.account}:{reportid}", {})
-    lines = [
-        (cells, times)
-        for cells, times in _lines(call.site, reportid)
-        if _passes(times, filters) and call.lists(_identity(cells))
-    ]
-    ranks = _ranks(reportid, small=perpage == _SMALL_PAGE, filtered=bool(filters))
-    lines.sort(key=lambda line: ranks.get(_identity(line[0]), len(ranks)))
-    rows = [{"columns": cells} for cells, _ in lines[page * perpage :][: perpage or None]]
+    lines = _found(call.site, reportid, filters)
+    if call.listed is not None:
+        lines = [line for line in lines if call.lists(_identity(_cells(call.site, reportid, line)))]
+    if call.site.school is None:
+        ranks = _ranks(reportid, small=perpage == _SMALL_PAGE, filtered=bool(filters))
+        places = [ranks.get(_identity(_cells(call.site, reportid, line)), len(ranks)) for line in lines]
+        lines = [lines[i] for i in sorted(range(len(lines)), key=places.__getitem__)]
+    page_lines = lines[page * perpage :][: perpage or None]
+    rows = [{"columns": _cells(call.site, reportid, line)} for line in page_lines]
     data = {"headers": report_columns(reportid), "rows": rows, "totalrowcount": len(lines)}
     return {"details": details, "data": data, "warnings": []}
 
@@ -91,53 +103,63 @@ def _details(call: Call, report_id: int) -> Row:
     return details
 
 
-def _passes(times: Row, filters: Row) -> bool:
-    """Whether a row stays: filters of columns that the report doesn't have are ignored, without a word."""
-    for column, epoch in times.items():
-        operator = php_int(filters.get(f"{column}_operator"))
-        start, end = php_int(filters.get(f"{column}_from")), php_int(filters.get(f"{column}_to"))
-        if operator == _RANGE and ((start and epoch < start) or (end and (epoch >= end or not epoch))):
-            return False
-        if (operator == _NOT_EMPTY and not epoch) or (operator == _EMPTY and epoch):
-            return False
-    return True
+def _found(site: Site, report_id: int, filters: Row) -> list[Row]:
+    """The lines that the filters keep; kept for the pages that follow, until something changes."""
+    key = (report_id, site.version, orjson.dumps(filters, option=orjson.OPT_SORT_KEYS))
+    found = site.found_lines.get(key)
+    if found is None:
+        found = list(_lines(site, report_id))
+        for name in _FILTERED[report_id]:
+            if (keep := keeping(name, filters)) is not None:
+                found = [line for line in found if keep(_value(site, line, name))]
+        if len(site.found_lines) >= _SEARCHES_KEPT:
+            site.found_lines.pop(next(iter(site.found_lines)))
+        site.found_lines[key] = found
+    return found
 
 
-def _lines(site: Site, report_id: int) -> Iterator[Line]:
+def _lines(site: Site, report_id: int) -> Iterator[Row]:
+    """The rows of the tables that a report shows, and of the participants one for each method that nobody has used."""
     if report_id == PARTICIPANTS:
-        return _participants(site)
-    return _users(site) if report_id == USERS else _competencies(site)
+        yield from site.enrolments.values()
+        for course_id in site.courses:
+            for method in _UNUSED_METHODS if course_id != 1 else ():
+                yield {"courseid": course_id, "unused": method}
+    elif report_id == USERS:
+        yield from (user for user in site.users.values() if not user["deleted"] and user["id"] != _GUEST)
+    else:
+        yield from site.ratings.values()
 
 
-def _participants(site: Site) -> Iterator[Line]:
-    columns = report_columns(PARTICIPANTS)
-    for row in site.enrolments.values():
-        user = site.users[row["userid"]]
-        person = zip(PERSON_COLUMNS, (user.get("idnumber", ""), user["username"], user["email"]), strict=True)
-        shown = row | dict(person) | {name: time_text(row[name]) for name in TIME_COLUMNS}
-        shown["Course ID number"] = site.courses[row["courseid"]]["idnumber"]
-        yield [_cell(shown[name]) for name in columns], {"completion:timecompleted": row["Time completed"]}
-    for course in site.courses.values():
-        for plugin, method in _UNUSED_METHODS.items() if course["id"] != 1 else ():
-            shown = dict.fromkeys(columns, "") | {"Plugin": plugin, "Method": method, "Status": None}
-            shown["Course ID number"] = course["idnumber"]
-            yield [_cell(shown[name]) for name in columns], {"completion:timecompleted": 0}
+def _value(site: Site, line: Row, name: str) -> Any:
+    """What a filter looks at; None is SQL's NULL."""
+    if "unused" in line:
+        return None
+    if name in _TIME_COLUMNS:
+        # An enrolment without an end has 0 for it; without a completion there is no row of completions.
+        return line[_TIME_COLUMNS[name]] or (None if name == "completion:timecompleted" else 0)
+    user = site.users[line["userid"]] if "userid" in line else line
+    return user.get(name.removeprefix("user:"), "")
 
 
-def _users(site: Site) -> Iterator[Line]:
-    for user in site.users.values():
-        if user["deleted"] or user["id"] == _GUEST:
-            continue
+def _cells(site: Site, report_id: int, line: Row) -> Cells:
+    if report_id == COMPETENCIES:
+        shown = line | {"username": site.users[line["userid"]]["username"]}
+        return [_cell(shown[name]) for name in RATING_FIELDS]
+    if report_id == USERS:
         names = ("username", "email", "idnumber", "firstname", "lastname", "institution")
-        times = [time_text(user[name]) for name in ("timecreated", "timemodified", "lastaccess")]
-        cells = [_cell(user.get(name, "")) for name in names] + ["Yes" if user["suspended"] else "No", *times]
-        yield cells, {"user:timecreated": user["timecreated"], "user:timemodified": user["timemodified"]}
-
-
-def _competencies(site: Site) -> Iterator[Line]:
-    for row in site.ratings.values():
-        shown = row | {"username": site.users[row["userid"]]["username"]}
-        yield [_cell(shown[name]) for name in RATING_FIELDS], {}
+        times = [time_text(line[name]) for name in ("timecreated", "timemodified", "lastaccess")]
+        return [_cell(line.get(name, "")) for name in names] + ["Yes" if line["suspended"] else "No", *times]
+    columns = report_columns(PARTICIPANTS)
+    if "unused" in line:
+        method = line["unused"]
+        shown = dict.fromkeys(columns, "") | {"Plugin": method, "Method": _UNUSED_METHODS[method], "Status": None}
+    else:
+        user = site.users[line["userid"]]
+        person = zip(PERSON_COLUMNS, (user.get("idnumber", ""), user["username"], user["email"]), strict=True)
+        shown = line | dict(person) | {name: time_text(line[name]) for name in TIME_COLUMNS}
+    shown["Course ID number"] = site.courses[line["courseid"]]["idnumber"]
+    return [_cell(shown[name]) for name in columns]
 
 
 def _cell(value: str | None) -> str | None:

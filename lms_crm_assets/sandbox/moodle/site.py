@@ -1,4 +1,4 @@
-"""The state of the simulated Moodle: what the recordings of a 4.5.6 site hold, and what `mutate` makes of it.
+"""The state of the simulated Moodle: the recorded 4.5.6 site or a generated school, and what `mutate` makes of it.
 
 Tables, each a dictionary of rows:
 
@@ -11,68 +11,79 @@ Tables, each a dictionary of rows:
 - `filters` by `account:report`: the report builder filters that an account has set.
 """
 
-import copy
-import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from lms_crm_assets.sandbox.core import SandboxRequestError
+from lms_crm_assets.sandbox.moodle.generated import school_contents
 from lms_crm_assets.sandbox.moodle.recorded import (
     PARTICIPANTS,
     PERSON_COLUMNS,
     RATING_FIELDS,
     TIME_COLUMNS,
-    Row,
-    enrolment_key,
+    grade_number,
+    mangled,
     rating_key,
+    recorded_contents,
     recorded_courses,
-    recorded_enrolments,
-    recorded_ratings,
     recorded_users,
-    recording,
     report_columns,
     time_epoch,
     time_text,
 )
-
-# Past every time in the recordings, so that a change made now is newer than all that was recorded.
-_RECORDED_UNTIL = 1795474870
+from lms_crm_assets.sandbox.moodle.tables import Row, Table
+from lms_crm_assets.sandbox.school.layout import Size
 
 
 class Site:
     """The tables, and the changes a person makes in the user interface."""
 
-    def __init__(self) -> None:
-        """Load the recorded site."""
-        self._now = _RECORDED_UNTIL
-        self.users = recorded_users()
-        self.courses = recorded_courses()
-        self.enrolments = recorded_enrolments(self.users, self.courses)
-        self.ratings = recorded_ratings(self.users)
+    def __init__(self, school: Size | None = None) -> None:
+        """Fill the tables with a school, or with the recorded site."""
+        self._fill(school)
+
+    def _fill(self, school: Size | None) -> None:
+        contents = recorded_contents() if school is None else school_contents(school)
+        self.school = school
+        self._now = contents.until
+        self.users = Table(contents.users)
+        self.courses = Table(contents.courses)
+        self.enrolments = Table(contents.enrolments, by=("userid", "courseid"))
+        self.ratings = Table(contents.ratings, by=("userid",))
+        self.activities, self.frameworks = contents.activities, contents.frameworks
+        self.competencies = contents.competencies
         self.filters: dict[str, Row] = {}
+        self.version = 0
+        """How often it was changed since it was filled."""
+        self.found_lines: dict[Any, list[Row]] = {}
+        """The lines of reports that were found, see `reports`."""
 
     def dump(self) -> Row:
-        """All tables as JSON-able data."""
-        state = {
-            "users": list(self.users.values()),
-            "courses": list(self.courses.values()),
-            "enrolments": list(self.enrolments.values()),
-            "ratings": list(self.ratings.values()),
-            "filters": self.filters,
-            "now": self._now,
-        }
-        return copy.deepcopy(state)
+        """What it was filled with and the rows changed since, as JSON-able data."""
+        tables = {name: table.changes() for name, table in self._tables().items()}
+        school = asdict(self.school) if self.school else None
+        return {"school": school, "changed": tables, "filters": dict(self.filters), "now": self._now}
 
     def load(self, state: Row) -> None:
         """Take up what `dump` gave."""
-        state = copy.deepcopy(state)
-        self._now = state["now"]
-        self.users = {row["id"]: row for row in state["users"]}
-        self.courses = {row["id"]: row for row in state["courses"]}
-        self.enrolments = {enrolment_key(row): row for row in state["enrolments"]}
-        self.ratings = {rating_key(row): row for row in state["ratings"]}
-        self.filters = state["filters"]
+        self._fill(Size(**state["school"]) if state["school"] else None)
+        for name, table in self._tables().items():
+            for key, row in state["changed"][name]:
+                if row is not None:
+                    table[key] = row
+                elif key in table:
+                    table.remove(key)
+        self.filters, self._now = dict(state["filters"]), state["now"]
+
+    def _tables(self) -> dict[str, Table[Any]]:
+        return {
+            "users": self.users,
+            "courses": self.courses,
+            "enrolments": self.enrolments,
+            "ratings": self.ratings,
+        }
 
     def mutate(self, change: Mapping[str, Any]) -> Row:
         """Apply one change and give back the record as `records` shows it; `SandboxRequestError` if it can't be.
@@ -90,16 +101,17 @@ class Site:
             ("courses", "delete"): self._delete_course,
             ("enrolments", "create"): self._create_enrolment,
             ("enrolments", "update"): self._update_enrolment,
-            ("enrolments", "delete"): lambda key: self._enrolment_record(self.enrolments.pop(key)),
+            ("enrolments", "delete"): lambda key: self._enrolment_record(self.enrolments.remove(key)),
             ("competencies", "create"): self._create_rating,
             ("competencies", "update"): self._update_rating,
-            ("competencies", "delete"): lambda key: self._rating_record(self.ratings.pop(key)),
+            ("competencies", "delete"): lambda key: self._rating_record(self.ratings.remove(key)),
         }
         if (kind, op) not in actions:
             raise SandboxRequestError(f"{op!r} of {kind!r} is not supported")
         if unknown := fields.keys() - _fields(str(kind)):
             raise SandboxRequestError(f"{kind} have no {sorted(unknown)}")
         key = change.get("key", change.get("id"))
+        self.version += 1
         try:
             if op == "create":
                 return actions[kind, op](fields)
@@ -109,7 +121,7 @@ class Site:
         except (KeyError, ValueError) as exc:
             raise SandboxRequestError(f"{kind}: {exc} does not exist, is not given or makes no sense") from exc
 
-    def records(self, kind: str) -> list[Row]:
+    def records(self, kind: str) -> Iterable[Row]:
         """Every stored record.
 
         `users`: with `deleted`, the deleted ones too. `courses`: the front page (id 1) too. `enrolments`: the rows of
@@ -117,15 +129,16 @@ class Site:
         holds ten more, one a course for each of two enrolment methods without people. `competencies`: the rows of
         the competencies report under `RATING_FIELDS`.
         """
+        # Of the rows as they are now, one by one: half a million need no second copy.
         match kind:
             case "users":
-                return [dict(row) for row in self.users.values()]
+                return map(dict, list(self.users.values()))
             case "courses":
-                return [dict(row) for row in self.courses.values()]
+                return map(dict, list(self.courses.values()))
             case "enrolments":
-                return [self._enrolment_record(row) for row in self.enrolments.values()]
+                return map(self._enrolment_record, list(self.enrolments.values()))
             case "competencies":
-                return [self._rating_record(row) for row in self.ratings.values()]
+                return map(self._rating_record, list(self.ratings.values()))
         raise SandboxRequestError(f"there is no {kind!r}")
 
     def _tick(self) -> int:
@@ -152,15 +165,11 @@ class Site:
     def _delete_user(self, user_id: int) -> Row:
         """As `delete_user` of Moodle does it: mangled, not removed."""
         now, row = self._tick(), self._living(user_id)
-        row["email"], row["username"] = (
-            hashlib.md5(row["username"].encode(), usedforsecurity=False).hexdigest(),
-            f"{row['email'].lower()}.{now}",
-        )
-        row.pop("idnumber", None)
-        row.update(deleted=True, timemodified=now)
-        self.enrolments = {key: row for key, row in self.enrolments.items() if row["userid"] != user_id}
-        self.ratings = {key: row for key, row in self.ratings.items() if row["userid"] != user_id}
-        return dict(row)
+        kept = {name: value for name, value in row.items() if name != "idnumber"}
+        self.users[user_id] = {**kept, **mangled(row, now), "deleted": True, "timemodified": now}
+        self.enrolments.remove_where("userid", user_id)
+        self.ratings.remove_where("userid", user_id)
+        return dict(self.users[user_id])
 
     def _living(self, user_id: int) -> Row:
         if self.users[user_id]["deleted"]:
@@ -192,8 +201,8 @@ class Site:
         return dict(self.courses[course_id])
 
     def _delete_course(self, course_id: int) -> Row:
-        row = self.courses.pop(course_id)
-        self.enrolments = {key: row for key, row in self.enrolments.items() if row["courseid"] != course_id}
+        row = self.courses.remove(course_id)
+        self.enrolments.remove_where("courseid", course_id)
         return row
 
     def _create_enrolment(self, fields: Row) -> Row:
@@ -217,8 +226,8 @@ class Site:
     def _store_enrolment(self, key: str, row: Row) -> Row:
         if row["Completed"] == "Yes" and not row["Time completed"]:
             row["Time completed"] = self._tick()
-        for column in ("Grade", "Student progress"):
-            float(row[column].rstrip("%") or 0)
+        float(row["Student progress"].rstrip("%") or 0)
+        grade_number(row["Grade"] or "0")
         row.update({name: time_epoch(row[name]) for name in TIME_COLUMNS})
         self.enrolments[key] = row
         return self._enrolment_record(row)
@@ -231,10 +240,10 @@ class Site:
 
     def _create_rating(self, fields: Row) -> Row:
         user = self._living(fields["userid"])
-        competencies = {row["idnumber"]: row["shortname"] for row in recording("competency_list")}
+        competencies = {row["idnumber"]: row["shortname"] for row in self.competencies}
         row = {
             "userid": user["id"],
-            "framework_idnumber": "CE-FW",
+            "framework_idnumber": self.frameworks[0]["idnumber"],
             "name": competencies[fields["competency_idnumber"]],
             "status": "Idle",
             "proficient": "",
