@@ -73,6 +73,12 @@ class School(Layout):
         """The row; `None` for a tombstone."""
         return None if self.is_tombstone(entity, number) else self.last(entity, row_id, number)
 
+    def is_tombstone(self, entity: str, number: int) -> bool:
+        """Whether the row under this number was deleted."""
+        if entity == "learners":
+            return self._learner_order.at(number) < self._learner_cuts[0]
+        return entity == "enrollments" and self._enrolled(number).status == "tombstone"
+
     def last(self, entity: str, row_id: str, number: int) -> Row:
         """The row, and of a tombstone what it was."""
         make: Callable[[str, int], Row] = {

@@ -209,12 +209,6 @@ class Layout:
         row = self._learner_order.at(learner) - self._learner_cuts[0]
         return self._seated(row * self.size.courses + course) if row >= 0 else None
 
-    def is_tombstone(self, entity: str, number: int) -> bool:
-        """Whether the row under this number was deleted."""
-        if entity == "learners":
-            return self._learner_order.at(number) < self._learner_cuts[0]
-        return entity == "enrollments" and self._enrollment_order.at(number) < self._status_cuts[0]
-
     def changes(self, since: int) -> Iterator[Key]:
         """The keys of all rows with an `updated_at` of `since` or later, in their order, tombstones too."""
         return heapq.merge(
