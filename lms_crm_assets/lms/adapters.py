@@ -1,9 +1,11 @@
 """Which adapter serves which contract."""
 
-from lms_crm_assets.contract.models import ChangesSource, Contract, MoodleSource
+from lms_crm_assets.contract.models import CanvasSource, ChangesSource, Contract, MoodleSource, ThinkificSource
+from lms_crm_assets.lms.canvas import CanvasAdapter
 from lms_crm_assets.lms.changes import ChangesAdapter
 from lms_crm_assets.lms.moodle import MoodleAdapter
 from lms_crm_assets.lms.protocol import LmsAdapter
+from lms_crm_assets.lms.thinkific import ThinkificAdapter
 from lms_crm_assets.ops.store import OperationalStore
 
 
@@ -13,6 +15,10 @@ def lms_adapter(contract: Contract, store: OperationalStore) -> LmsAdapter:
     match contract.source:
         case MoodleSource() as source:
             return MoodleAdapter(source, limit, store)
+        case CanvasSource() as source:
+            return CanvasAdapter(source, limit, store, contract.tenant)
+        case ThinkificSource() as source:
+            return ThinkificAdapter(source, limit, store)
         case ChangesSource() as source:
             return ChangesAdapter(source, limit, store)
     raise NotImplementedError(contract.source.adapter)

@@ -1,0 +1,1 @@
+"""How a payload of Canvas becomes canonical texts."""

@@ -1,0 +1,1 @@
+"""How a payload of Thinkific becomes canonical texts."""
