@@ -109,13 +109,13 @@ class CanvasAdapter:
             found = self._found(f"/{_PATHS[entity]}/{key}") if key.isdecimal() else None
             yield Page(entity, [RawRecord(key, found, is_deleted=found is None)])
 
-    def _found(self, path: str) -> dict[str, Any] | None:
+    def _found(self, path: str) -> Any:
         query = {"include[]": "term" if path.startswith("/courses") else "email"}
         try:
             found = self._api.one(path, query)
         except MissingError:
             return None
-        return None if found.get("workflow_state") == "deleted" else found
+        return None if found.get("workflow_state") == "deleted" else records.by_itself(found)
 
     def _of_course(self, entity: LmsEntity, course: str, keys: set[str], own: str) -> Iterator[Page]:
         missing = set(keys)

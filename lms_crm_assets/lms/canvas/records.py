@@ -13,6 +13,8 @@ STUDENT = "StudentEnrollment"
 OF_COURSE = "course"
 _LEFT = {"deleted", "rejected"}
 
+# Told of a user alone and not in listings: it would come and go.
+_OF_USER_ALONE = {"avatar_url", "avatar_state", "locale", "effective_locale", "permissions"}
 # Kept with the learners and the scores; a submission's work is nobody's business here.
 _OF_OTHERS = {"user", "grades"}
 _WORK = {
@@ -56,7 +58,12 @@ def text_id(item: Any, name: str = "id") -> str | None:
 
 def by_id(items: Iterable[Any], first: int) -> list[RawRecord]:
     """Users or courses; one without an id gets a key of its own, so that it is refused with a code and not lost."""
-    return [RawRecord(text_id(item) or f"(row {n} has no id)", item) for n, item in enumerate(items, first)]
+    return [RawRecord(text_id(item) or f"(row {n} has no id)", by_itself(item)) for n, item in enumerate(items, first)]
+
+
+def by_itself(item: Any) -> Any:
+    """A user or a course as it is kept, however it was asked for."""
+    return _without(item, _OF_USER_ALONE)
 
 
 def enrollment(item: Any, course: str, row: int) -> RawRecord:
