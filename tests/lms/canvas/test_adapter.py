@@ -389,8 +389,7 @@ def test_a_wrong_shape_is_named(canvas: str, route: str, body: str) -> None:
         ),
         (
             "courses/3/outcome_results",
-            '{"outcome_results": [{"id": 1, "links": {"user": "7", "learning_outcome": "1"}}],'
-            ' "linked": {"outcomes": [null, {"id": 1}], "outcome_paths": [{"id": 1, "parts": [null, {}]}]}}',
+            '{"outcome_results": [{"id": 1, "links": {"user": "7", "learning_outcome": "1"}}], "linked": {"outcomes": [null, {"id": 1}], "outcome_paths": [{"id": 1, "parts": [null, {}]}]}}',
         ),
     ],
 )
