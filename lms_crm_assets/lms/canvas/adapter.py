@@ -54,7 +54,7 @@ class CanvasAdapter:
         with needing("may not list the account's courses"):
             courses = self._api.some(f"{self._account}/courses", 1)
         course = records.text_id(courses[0]) if courses else None
-        return [] if course is None else self._unseen(course)
+        return self._unmailed() + ([] if course is None else self._unseen(course))
 
     def pull(self, entities: Collection[LmsEntity], since: datetime | None) -> Iterator[Page]:
         """Everything of the entities; `since` is of no use here."""
@@ -144,6 +144,12 @@ class CanvasAdapter:
                 )
             self._own = own
         return self._own
+
+    def _unmailed(self) -> list[str]:
+        users = self._api.glance(f"{self._account}/users", {"include[]": "email"})
+        if any(isinstance(user, dict) and "email" in user for user in users):
+            return []
+        return ["the token may not see e-mail addresses, so that every learner will be refused; see docs/canvas.md"]
 
     def _unseen(self, course: str) -> list[str]:
         """What may not be read of a course, a sentence each."""

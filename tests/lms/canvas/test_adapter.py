@@ -208,6 +208,15 @@ def test_a_probe_of_an_admin_s_token_has_nothing_to_say(canvas: str) -> None:
     lms.close()
 
 
+def test_a_probe_tells_that_addresses_are_withheld(canvas: str) -> None:
+    body = '[{"id": 1, "name": "Ada"}, {"id": 2, "name": "Grace"}]'
+    fault(canvas, {"route": "accounts/self/users", "kind": "replace", "status": 200, "body": body})
+
+    lms = adapter(canvas)
+    assert [line.partition(",")[0] for line in lms.probe()] == ["the token may not see e-mail addresses"]
+    lms.close()
+
+
 @pytest.mark.parametrize("use", ["pull", "fetch", "probe"])
 def test_a_token_that_sees_only_itself_is_refused_in_every_use(canvas: str, use: str) -> None:
     lms = adapter(canvas, token="env:POOR_TOKEN")
