@@ -41,8 +41,16 @@ class CourseReader:
             if LmsEntity.COMPETENCIES in self.wanted:
                 yield from self._outcomes()
         except MissingError:
-            # Deleted while it was read. Whatever was known of it is asked for by its key before it is taken for gone.
-            return
+            # Deleted while it was read, or never there. A part of it that is missing is no part of it that is gone.
+            if not self._is_gone():
+                raise
+
+    def _is_gone(self) -> bool:
+        try:
+            found = self.api.one(f"/courses/{self.course}")
+        except MissingError:
+            return True
+        return found.get("workflow_state") == "deleted"
 
     def _of_enrollments(self) -> Iterator[Page]:
         students: set[str] = set()

@@ -67,10 +67,12 @@ class ThinkificAdapter:
             yield from self._listing("enrollments", wanted, query, whole=since is None)
 
     def fetch(self, entity: LmsEntity, keys: Collection[str]) -> Iterator[Page]:
-        """Rows by their ids, one a call."""
+        """Rows by their ids, one a call, after the first row of their listing."""
         if entity not in _PATHS:
             yield Page(entity, [RawRecord(key, None, is_deleted=True) for key in sorted(set(keys))])
             return
+        # Where the listing isn't to be had, a row that isn't there says nothing.
+        next(iter(Listing(self._transport, _PATHS[entity], {}, 1, 1).parts()))
         asked = sorted(set(keys))
         chunks = (asked[start : start + _KEYS_A_STREAM] for start in range(0, len(asked), _KEYS_A_STREAM))
         yield from merged((self._each(entity, some) for some in chunks), self._source.concurrency)

@@ -299,11 +299,19 @@ def test_without_the_bulk_call_progress_is_read_learner_by_learner(canvas: str) 
 
 
 def test_a_course_that_goes_while_it_is_read_ends_nothing(canvas: str) -> None:
-    fault(canvas, {"route": "courses/3/enrollments", "kind": "status", "status": 404, "body": "{}"})
+    fault(canvas, {"route": "/courses/3(/enrollments)?$", "kind": "status", "status": 404, "body": "{}"})
 
     found = pulled(adapter(canvas))
 
     assert {key.split(":")[1] for key in found[LmsEntity.ENROLLMENTS]} == {"1", "2", "4", "5"}
+
+
+@pytest.mark.parametrize("part", ["enrollments", "assignments", "students/submissions", "outcome_results"])
+def test_a_missing_part_of_a_course_that_is_there_is_an_error(canvas: str, part: str) -> None:
+    fault(canvas, {"route": f"courses/3/{part}", "kind": "status", "status": 404, "body": "{}"})
+
+    with pytest.raises(ProtocolError, match="answers 404"):
+        pulled(adapter(canvas))
 
 
 @pytest.mark.parametrize("status", [403, 429])

@@ -255,7 +255,7 @@ def test_an_outcome_without_scales_shows_its_score(staged: Staged) -> None:
 
 @pytest.mark.parametrize("entity", [ENROLLMENTS, COMPLETIONS, SCORES, COMPETENCIES])
 def test_rows_of_no_shape_are_refused_and_stop_nothing(staged: Staged, tmp_path: Path, entity: LmsEntity) -> None:
-    odd = [None, 3, "x", [], {}, {"user_id": {}, "grades": 3, "progress": [], "links": 1}]
+    odd: list[Any] = [None, 3, "x", [], {}, {"user_id": {}, "grades": 3, "progress": [], "links": 1}]
     rows = [(f"(row {n} has no id)", payload) for n, payload in enumerate(odd)]
 
     counts = stage_rows(staged.con, tmp_path, "canvas", entity, *rows)

@@ -158,6 +158,14 @@ def test_another_row_than_was_asked_for_is_no_answer(thinkific: str) -> None:
     lms.close()
 
 
+def test_without_the_listing_a_row_that_is_missing_is_not_gone(thinkific: str) -> None:
+    fault(thinkific, {"route": "/api/public/", "kind": "status", "status": 404, "body": "{}"})
+    lms = adapter(thinkific)
+    with pytest.raises(ProtocolError, match="answers 404"):
+        fetched(lms, LEARNERS, "1", "2")
+    lms.close()
+
+
 def test_a_refused_fetch_takes_nothing_for_gone(thinkific: str) -> None:
     fault(thinkific, {"route": "v1/users/", "kind": "status", "status": 403, "body": "{}"})
     lms = adapter(thinkific)
