@@ -1,9 +1,10 @@
 """Which adapter serves which contract."""
 
-from lms_crm_assets.contract.models import CanvasSource, ChangesSource, Contract, MoodleSource, ThinkificSource
+from lms_crm_assets.contract.models import CanvasSource, Contract, MoodleSource, OneRosterSource, ThinkificSource
 from lms_crm_assets.lms.canvas import CanvasAdapter
 from lms_crm_assets.lms.changes import ChangesAdapter
 from lms_crm_assets.lms.moodle import MoodleAdapter
+from lms_crm_assets.lms.oneroster import OneRosterAdapter
 from lms_crm_assets.lms.protocol import LmsAdapter
 from lms_crm_assets.lms.thinkific import ThinkificAdapter
 from lms_crm_assets.ops.store import OperationalStore
@@ -17,8 +18,9 @@ def lms_adapter(contract: Contract, store: OperationalStore) -> LmsAdapter:
             return MoodleAdapter(source, limit, store)
         case CanvasSource() as source:
             return CanvasAdapter(source, limit, store, contract.tenant)
+        case OneRosterSource() as source:
+            return OneRosterAdapter(source, limit, store)
         case ThinkificSource() as source:
             return ThinkificAdapter(source, limit, store)
-        case ChangesSource() as source:
+        case source:
             return ChangesAdapter(source, limit, store)
-    raise NotImplementedError(contract.source.adapter)
