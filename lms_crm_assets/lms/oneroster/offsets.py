@@ -19,8 +19,8 @@ from lms_crm_assets.lms.prefetch import ordered
 _PASSES = 3
 # Pages in a row with nothing new: so much moved that starting over is cheaper than searching.
 _FRUITLESS_PAGES = 20
-# The same page at so many places: rows that happen to move by just one page do so once, or twice.
-_SAME_PAGES = 3
+# The same page at so many places: rows may happen to move by just one page, but not so often in a row.
+_SAME_PAGES = 8
 # After so many pages of another length than planned, what is read ahead would mostly be thrown away.
 _SURPRISES = 3
 

@@ -34,11 +34,11 @@ def probe(users: Collection, others: Sequence[Collection]) -> list[str]:
 
 def _refusal(collection: Collection, *, first: bool = False) -> str | None:
     name = collection.name
-    instead = "; grant it, or set source.gradebook to false" if name in _GRADEBOOK else "; grant it"
+    without = "set source.gradebook to false" if name in _GRADEBOOK else None
     try:
         collection.probe(first=first)
     except PermissionMissingError:
-        return f"the client may not read {name}: {_LOST[name]}{instead}"
+        return f"the client may not read {name}: {_LOST[name]}; {' or '.join(filter(None, ['grant it', without]))}"
     except MissingError:
-        return f"the provider has no {name}: {_LOST[name]}"
+        return "; ".join(filter(None, [f"the provider has no {name}: {_LOST[name]}", without]))
     return None

@@ -1,0 +1,240 @@
+"""Paging by offset while rows come and go: no row that stays is missing, none comes twice."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from lms_crm_assets.errors import ProtocolError, RetryableError
+from lms_crm_assets.lms.oneroster.offsets import Listing, Window
+
+SEED = random.SystemRandom().randrange(2**32)
+ROUNDS = 200
+
+
+class Provider:
+    """A list of sourcedIds, in an order of the provider's own, that may change before each answer."""
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        *,
+        limit: int,
+        counts: bool = True,
+        before: Callable[["Provider"], None] = lambda _: None,
+    ) -> None:
+        self.keys, self.limit, self.counts = list(keys), limit, counts
+        self.offsets: list[int] = []
+        self._before, self._turn = before, threading.Lock()
+
+    def read(self, offset: int) -> Window:
+        with self._turn:
+            self._before(self)
+            self.offsets.append(offset)
+            rows = [{"sourcedId": key} for key in self.keys[offset : offset + self.limit]]
+            return Window(rows, len(self.keys) if self.counts else None)
+
+    def listing(self, at_once: int = 1) -> Listing:
+        return Listing("https://sis.test/users", self.read, at_once)
+
+
+def keys_of(listing: Listing) -> list[str]:
+    return [row["sourcedId"] for rows in listing.rows() for row in rows]
+
+
+def names(count: int) -> list[str]:
+    return [f"u{n:04}" for n in range(count)]
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 9, 10, 11, 57])
+@pytest.mark.parametrize("limit", [2, 3, 10])
+def test_a_list_that_stays_is_read_once_in_its_order(limit: int, count: int, counts: bool, at_once: int) -> None:
+    listing = Provider(names(count), limit=limit, counts=counts).listing(at_once)
+
+    assert keys_of(listing) == names(count)
+    assert listing.passes == 1
+    assert listing.least == (count if counts else None)
+
+
+def test_pages_are_asked_for_ahead_once_the_total_is_known() -> None:
+    meeting = threading.Barrier(4, timeout=5)
+    provider = Provider(names(31), limit=4)
+
+    def read(offset: int) -> Window:
+        if 0 < offset <= 12:
+            meeting.wait()
+        return provider.read(offset)
+
+    assert keys_of(Listing("x", read, 4)) == names(31)
+    # One page to know the length, those to the end each a row before the end of the last, one to see that it is the end.
+    assert sorted(provider.offsets) == [*range(0, 30, 3), 30]
+
+
+def test_rows_that_come_before_the_place_are_passed_over() -> None:
+    def insert(provider: Provider) -> None:
+        if len(provider.offsets) == 2:
+            provider.keys[:0] = ["a", "b"]
+
+    assert keys_of(Provider(names(12), limit=5, before=insert).listing()) == names(12)
+
+
+@pytest.mark.parametrize("gone", [1, 3, 6])
+def test_rows_that_go_before_the_place_make_it_step_back(gone: int) -> None:
+    def delete(provider: Provider) -> None:
+        if len(provider.offsets) == 2:
+            del provider.keys[:gone]
+
+    provider = Provider(names(20), limit=5, before=delete)
+    listing = provider.listing()
+
+    assert keys_of(listing) == names(20)
+    assert listing.passes == 1
+
+
+def test_the_row_that_marks_the_place_may_go() -> None:
+    def delete(provider: Provider) -> None:
+        if len(provider.offsets) == 1:
+            provider.keys.remove("u0004")
+
+    listing = Provider(names(12), limit=5, before=delete).listing()
+
+    assert keys_of(listing) == names(12)
+    assert listing.passes == 1
+
+
+def test_a_lost_place_starts_the_list_over() -> None:
+    def replace_all_once(provider: Provider) -> None:
+        if len(provider.offsets) == 2:
+            provider.keys = [f"v{n:04}" for n in range(30)]
+
+    listing = Provider(names(30), limit=5, before=replace_all_once).listing()
+
+    assert keys_of(listing)[-30:] == [f"v{n:04}" for n in range(30)]
+    assert listing.passes == 2
+
+
+def test_a_list_that_never_holds_still_is_to_be_read_later() -> None:
+    def replace_all(provider: Provider) -> None:
+        provider.keys = [f"{len(provider.offsets)}-{n}" for n in range(30)]
+
+    listing = Provider(names(30), limit=5, before=replace_all).listing()
+
+    with pytest.raises(RetryableError, match="rows move faster than they are read"):
+        keys_of(listing)
+    assert listing.passes == 3
+
+
+def test_fewer_rows_than_the_provider_says_it_has_are_no_success() -> None:
+    def read(offset: int) -> Window:
+        return Window([{"sourcedId": key} for key in names(7)[offset : offset + 5]], 9)
+
+    with pytest.raises(RetryableError, match=r"sis\.test/users gives 7 rows where it says it has 9"):
+        keys_of(Listing("https://sis.test/users", read, 2))
+
+
+def test_the_smallest_total_counts() -> None:
+    def shrink(provider: Provider) -> None:
+        if len(provider.offsets) == 4:
+            del provider.keys[-2:]
+
+    listing = Provider(names(20), limit=5, before=shrink).listing()
+
+    assert keys_of(listing) == names(18)
+    assert listing.least == 18
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_provider_that_ignores_the_offset_is_noticed(at_once: int, counts: bool) -> None:
+    asked: list[int] = []
+
+    def read(offset: int) -> Window:
+        asked.append(offset)
+        return Window([{"sourcedId": key} for key in names(10)], 1000 if counts else None)
+
+    with pytest.raises(ProtocolError, match="gives the same page whatever the offset"):
+        keys_of(Listing("x", read, at_once))
+    assert len(asked) < 16
+
+
+def test_a_list_that_always_comes_whole_is_read() -> None:
+    def read(_: int) -> Window:
+        return Window([{"sourcedId": key} for key in names(10)], 10)
+
+    assert keys_of(Listing("x", read, 2)) == names(10)
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_pages_of_changing_length_are_read(at_once: int) -> None:
+    rng = random.Random(4)
+
+    def read(offset: int) -> Window:
+        return Window([{"sourcedId": key} for key in names(60)[offset : offset + rng.randint(2, 9)]], 60)
+
+    assert keys_of(Listing("x", read, at_once)) == names(60)
+
+
+def test_a_total_that_is_too_small_ends_nothing() -> None:
+    def read(offset: int) -> Window:
+        page = [{"sourcedId": key} for key in names(25)[offset : offset + 10]]
+        return Window(page, len(page))
+
+    assert keys_of(Listing("x", read, 2)) == names(25)
+
+
+def test_rows_without_an_id_are_given_once() -> None:
+    rows: list[Any] = [{"sourcedId": "a"}, None, {}, {"sourcedId": None}, "text", {"sourcedId": "b"}, {"name": "x"}, {"sourcedId": "c"}]
+
+    def read(offset: int) -> Window:
+        return Window(rows[offset : offset + 3], len(rows))
+
+    assert [row for page in Listing("x", read, 2).rows() for row in page] == rows
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_whatever_moves_no_row_that_stays_is_missing_and_none_comes_twice(at_once: int) -> None:
+    restarted = refused = 0
+    for round_ in range(ROUNDS):
+        seed = SEED + round_
+        rng = random.Random(seed)
+        universe = [f"{rng.randrange(16**6):06x}" for _ in range(rng.randrange(2, 160))]
+        # A collation that nobody else knows.
+        rank = {key: n for n, key in enumerate(rng.sample(universe, len(universe)))}
+        start = rng.sample(universe, rng.randrange(len(universe) + 1))
+        gone: set[str] = set()
+        haste = rng.choice([0, 1, 3])
+
+        def move(provider: Provider) -> None:
+            for _ in range(rng.randrange(haste + 1)):
+                if rng.random() < 0.5 and provider.keys:
+                    victim = rng.choice(provider.keys)
+                    gone.add(victim)
+                    provider.keys.remove(victim)
+                elif new := [key for key in universe if key not in gone and key not in provider.keys]:
+                    provider.keys = sorted({*provider.keys, rng.choice(new)}, key=rank.__getitem__)
+
+        provider = Provider(
+            sorted(set(start), key=rank.__getitem__),
+            limit=rng.randrange(max(2, 3 * haste), 24),
+            counts=rng.random() < 0.7,
+            before=move,
+        )
+        listing = provider.listing(at_once)
+
+        try:
+            found = Counter(keys_of(listing))
+        except RetryableError:  # it never held still; nothing is concluded from such a reading
+            refused += 1
+            continue
+        missing = set(start) - gone - found.keys()
+        assert not missing, f"seed {seed}: {missing}"
+        doubled = {key for key, times in found.items() if times > listing.passes}
+        assert not doubled, f"seed {seed}: {doubled}"
+        restarted += listing.passes > 1
+    print(f"seed {SEED}: of {ROUNDS} lists {restarted} were read anew and {refused} given up")
+    assert restarted + refused < ROUNDS / 5, f"seed {SEED}"
