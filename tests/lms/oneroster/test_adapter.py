@@ -16,7 +16,7 @@ from tests.sandbox_control import fault, mutate, records, requests
 from tests.simulator_server import serving
 
 ALL = list(LmsEntity)
-SIZE = {"learners": 230, "courses": 7, "enrollments": 400}
+SIZE: dict[str, Any] = {"learners": 230, "courses": 7, "enrollments": 400}
 
 
 @pytest.fixture
@@ -144,8 +144,7 @@ def test_a_client_without_the_gradebook_is_told_what_it_misses(address: str) -> 
     with adapter(address, client_id="env:OR_POOR_CLIENT") as found:
         assert found.probe() == [
             "the client may not read lineItems: scores have no range; grant it or set source.gradebook to false",
-            "the client may not read results: scores and competencies can't be read; grant it or set source.gradebook"
-            " to false",
+            "the client may not read results: scores and competencies can't be read; grant it or set source.gradebook to false",
         ]
         with pytest.raises(PermissionMissingError, match="403"):
             pulled(found)
@@ -162,7 +161,10 @@ def test_a_refused_client_is_named_and_its_secret_is_not(address: str, monkeypat
 def test_a_wrong_address_is_an_error_to_mend(address: str, unused_port: int) -> None:
     nowhere = f"http://127.0.0.1:{unused_port}"
     for url, token_url in ((nowhere, f"{address}/token"), (f"{address}/elsewhere", f"{address}/token")):
-        with adapter(address, url=url, token_url=token_url) as found, pytest.raises(WrongAddressError, match="check source"):
+        with (
+            adapter(address, url=url, token_url=token_url) as found,
+            pytest.raises(WrongAddressError, match="check source"),
+        ):
             found.probe()
 
 
@@ -203,5 +205,9 @@ def test_passing_trouble_loses_and_doubles_nothing(address: str, trouble: dict[s
 def test_trouble_that_stays_is_retriable_not_an_empty_answer(address: str) -> None:
     fault(address, {"route": f"{ROSTERING}/enrollments", "kind": "status", "status": 500})
 
-    with stamina.set_testing(True, attempts=2), adapter(address) as found, pytest.raises(RetryableError, match="answers 500"):
+    with (
+        stamina.set_testing(True, attempts=2),
+        adapter(address) as found,
+        pytest.raises(RetryableError, match="answers 500"),
+    ):
         pulled(found)

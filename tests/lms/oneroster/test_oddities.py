@@ -15,11 +15,11 @@ OLD, NEW, SINCE = "2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z", datetime(2026,
 USERS, RESULTS = f"{ROSTERING}/users", f"{GRADEBOOK}/results"
 
 
-def row(key: str, changed: str = OLD, **members: Any) -> dict[str, Any]:
+def row(key: str, changed: Any = OLD, **members: Any) -> dict[str, Any]:
     return {"sourcedId": key, "status": "active", "dateLastModified": changed, **members}
 
 
-def ref(key: str) -> dict[str, str]:
+def ref(key: str) -> dict[str, Any]:
     return {"sourcedId": key, "href": f"https://sis.test/{key}", "type": "x"}
 
 
@@ -60,7 +60,10 @@ def test_a_provider_that_refuses_to_sort_is_read_in_its_own_order(status: int) -
     provider = Provider({"users": users(25)}, refusing("sort", "orderBy", status=status))
 
     assert len(pulled(provider, LmsEntity.LEARNERS, page_size=10)) == 25
-    assert [("sort" in query, "filter" in query) for query in provider.called(USERS)][:2] == [(True, False), (False, False)]
+    assert [("sort" in query, "filter" in query) for query in provider.called(USERS)][:2] == [
+        (True, False),
+        (False, False),
+    ]
     assert sum("sort" in query for query in provider.called(USERS)) == 1
 
 
@@ -137,7 +140,9 @@ def test_the_line_items_of_changed_results_are_looked_up() -> None:
     assert provider.called(f"{GRADEBOOK}/lineItems/i%2F1")
 
     items = [row(f"i{n}", resultValueMax=n) for n in range(many)]
-    provider = Provider({"lineItems": items, "results": [row(f"r{n}", NEW, lineItem=ref(f"i{n}")) for n in range(many)]})
+    provider = Provider(
+        {"lineItems": items, "results": [row(f"r{n}", NEW, lineItem=ref(f"i{n}")) for n in range(many)]}
+    )
 
     found = pulled(provider, LmsEntity.SCORES, SINCE)
     assert [found[f"r{n}"].payload["lineItem"]["resultValueMax"] for n in range(many)] == list(range(many))
@@ -169,7 +174,11 @@ def test_a_course_that_changed_changes_its_classes() -> None:
 
 def test_ratings_that_were_taken_back_are_deleted_in_an_incremental_pull() -> None:
     rated = [{"source": "case", "learningObjectiveResults": [{"learningObjectiveId": "lo1", "textScore": "4"}]}]
-    results = [row("r1", NEW, learningObjectiveSet=rated), row("r2", NEW, score=3), row("r3", NEW, learningObjectiveSet=[])]
+    results = [
+        row("r1", NEW, learningObjectiveSet=rated),
+        row("r2", NEW, score=3),
+        row("r3", NEW, learningObjectiveSet=[]),
+    ]
 
     whole = pulled(Provider({"results": results}), LmsEntity.COMPETENCIES)
     changed = pulled(Provider({"results": results}), LmsEntity.COMPETENCIES, SINCE)
@@ -231,9 +240,12 @@ def test_a_wrong_envelope_is_named(body: Any) -> None:
 def test_another_row_than_was_asked_for_is_refused(body: Any) -> None:
     provider = Provider(answer=lambda path, _: (200, body, {}) if path == f"{USERS}/u1" else None)
 
-    with served(provider) as address, adapter(address) as found:
-        with pytest.raises(ProtocolError, match="asked for one of the users by its sourcedId and gives something else"):
-            list(found.fetch(LmsEntity.LEARNERS, ["u1"]))
+    with (
+        served(provider) as address,
+        adapter(address) as found,
+        pytest.raises(ProtocolError, match="asked for one of the users by its sourcedId and gives something else"),
+    ):
+        list(found.fetch(LmsEntity.LEARNERS, ["u1"]))
 
 
 @pytest.mark.parametrize("body", [b"<html>gateway</html>", b'{"users": ['])

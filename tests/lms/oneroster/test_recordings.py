@@ -19,7 +19,11 @@ def recorded(name: str, address: str) -> Answer:
     status, *lines = (RECORDINGS / f"{name}.headers.txt").read_text().split("\n")
     headers = dict(line.split(": ", 1) for line in lines if ": " in line)
     kept = {name: headers[name].replace(RECORDED_AT, address) for name in ("link", "x-total-count") if name in headers}
-    return int(status.split()[1]), (RECORDINGS / f"{name}.json").read_bytes(), {"content-type": "application/json", **kept}
+    return (
+        int(status.split()[1]),
+        (RECORDINGS / f"{name}.json").read_bytes(),
+        {**kept},
+    )
 
 
 def first_page_and_nothing_behind_it(paths: Mapping[str, str], address: list[str]) -> Provider:
@@ -66,7 +70,7 @@ def test_the_recorded_refusal_is_one_of_the_credential() -> None:
     provider = Provider(answer=lambda _path, _query: refusal)
 
     with served(provider) as address, adapter(address) as found:
-        with pytest.raises(CredentialError, match="users refuses the credential: check source.client_id"):
+        with pytest.raises(CredentialError, match=r"users refuses the credential: check source\.client_id"):
             found.probe()
         with pytest.raises(CredentialError):
             list(found.pull([LmsEntity.LEARNERS], None))

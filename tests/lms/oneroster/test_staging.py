@@ -78,24 +78,25 @@ def test_a_simulated_school_is_valid_and_whole(con: duckdb.DuckDBPyConnection, t
 
     assert counts[LmsEntity.COMPLETIONS] == StagingCounts(0, 0)
     assert counts[LmsEntity.SCORES].in_lms == len(scores)
-    assert counts[LmsEntity.COMPETENCIES].in_lms == sum(bool((rating["competency"] or {}).get("code")) for rating in ratings)
-    # What is refused is refused for what the school itself got wrong, never for a value that was not understood.
-    assert {code for _, code, *_ in refused(con)} <= {"LMS-101", "LMS-104", "LMS-202", "LMS-203", "LMS-204"}
-    assert all(count.valid > 0.9 * count.in_lms for count in counts.values())
-    assert of(con, "count(organization) > 0", "learner GROUP BY ALL, source_id LIMIT 1")
-
-
-@pytest.mark.parametrize("entity", LmsEntity)
-def test_every_table_has_its_columns_also_without_rows(
-    con: duckdb.DuckDBPyConnection, tmp_path: Path, entity: LmsEntity
-) -> None:
-    assert stage(con, tmp_path, entity) == StagingCounts(0, 0)
-
-    kinds = {name: kind for name, kind, *_ in con.execute(f"DESCRIBE staging.{entity.staging_table}").fetchall()}
-    assert {name: kinds[name] for name in COLUMNS[entity]} == COLUMNS[entity] | (
-        {name: "TIMESTAMP WITH TIME ZONE" for name, kind in COLUMNS[entity].items() if kind == "TIMESTAMPTZ"}
+    assert counts[LmsEntity.COMPETENCIES].in_lms == sum(
+        bool((rating["competency"] or {}).get("code")) for rating in ratings
     )
-    assert passes_payload_on("oneroster", entity) is (entity is not LmsEntity.COMPLETIONS)
+    # What is refused is refused for what the school itself got wrong, never for a value that was not understood.
+    assert {code for _, code, *_ in refused(con)} <= {"LMS-101", "LMS-104", "LMS-202", "LMS-203", "LMS-204", "LMS-205"}
+    assert all(count.valid >= 0.9 * count.in_lms for count in counts.values()), counts
+    assert con.execute("SELECT count(organization) > 100 FROM staging.learner").fetchall() == [(True,)]
+
+
+def test_every_table_has_its_columns_also_without_rows(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    for entity in LmsEntity:
+        assert stage(con, tmp_path, entity) == StagingCounts(0, 0)
+
+        kinds = {name: kind for name, kind, *_ in con.execute(f"DESCRIBE staging.{entity.staging_table}").fetchall()}
+        asked = {
+            name: kind.replace("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE") for name, kind in COLUMNS[entity].items()
+        }
+        assert {name: kinds[name] for name in asked} == asked
+        assert passes_payload_on("oneroster", entity) is (entity is not LmsEntity.COMPLETIONS)
 
 
 def test_a_user_is_a_learner(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
@@ -157,7 +158,9 @@ def test_a_class_is_a_course_and_says_what_its_course_says_where_it_is_silent(
 def test_dates_tell_an_enrollment_s_state(
     school: duckdb.DuckDBPyConnection, tmp_path: Path, begin: str | None, end: str | None, status: str
 ) -> None:
-    enrollment = row("e1", user=ref("u1"), role="student", primary="true", beginDate=begin, endDate=end, **{"class": ref("k1")})
+    enrollment = row(
+        "e1", user=ref("u1"), role="student", primary="true", beginDate=begin, endDate=end, **{"class": ref("k1")}
+    )
 
     assert stage(school, tmp_path, LmsEntity.ENROLLMENTS, enrollment) == StagingCounts(1, 1)
     assert of(school, "learner_id, course_id, role, status, extra", "enrollment") == [
@@ -209,7 +212,9 @@ def test_a_result_s_own_class_counts_before_its_line_item_s(school: duckdb.DuckD
     stage(school, tmp_path, LmsEntity.COURSES, row("k1", title="Sums"), row("k2", title="Poems"))
     item = ref("i1", **{"class": ref("k1")})
 
-    stage(school, tmp_path, LmsEntity.SCORES, row("r1", student=ref("u1"), lineItem=item, score=1, **{"class": ref("k2")}))
+    stage(
+        school, tmp_path, LmsEntity.SCORES, row("r1", student=ref("u1"), lineItem=item, score=1, **{"class": ref("k2")})
+    )
 
     assert of(school, "course_id", "score") == [("k2",)]
 
@@ -237,25 +242,30 @@ def test_learning_objectives_are_ratings_and_no_score(school: duckdb.DuckDBPyCon
         ("r1:lo2", "u1", "k1", "lo2", "lo2", "case", "3"),
         ("r1:lo3", "u1", "k1", "lo3", "lo3", "local", None),
     ]
-    assert of(school, "DISTINCT rated_at", "learner_competency GROUP BY ALL, source_id")[0] == (
-        datetime(2026, 10, 10, tzinfo=UTC),
-    )
+    assert of(school, "rated_at", "learner_competency")[0] == (datetime(2026, 10, 10, tzinfo=UTC),)
     assert stage(school, tmp_path, LmsEntity.SCORES, {**result, "score": 5}) == StagingCounts(1, 1)
 
 
-@pytest.mark.parametrize("entity", [entity for entity in LmsEntity if entity is not LmsEntity.COMPLETIONS])
-@pytest.mark.parametrize("odd", [None, {}, [], "text", {"sourcedId": "x", "user": "u", "class": [], "lineItem": 3, "learningObjectiveSet": "s"}])
+ODD: list[Any] = [
+    None,
+    {},
+    [],
+    "text",
+    {"sourcedId": "x", "user": "u", "class": [], "lineItem": 3, "learningObjectiveSet": "s"},
+]
+
+
+@pytest.mark.parametrize("entity", [LmsEntity.LEARNERS, LmsEntity.COURSES, LmsEntity.ENROLLMENTS, LmsEntity.SCORES])
 def test_a_malformed_row_is_refused_with_a_code(
-    school: duckdb.DuckDBPyConnection, tmp_path: Path, entity: LmsEntity, odd: Any
+    school: duckdb.DuckDBPyConnection, tmp_path: Path, entity: LmsEntity
 ) -> None:
-    counts = stage(school, tmp_path, entity, odd)
-
-    assert counts.valid == 0
-    assert counts.in_lms == (entity is not LmsEntity.COMPETENCIES)
-    assert {code for _, code, *_ in refused(school)} == ({"LMS-101"} if counts.in_lms else set())
+    assert stage(school, tmp_path, entity, *ODD) == StagingCounts(len(ODD), 0)
+    assert {code for _, code, *_ in refused(school)} == {"LMS-101"}
 
 
-@pytest.mark.parametrize("ratings", [[None], [3], [{}], [{"learningObjectiveResults": "x"}], {"a": 1}, [[{}]]])
-def test_malformed_ratings_stop_nothing(school: duckdb.DuckDBPyConnection, tmp_path: Path, ratings: Any) -> None:
+def test_malformed_ratings_stop_nothing(school: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    ratings: list[Any] = [[None], [3], [{}], [{"learningObjectiveResults": "x"}], {"a": 1}, [[{}]], "s", 5]
+    rows = [row(f"r{n}", student=ref("u1"), learningObjectiveSet=odd) for n, odd in enumerate(ratings)]
+
     for entity in (LmsEntity.SCORES, LmsEntity.COMPETENCIES):
-        stage(school, tmp_path, entity, row("r1", student=ref("u1"), lineItem=ref("i1"), learningObjectiveSet=ratings))
+        assert stage(school, tmp_path, entity, *ODD, *rows).valid == 0
