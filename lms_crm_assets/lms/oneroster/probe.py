@@ -5,14 +5,20 @@ from collections.abc import Sequence
 from lms_crm_assets.errors import MissingError, PermissionMissingError, ProtocolError, WrongAddressError
 from lms_crm_assets.lms.oneroster.collection import Collection
 
-_LOST = {
-    "users": "learners can't be read",
+_NEEDED_FOR = {
+    "users": "learners",
+    "orgs": "learners",
+    "classes": "courses",
+    "courses": "courses",
+    "enrollments": "enrollments",
+    "lineItems": "scores and competencies",
+    "results": "scores and competencies",
+}
+# Where these are missing, what they would add is missing, and all else is read.
+_WITHOUT = {
     "orgs": "learners have no organization",
-    "classes": "courses can't be read",
     "courses": "courses have the titles and codes of their classes alone",
-    "enrollments": "enrollments can't be read",
     "lineItems": "scores have no range",
-    "results": "scores and competencies can't be read",
 }
 _GRADEBOOK = ("lineItems", "results")
 
@@ -34,11 +40,13 @@ def probe(users: Collection, others: Sequence[Collection]) -> list[str]:
 
 def _refusal(collection: Collection, *, first: bool = False) -> str | None:
     name = collection.name
-    without = "set source.gradebook to false" if name in _GRADEBOOK else None
+    unreadable = f"{_NEEDED_FOR[name]} can't be read"
     try:
         collection.probe(first=first)
     except PermissionMissingError:
-        return f"the client may not read {name}: {_LOST[name]}; {' or '.join(filter(None, ['grant it', without]))}"
+        remedy = "grant it or set source.gradebook to false" if name in _GRADEBOOK else "grant it"
+        return f"the client may not read {name}: {unreadable}; {remedy}"
     except MissingError:
-        return "; ".join(filter(None, [f"the provider has no {name}: {_LOST[name]}", without]))
+        remedy = "; set source.gradebook to false" if name == "results" else ""
+        return f"the provider has no {name}: {_WITHOUT.get(name, unreadable)}{remedy}"
     return None

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import stamina
 
+from lms_crm_assets.contract.loading import parse_contract
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import CredentialError, PermissionMissingError, RetryableError, WrongAddressError
+from lms_crm_assets.lms.adapters import lms_adapter
 from lms_crm_assets.lms.oneroster import OneRosterAdapter
 from lms_crm_assets.sandbox.oneroster import OneRosterSimulator
+from tests.conftest import empty_store
 from tests.oneroster_provider import ROSTERING, adapter
 from tests.sandbox_control import fault, mutate, records, requests
 from tests.simulator_server import serving
@@ -129,6 +133,27 @@ def test_without_the_gradebook_its_routes_are_not_called(address: str) -> None:
     assert not [route for route in requests(address) if "gradebook" in route]
 
 
+def test_a_contract_s_source_leads_to_it(address: str) -> None:
+    text = f"""
+version: 2
+tenant: acme
+source:
+  adapter: oneroster
+  url: {address}
+  token_url: {address}/token
+  client_id: env:OR_CLIENT
+  client_secret: env:OR_SECRET
+destination: {{adapter: hubspot, url: https://crm.test, access_token: env:CRM}}
+objects:
+  contact: {{to: contacts, match_key: lms_user_id, fields: {{lastname: family_name}}}}
+"""
+    found = lms_adapter(parse_contract(text, Path("tenants/acme.yaml"), {}), empty_store())
+
+    assert isinstance(found, OneRosterAdapter)
+    assert found.probe() == []
+    found.close()
+
+
 def test_what_it_can_see_between_full_pulls(address: str) -> None:
     with adapter(address) as found:
         assert found.capabilities.needs_full_sweep == set()
@@ -143,7 +168,7 @@ def test_a_good_provider_has_nothing_to_say(address: str) -> None:
 def test_a_client_without_the_gradebook_is_told_what_it_misses(address: str) -> None:
     with adapter(address, client_id="env:OR_POOR_CLIENT") as found:
         assert found.probe() == [
-            "the client may not read lineItems: scores have no range; grant it or set source.gradebook to false",
+            "the client may not read lineItems: scores and competencies can't be read; grant it or set source.gradebook to false",
             "the client may not read results: scores and competencies can't be read; grant it or set source.gradebook to false",
         ]
         with pytest.raises(PermissionMissingError, match="403"):

@@ -193,8 +193,38 @@ def test_a_provider_without_a_gradebook_says_so() -> None:
 
     with served(Provider({"users": users(1)}, answer)) as address, adapter(address) as found:
         assert found.probe() == [
-            "the provider has no lineItems: scores have no range; set source.gradebook to false",
+            "the provider has no lineItems: scores have no range",
             "the provider has no results: scores and competencies can't be read; set source.gradebook to false",
+        ]
+
+
+def test_the_collections_that_only_add_something_may_be_missing() -> None:
+    def answer(path: str, _: Query) -> Answer | None:
+        return (404, status_info("unknownobject"), {}) if path.endswith(("/orgs", "/courses", "/lineItems")) else None
+
+    rows = {"users": users(2), "classes": [row("k1", course=ref("c1"))], "results": [row("r1", lineItem=ref("i1"))]}
+    for entity, key in ((LmsEntity.LEARNERS, "u00"), (LmsEntity.COURSES, "k1"), (LmsEntity.SCORES, "r1")):
+        assert key in pulled(Provider(rows, answer), entity)
+    with served(Provider(rows, answer)) as address, adapter(address) as found:
+        assert found.probe() == [
+            "the provider has no orgs: learners have no organization",
+            "the provider has no courses: courses have the titles and codes of their classes alone",
+            "the provider has no lineItems: scores have no range",
+        ]
+
+
+def test_a_forbidden_collection_is_never_taken_for_an_empty_one() -> None:
+    def answer(path: str, _: Query) -> Answer | None:
+        return (403, status_info("forbidden"), {}) if path.endswith(("/orgs", "/results")) else None
+
+    provider = Provider({"users": users(2)}, answer)
+    for entity in (LmsEntity.LEARNERS, LmsEntity.SCORES):
+        with pytest.raises(PermissionMissingError, match="forbids the call"):
+            pulled(provider, entity)
+    with served(provider) as address, adapter(address) as found:
+        assert found.probe() == [
+            "the client may not read orgs: learners can't be read; grant it",
+            "the client may not read results: scores and competencies can't be read; grant it or set source.gradebook to false",
         ]
 
 

@@ -18,11 +18,13 @@ def recorded(name: str, address: str) -> Answer:
     """An answer with its headers; its links point at where it is served now."""
     status, *lines = (RECORDINGS / f"{name}.headers.txt").read_text().split("\n")
     headers = dict(line.split(": ", 1) for line in lines if ": " in line)
-    kept = {name: headers[name].replace(RECORDED_AT, address) for name in ("link", "x-total-count") if name in headers}
+    kept: dict[str, str] = {
+        name: headers[name].replace(RECORDED_AT, address) for name in ("link", "x-total-count") if name in headers
+    }
     return (
         int(status.split()[1]),
         (RECORDINGS / f"{name}.json").read_bytes(),
-        {**kept},
+        kept,
     )
 
 
