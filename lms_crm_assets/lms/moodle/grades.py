@@ -1,0 +1,33 @@
+"""Grades of a course and of its activities, as core services tell them; of those who are not active they tell none."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lms_crm_assets.domain import RawRecord
+from lms_crm_assets.lms.moodle.client import Client
+
+FUNCTION = "gradereport_user_get_grade_items"
+_EVERYBODY = 0
+# What a cell shows that holds no grade.
+_NO_GRADE = {"", "-"}
+_COURSE, _CATEGORY = "course", "category"
+
+
+def grade_rows(client: Client, course_id: int, user_id: int | str = _EVERYBODY) -> list[dict[str, Any]]:
+    """The graded items by person, of everybody in one answer or of one person."""
+    return client.rows(FUNCTION, {"courseid": course_id, "userid": user_id}, member="usergrades")
+
+
+def grade_records(rows: list[dict[str, Any]]) -> Iterator[RawRecord]:
+    """One record for each grade; the course's total is the item `course`. Totals of categories are neither."""
+    for row in rows:
+        for item in row.get("gradeitems") or ():
+            if item.get("itemtype") == _CATEGORY or not _is_graded(item):
+                continue
+            name = _COURSE if item.get("itemtype") == _COURSE else item.get("id")
+            key = f"{row['userid']}:{row['courseid']}:{name}"
+            yield RawRecord(key, {"userid": row["userid"], "courseid": row["courseid"], "item": item})
+
+
+def _is_graded(item: dict[str, Any]) -> bool:
+    return item.get("graderaw") is not None or (item.get("gradeformatted") or "") not in _NO_GRADE
