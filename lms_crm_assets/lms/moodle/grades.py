@@ -1,5 +1,6 @@
 """Grades of a course and of its activities, as core services tell them; of those who are not active they tell none."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,4 +31,5 @@ def grade_records(rows: list[dict[str, Any]]) -> Iterator[RawRecord]:
 
 
 def _is_graded(item: dict[str, Any]) -> bool:
-    return item.get("graderaw") is not None or (item.get("gradeformatted") or "") not in _NO_GRADE
+    shown = re.sub(r"<[^>]*>", "", item.get("gradeformatted") or "").strip()
+    return item.get("graderaw") is not None or shown not in _NO_GRADE

@@ -1,0 +1,205 @@
+"""Fetching by key: raw keys and canonical ids, in both ways; what is gone comes as deleted."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from lms_crm_assets.domain import LmsEntity
+from tests.lms.moodle.site import ALL, NOW, Door, adapter, fetched, filters, landed, pulled, recorded, staged
+
+LEARNERS, COURSES, ENROLLMENTS, COMPLETIONS, SCORES, COMPETENCIES = LmsEntity
+RETRIEVE, SET = "core_reportbuilder_retrieve_report", "core_reportbuilder_set_filters"
+GS101 = "learner0001:CRS-GS101:Manual enrolments"
+
+
+def with_username_filter(door: Door) -> Callable[[], list[str]]:
+    """Give the reports a filter for usernames; what it gives tells whom was asked for."""
+    asked: list[str] = []
+    now: dict[str, str] = {}
+
+    def set_filters(call: dict[str, str]) -> Any:
+        now[call["reportid"]] = str(filters(call).get("user:username_value", ""))
+        asked.extend(filter(None, [now[call["reportid"]]]))
+        return door.ask(call)
+
+    def retrieve(call: dict[str, str]) -> Any:
+        person = now.get(call["reportid"])
+        found = door.ask({**call, "page": "0", "perpage": "5000"} if person else call)
+        if person:
+            column = found["data"]["headers"].index("Username")
+            rows = [row for row in found["data"]["rows"] if row["columns"][column] == person]
+            found["data"] |= {"rows": rows, "totalrowcount": len(rows)}
+        return found
+
+    door.answers |= {SET: set_filters, RETRIEVE: retrieve}
+    return lambda: asked
+
+
+@pytest.mark.parametrize("reports", [None, {"participants": 1}])
+def test_learners_come_by_id_and_deleted_ones_as_deleted(door: Door, reports: Any) -> None:
+    mangled = door.mutate(object="users", op="delete", id=9)
+    assert mangled["username"].startswith("learner0005@globex.test.")
+
+    found = fetched(door, LEARNERS, "5", "9", "204", "99999", "nobody", reports=reports)
+
+    assert {key: record.is_deleted for key, record in found.items()} == {
+        "5": False, "9": True, "204": True, "99999": True, "nobody": True,
+    }  # fmt: skip
+    assert all(record.payload is None for record in found.values() if record.is_deleted)
+    assert found["5"].payload == recorded("users_by_field_id")[4]
+
+
+def test_learners_are_asked_a_hundred_a_call(door: Door) -> None:
+    assert len(fetched(door, LEARNERS, *map(str, range(1, 251)))) == 250
+    assert len(door.asked("core_user_get_users_by_field")) == 3
+
+
+def test_a_deleted_account_among_changed_ones_is_never_a_learner(door: Door) -> None:
+    deleted = door.mutate(object="users", op="delete", id=9)
+    door.answers["core_user_get_users"] = lambda _: {
+        "users": [*recorded("users_all_by_email_wildcard")["users"], deleted]
+    }
+
+    pages = pulled(door, [LEARNERS])
+
+    assert {r.source_id for page in pages for r in page.records if r.is_deleted} == {"9"}
+
+
+def test_by_report_people_are_asked_for_by_username(door: Door) -> None:
+    asked = with_username_filter(door)
+
+    found = fetched(door, ENROLLMENTS, GS101, "6:2", "7:99")
+
+    assert asked() == ["learner0001", "learner0002", "learner0003"]
+    assert {GS101, "learner0002:CRS-GS101:Manual enrolments"} <= found.keys()
+    assert {key for key, record in found.items() if record.is_deleted} == {"7:99"}
+    # Of each of them all courses are read.
+    rows = [r["columns"] for r in recorded("report_participants_p0_500")["data"]["rows"]]
+    assert len(found) == 1 + sum(cells[1] in set(asked()) for cells in rows)
+    assert filters(door.asked(SET)[-1]) == {}
+
+
+def test_by_report_without_a_filter_for_usernames_the_report_is_read_once_and_picked_from(door: Door) -> None:
+    found = fetched(door, COMPLETIONS, GS101, "6:2", "learner0003:CRS-GS101:Gone method")
+
+    assert GS101 in found
+    assert "learner0002:CRS-GS101:Manual enrolments" in found
+    assert {key for key, record in found.items() if record.is_deleted} == {"learner0003:CRS-GS101:Gone method"}
+    assert {key.split(":")[0] for key in found} == {"learner0001", "learner0002", "learner0003"}
+    # One filtered page shows that the filter isn't there, one whole read follows.
+    assert [filters(call) != {} for call in door.asked(SET)] == [True, False, False]
+
+
+def test_by_report_many_people_are_read_at_once(door: Door) -> None:
+    found = fetched(door, ENROLLMENTS, *(f"learner{n:04}:CRS-GS101:Manual enrolments" for n in range(1, 206)))
+
+    assert [filters(call) for call in door.asked(SET)] == [{}]
+    assert {key for key, r in found.items() if r.is_deleted} == {
+        f"learner{n:04}:CRS-GS101:Manual enrolments" for n in range(200, 206)
+    }
+
+
+@pytest.mark.parametrize("entity", [ENROLLMENTS, COMPLETIONS, SCORES])
+@pytest.mark.parametrize("reports", [None, {"participants": 1}])
+def test_somebody_who_left_a_course_is_gone_from_it_after_a_fetch(
+    door: Door, con: duckdb.DuckDBPyConnection, tmp_path: Path, entity: LmsEntity, reports: Any
+) -> None:
+    read = [LEARNERS, COURSES, ENROLLMENTS, entity]
+    landed(con, tmp_path, pulled(door, read, reports=reports))
+    before = staged(con, entity)[entity]
+    door.mutate(object="enrolments", op="delete", key="5:2")
+    key = "5:2:course" if entity is SCORES else "5:2"
+
+    with adapter(door, reports=reports) as found:
+        landed(con, tmp_path, list(found.fetch(entity, [key])), at=NOW + timedelta(hours=1), complete=False)
+
+    after = staged(con, entity)[entity]
+    assert key in before
+    assert key not in after
+    assert {k: v for k, v in before.items() if k in after} == after
+    assert before.keys() - after.keys() <= {"5:2", "5:2:course", "5:2:2"}
+
+
+@pytest.mark.parametrize("entity", [ENROLLMENTS, COMPLETIONS, SCORES])
+@pytest.mark.parametrize("reports", [None, {"participants": 1}])
+def test_a_fetch_of_what_has_not_changed_changes_nothing(
+    door: Door, con: duckdb.DuckDBPyConnection, tmp_path: Path, entity: LmsEntity, reports: Any
+) -> None:
+    pages = pulled(door, [LEARNERS, COURSES, ENROLLMENTS, entity], reports=reports)
+    landed(con, tmp_path, pages)
+    before = staged(con, entity)[entity]
+    raw = [record.source_id for page in pages if page.entity is entity for record in page.records][:3]
+
+    with adapter(door, reports=reports) as found:
+        again = list(found.fetch(entity, [*raw, *[key for key in before if key.startswith("5:")]]))
+    landed(con, tmp_path, again, at=NOW + timedelta(hours=1), complete=False)
+
+    assert not [record for page in again for record in page.records if record.is_deleted]
+    assert staged(con, entity)[entity] == before
+
+
+def test_by_course_only_the_asked_people_of_the_asked_courses_are_asked_for(door: Door) -> None:
+    found = fetched(door, COMPLETIONS, "5:2", "6:2", "5:3", "7:2", "5:999", "odd", reports=None)
+
+    # 7 is suspended: Moodle tells nothing of the completion.
+    assert {key: r.is_deleted for key, r in found.items()} == {
+        "5:2": False, "6:2": False, "5:3": False, "7:2": True, "5:999": True, "odd": True,
+    }  # fmt: skip
+    asked = door.asked("core_completion_get_course_completion_status")
+    assert sorted((call["userid"], call["courseid"]) for call in asked) == [("5", "2"), ("5", "3"), ("6", "2")]
+
+
+def test_by_course_a_suspended_enrollment_is_still_one(door: Door) -> None:
+    found = fetched(door, ENROLLMENTS, "7:2", "5:2", reports=None)
+
+    assert {key: r.payload["active"] for key, r in found.items()} == {"7:2": False, "5:2": True}
+
+
+@pytest.mark.parametrize("reports", [None, {"participants": 1}])
+def test_courses_come_by_id_with_their_numbers(door: Door, reports: Any) -> None:
+    found = fetched(door, COURSES, "2", "4", "77", reports=reports)
+
+    assert {key: r.is_deleted or r.payload["idnumber"] for key, r in found.items()} == {
+        "2": "CRS-GS101", "4": "CRS-API301", "77": True,
+    }  # fmt: skip
+
+
+def test_by_report_ratings_come_by_person_and_those_that_are_gone_go(
+    door: Door, con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    landed(con, tmp_path, pulled(door, [LEARNERS, COMPETENCIES]))
+    before = staged(con, COMPETENCIES)[COMPETENCIES]
+    door.mutate(object="competencies", op="delete", key="5:CE-1")
+    door.mutate(object="competencies", op="update", key="107:CE-1", fields={"rating": "Competent", "proficient": "Yes"})
+    door.mutate(object="competencies", op="delete", key="14:CE-1")
+
+    with adapter(door) as found:
+        keys = ["5:CE-1", "107:CE-1", "learner0010:CE-FW:CE-1"]
+        pages = list(found.fetch(COMPETENCIES, keys))
+    landed(con, tmp_path, pages, at=NOW + timedelta(hours=1), complete=False)
+
+    after = staged(con, COMPETENCIES)[COMPETENCIES]
+    assert before.keys() - after.keys() == {"5:CE-1", "14:CE-1"}
+    assert (after["107:CE-1"]["rating"], after["107:CE-1"]["proficient"]) == ("Competent", True)
+
+
+def test_by_course_ratings_come_by_person(door: Door) -> None:
+    recording = recorded("competency_report_user_course")
+    door.answers["report_competency_data_for_report"] = lambda asked: (
+        recording if asked["courseid"] == "2" else {**recording, "usercompetencies": []}
+    )
+
+    found = fetched(door, COMPETENCIES, "5:CE-1", "5:CE-9", "5:2:2", reports=None)
+
+    assert {key: r.is_deleted for key, r in found.items()} == {"5:2:1": False, "5:2:2": False, "5:CE-9": True}
+
+
+@pytest.mark.parametrize("reports", [None, {"participants": 1, "users": 2, "competencies": 3}])
+def test_no_keys_are_no_calls(door: Door, reports: Any) -> None:
+    for entity in ALL:
+        assert fetched(door, entity, reports=reports) == {}
+    assert door.calls == []
