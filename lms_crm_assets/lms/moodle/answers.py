@@ -35,7 +35,7 @@ _SHOWN = 200
 
 
 class NotInServiceError(PermissionMissingError):
-    """`accessexception`: the token has just expired, or its service lacks the function. The next answer tells which."""
+    """The service lacks the function, or, with `accessexception`, the token has just expired: the next answer tells."""
 
 
 class RefusedError(ProtocolError):
@@ -67,6 +67,9 @@ def _meaning(code: str, said: str) -> Exception:
             return NotInServiceError(f"{said}; the token is expired or its service lacks the function")
         case _ if code in _FORBIDDEN:
             return PermissionMissingError(f"{said}; the account of source.token lacks a permission")
+        case "invalidrecord" if "external_functions" in said:
+            # The table of functions: an older Moodle, or one without the plugin.
+            return NotInServiceError(f"{said}; the site has no such function")
         case _ if code in _MISSING:
             return MissingError(said)
         case _ if code in _PASSING:

@@ -28,6 +28,7 @@ SITE, USERS = "core_webservice_get_site_info", "core_user_get_users"
         ("err_no_access_enrolled", PermissionMissingError, "the account of source.token lacks a permission"),
         ("err_no_access_completion", PermissionMissingError, "lacks a permission"),
         ("poor_courses", PermissionMissingError, "lacks a permission"),
+        ("err_unknown_function", PermissionMissingError, "the site has no such function"),
         ("err_course_not_found", MissingError, "invalidrecord"),
         ("err_user_not_found", MissingError, "invaliduser"),
         ("err_bad_param_type", ProtocolError, "invalidparameter"),

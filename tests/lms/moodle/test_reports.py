@@ -87,6 +87,18 @@ def test_an_incremental_pull_asks_for_what_was_completed_or_created_and_leaves_n
     assert len(records(pulled(door, [ENROLLMENTS]), ENROLLMENTS)) == 456
 
 
+def test_an_incremental_pull_reads_new_enrollments_and_nothing_else(door: Door) -> None:
+    created = door.mutate(object="enrolments", op="create", fields={"userid": 7, "courseid": 5})
+    assert created["Username"] == "learner0003"
+
+    pages = pulled(door, [COURSES, ENROLLMENTS, COMPLETIONS, SCORES], datetime.now(UTC) - timedelta(hours=1))
+
+    assert records(pages, ENROLLMENTS).keys() == {"learner0003:CRS-SEC110:Manual enrolments"}
+    assert records(pages, COMPLETIONS).keys() == {"learner0003:CRS-SEC110:Manual enrolments"}
+    assert records(pages, SCORES) == {}
+    assert [r.payload["idnumber"] for r in records(pages, COURSES).values()] == ["CRS-SEC110"]
+
+
 def test_a_filter_is_taken_off_when_an_incremental_pull_breaks_off(door: Door) -> None:
     door.answers[RETRIEVE] = lambda _: recorded("err_bad_param_type")
 
