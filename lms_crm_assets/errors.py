@@ -47,7 +47,11 @@ class PermissionMissingError(FatalError):
 
 
 class ProtocolError(FatalError):
-    """The other side answered in a shape that its documentation rules out."""
+    """The other side answered in a shape that its documentation rules out; `status` is the HTTP one where that tells."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class MissingError(ProtocolError):

@@ -6,11 +6,14 @@ from lms_crm_assets.lms.adapters import lms_adapter
 from lms_crm_assets.ops.store import OperationalStore
 
 
-def check_both_sides(contract: Contract, store: OperationalStore) -> None:
-    """One cheap call to the LMS and one to the CRM; raises the `FatalError` that says what to mend."""
+def check_both_sides(contract: Contract, store: OperationalStore) -> list[str]:
+    """A few cheap calls to the LMS and one to the CRM; raises the `FatalError` that says what to mend.
+
+    Gives in plain words what the LMS's credential may not see, a sentence each.
+    """
     lms = lms_adapter(contract, store)
     try:
-        lms.probe()
+        unseen = lms.probe()
     finally:
         lms.close()
     crm = crm_adapter(contract, store)
@@ -18,3 +21,4 @@ def check_both_sides(contract: Contract, store: OperationalStore) -> None:
         crm.probe()
     finally:
         crm.close()
+    return unseen

@@ -8,6 +8,7 @@ from typing import Any
 from dagster import DagsterInstance
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -42,7 +43,9 @@ def run_for_tenant(
     ops: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunSummary:
     """Check both sides, then run a job with a progress bar."""
-    check_both_sides(load_contract(settings.tenants_dir, tenant), OperationalStore.at(settings.state_dir))
+    contract = load_contract(settings.tenants_dir, tenant)
+    for unseen in check_both_sides(contract, OperationalStore.at(settings.state_dir)):
+        console.print(f"[yellow]![/yellow] {escape(f'{tenant}: {unseen}')}", soft_wrap=True)
     definition = build_definitions(settings).resolve_job_def(job)
     with _instance(settings) as instance, _bar(console) as bar:
         task = bar.add_task(title or f"{tenant}: {job}", total=None, current="starting")

@@ -57,17 +57,19 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
     except ContractError as exc:
         if not as_json:
             raise
-        _print_json({"tenant": tenant, "valid": False, "mistakes": str(exc).splitlines(), "findings": []})
+        _print_json({"tenant": tenant, "valid": False, "mistakes": str(exc).splitlines(), "findings": [], "unseen": []})
         raise typer.Exit(1) from None
-    check_both_sides(contract, _store())
+    unseen = check_both_sides(contract, _store())
     findings = [finding for found in examine(contract, _store()).values() for finding in found.findings]
     failed = any(finding.severity is Severity.ERROR for finding in findings)
     if as_json:
         told = [{**asdict(f), "file": str(path), "line": document.line_of(f.path)} for f in findings]
-        _print_json({"tenant": tenant, "valid": not failed, "mistakes": [], "findings": told})
+        _print_json({"tenant": tenant, "valid": not failed, "mistakes": [], "findings": told, "unseen": unseen})
     else:
         for line in _lines(path, document, findings):
             typer.echo(line)
+        for sentence in unseen:
+            typer.echo(f"{path}:{document.line_of(('source',))}: warning: source: {sentence}")
         if contract.mode != "pull":
             typer.echo(f"{path}:{document.line_of(('mode',))}: warning: mode: only 'pull' is acted on yet")
         if not failed:

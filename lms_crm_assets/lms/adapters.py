@@ -17,7 +17,7 @@ def lms_adapter(contract: Contract, store: OperationalStore) -> LmsAdapter:
         case MoodleSource() as source:
             return MoodleAdapter(source, limit, store)
         case CanvasSource() as source:
-            return CanvasAdapter(source, limit, store, contract.tenant)
+            return CanvasAdapter(source, limit, store)
         case OneRosterSource() as source:
             return OneRosterAdapter(source, limit, store)
         case ThinkificSource() as source:

@@ -23,8 +23,7 @@ from lms_crm_assets.errors import (
 )
 from lms_crm_assets.ops.patience import patient
 from lms_crm_assets.ops.retry_after import retry_after_seconds
-from lms_crm_assets.ops.store import OperationalStore
-from lms_crm_assets.ops.tokens import Tokens, refreshing
+from lms_crm_assets.ops.tokens import Tokens
 from lms_crm_assets.ops.treatment import Answer, treatment
 
 _TIMEOUT = httpx.Timeout(60, connect=10)
@@ -33,10 +32,14 @@ _REFUSALS = {400, 401, 403}
 
 
 class Entry(Protocol):
-    """`credential` tells apart who has limits of its own; `keys` are the contract's, to name in an error."""
+    """`credential` tells apart who has limits of its own; `keys` are the contract's, to name in an error.
+
+    `stays`: there are no other headers than the first ones.
+    """
 
     credential: str
     keys: str
+    stays: bool
 
     def headers(self, refused: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """What a call is sent with; other than what was refused, or a `CredentialError`."""
@@ -44,6 +47,8 @@ class Entry(Protocol):
 
 class FixedEntry:
     """Headers that stay as they are; none where the credential goes elsewhere."""
+
+    stays = True
 
     def __init__(self, url: str, credential: SecretStr, keys: str, headers: Mapping[str, str] | None = None) -> None:
         self.credential = credential.get_secret_value()
@@ -78,7 +83,9 @@ class OAuthClient:
 
 
 class OAuthEntry:
-    """Access tokens of an OAuth 2.0 token endpoint, RFC 6749: client credentials, or a refresh token that may rotate."""
+    """Access tokens of an OAuth 2.0 token endpoint, RFC 6749: client credentials, or a refresh token."""
+
+    stays = False
 
     def __init__(self, client: OAuthClient, credential: str, obtain: Callable[[], str]) -> None:
         """`obtain` gives an access token; adapters with the same `credential` share it."""
@@ -96,17 +103,11 @@ class OAuthEntry:
         return cls(client, credential, lambda: _ask(client, form, basic=True)["access_token"])
 
     @classmethod
-    def refresh_token(
-        cls, client: OAuthClient, first: SecretStr, *, tenant: str, store: OperationalStore
-    ) -> "OAuthEntry":
-        """Tokens for a refresh token; one that the other side replaces is kept, sealed, before it is used."""
-
-        def exchange(refresh_token: str) -> tuple[str, str | None]:
-            answer = _ask(client, {"grant_type": "refresh_token", "refresh_token": refresh_token}, basic=False)
-            return answer["access_token"], answer.get("refresh_token")
-
-        credential = f"{' '.join(client.secrets())} {tenant} {first.get_secret_value()}"
-        return cls(client, credential, refreshing(store, tenant, first, exchange))
+    def refresh_token(cls, client: OAuthClient, token: SecretStr) -> "OAuthEntry":
+        """Tokens for a refresh token that stays the same, as Canvas's does."""
+        form = {"grant_type": "refresh_token", "refresh_token": token.get_secret_value()}
+        credential = f"{' '.join(client.secrets())} {token.get_secret_value()}"
+        return cls(client, credential, lambda: _ask(client, form, basic=False)["access_token"])
 
     def headers(self, refused: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """A bearer token, a new one in place of the one that was refused."""

@@ -27,6 +27,7 @@ from lms_crm_assets.ops.retry_after import retry_after_seconds
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.treatment import Answer, treatment
 
+_FRESH_TOKENS = 3
 _MISSING = {httpx.codes.NOT_FOUND, httpx.codes.GONE}
 
 
@@ -54,11 +55,25 @@ def lms_gate(
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An answer: its JSON, its headers, and the address of the page after it where a `Link` header names one."""
+    """An answer: its JSON and its headers; `address` is where it came from."""
 
     content: Any
     headers: Mapping[str, str]
-    next: str | None = None
+    address: httpx.URL
+    links: Mapping[str | None, Mapping[str, str]]
+
+    @property
+    def next(self) -> str | None:
+        """The page after it where a `Link` header names one; `ProtocolError` where that is on another host."""
+        link = self.links.get("next", {}).get("url")
+        if link is None:
+            return None
+        found, own = self.address.join(link), self.address
+        if (found.scheme, found.host, found.port) != (own.scheme, own.host, own.port):
+            raise ProtocolError(
+                f"{own.copy_with(query=None)} names a next page on another host; credentials are not sent there"
+            )
+        return str(found)
 
 
 class Transport:
@@ -116,11 +131,20 @@ class Transport:
     def once(self, method: str, path: str, *, urgent: bool = False, **options: Any) -> Received:
         """One call without a second try, but for a token that had ended."""
         headers = self._entry.headers()
+        # More than once: of a token with few calls other threads may have used up the fresh one too.
+        for _ in range(_FRESH_TOKENS):
+            try:
+                return self._send(method, path, headers, urgent=urgent, **options)
+            except CredentialError as exc:
+                headers = self._other(headers, exc)
+        return self._send(method, path, headers, urgent=urgent, **options)
+
+    def _other(self, refused: Mapping[str, str], why: CredentialError) -> Mapping[str, str]:
+        """Other headers than the refused ones; where there are none, what the LMS said."""
         try:
-            return self._send(method, path, headers, urgent=urgent, **options)
-        except CredentialError:
-            fresh = self._entry.headers(headers)
-            return self._send(method, path, fresh, urgent=urgent, **options)
+            return self._entry.headers(refused)
+        except CredentialError as exc:
+            raise (why if self._entry.stays else exc) from None
 
     def probe(self, method: str, path: str, **options: Any) -> Received:
         """One call that tells whether the address is right: a dead address is an error to mend, not to wait for."""
@@ -152,16 +176,7 @@ class Transport:
             # A proxy's HTML page or a body cut short: the next try may get the real answer.
             raise UnreachableError(f"{where} answers something that is no JSON") from exc
         self._check(content)
-        return Received(content, response.headers, self._next(response, where))
-
-    def _next(self, response: httpx.Response, where: str) -> str | None:
-        link = response.links.get("next", {}).get("url")
-        if link is None:
-            return None
-        found, own = httpx.URL(response.url).join(link), response.url
-        if (found.scheme, found.host, found.port) != (own.scheme, own.host, own.port):
-            raise ProtocolError(f"{where} names a next page on another host; credentials are not sent there")
-        return str(found)
+        return Received(content, response.headers, response.url, response.links)
 
     def _failure(self, response: httpx.Response, where: str) -> Exception:
         """What an error answer means to us."""
@@ -177,9 +192,9 @@ class Transport:
             case _ if status == httpx.codes.FORBIDDEN:
                 return PermissionMissingError(f"{where} forbids the call (403): the credential lacks a permission")
             case _ if status in _MISSING:
-                return MissingError(f"{where} answers {status}")
+                return MissingError(f"{where} answers {status}", status=status)
             case _:
-                return ProtocolError(f"{where} answers {status}")
+                return ProtocolError(f"{where} answers {status}", status=status)
 
     def _where(self, path: str) -> str:
         """The address without its query, which may hold what is nobody's business."""

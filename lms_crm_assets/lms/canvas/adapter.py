@@ -36,10 +36,10 @@ class CanvasAdapter:
 
     capabilities = Capabilities(entities=frozenset(LmsEntity))
 
-    def __init__(self, source: CanvasSource, limit: LmsThrottle, store: OperationalStore, tenant: str) -> None:
+    def __init__(self, source: CanvasSource, limit: LmsThrottle, store: OperationalStore) -> None:
         self._source = source
         self._account = f"/accounts/{source.account}"
-        self._api = CanvasApi(source, limit, store, tenant)
+        self._api = CanvasApi(source, limit, store)
         self._own: str | None = None
 
     def probe(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 from lms_crm_assets.contract.credentials import resolve
@@ -23,8 +24,8 @@ _REGAINED_A_SECOND = 10.0
 class CanvasApi:
     """Reads of one Canvas, paced so that its bucket of calls doesn't run dry."""
 
-    def __init__(self, source: CanvasSource, limit: LmsThrottle, store: OperationalStore, tenant: str) -> None:
-        entry = _entry(source, store, tenant)
+    def __init__(self, source: CanvasSource, limit: LmsThrottle, store: OperationalStore) -> None:
+        entry = _entry(source)
         at_once = min(source.concurrency, _MOST_AT_ONCE)
         gate = lms_gate(store, source.url, entry.credential, limit, at_once=at_once)
         self._url = source.url
@@ -96,10 +97,10 @@ def needing(what: str) -> Iterator[None]:
 
 def is_bad_request(exc: ProtocolError) -> bool:
     """Whether Canvas answered 400, by which it says that a course has no progress to tell of."""
-    return str(exc).endswith(" answers 400")
+    return exc.status == HTTPStatus.BAD_REQUEST
 
 
-def _entry(source: CanvasSource, store: OperationalStore, tenant: str) -> Entry:
+def _entry(source: CanvasSource) -> Entry:
     if source.flow == "token":
         return FixedEntry.bearer(source.url, resolve(source.token or ""), "source.token")
     client = OAuthClient(
@@ -108,7 +109,7 @@ def _entry(source: CanvasSource, store: OperationalStore, tenant: str) -> Entry:
         resolve(source.client_secret or ""),
         "source.client_id, source.client_secret and source.refresh_token",
     )
-    return OAuthEntry.refresh_token(client, resolve(source.refresh_token or ""), tenant=tenant, store=store)
+    return OAuthEntry.refresh_token(client, resolve(source.refresh_token or ""))
 
 
 def _watch(gate: Gate) -> Callable[[Mapping[str, str]], None]:

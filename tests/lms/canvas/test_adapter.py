@@ -59,7 +59,7 @@ def canvas(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def adapter(address: str, **changes: Any) -> CanvasAdapter:
     values = {"adapter": "canvas", "url": address, "token": "env:CANVAS_TOKEN", **changes}
-    return CanvasAdapter(CanvasSource.model_validate(values), LmsThrottle(), empty_store(), "acme")
+    return CanvasAdapter(CanvasSource.model_validate(values), LmsThrottle(), empty_store())
 
 
 def expected(address: str) -> dict[LmsEntity, set[str]]:
