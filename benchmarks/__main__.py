@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import diff, reconcile_100k
+from benchmarks import diff, ingest, reconcile_100k
 from benchmarks.results import show
 
-figures = [*diff.measure(), *reconcile_100k.measure()]
+figures = [*diff.measure(), *ingest.measure(), *reconcile_100k.measure()]
 show(figures)
 sys.exit(not all(figure.ok for figure in figures))

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,17 +22,18 @@ import httpx
 import orjson
 
 from benchmarks.pages import SEGMENTS
+from benchmarks.peers import python
 from benchmarks.results import Figure
 from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.changes import ChangesAdapter
-from lms_crm_assets.lms.landing import land, load, weigh
+from lms_crm_assets.lms.landing import Landed, land, load, weigh
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.warehouse.connection import connect
 from lms_crm_assets.warehouse.sql import scalar
 
 ROOT = Path(__file__).parent.parent
-ROWS, FEWER_ROWS = 500_000, 50_000
+ROWS, FEWER_ROWS = 500_000, 100_000
 ROUNDS = 3
 LATENCY_SECONDS = 0.05
 _ENTITY = LmsEntity.ENROLLMENTS
@@ -57,16 +58,25 @@ def measure() -> list[Figure]:
         limit, own = median(p.seconds for p in limits), median(p.seconds for p in ours)
         missing = max(abs(ROWS - p.rows) for p in ours)
         peak = max(p.peak for p in ours)
-        print(f"ingest of {ROWS:,}: limit {limit:.2f} s, ours {own:.2f} s ({own / limit:.2f} ×), {peak:.0f} MiB")
+        memory = f"{peak:.0f} MiB"
+        print(f"ingest of {ROWS:,}: limit {limit:.2f} s, ours {own:.2f} s ({own / limit:.2f} ×), {memory}")
+    with _server(FEWER_ROWS, 0) as address:
+        peer = _measured("dlt", address)
+        beside = median(_measured("ours", address, "1").seconds for _ in range(ROUNDS))
+        print(f"ingest of {FEWER_ROWS:,}: dlt {peer.seconds:.1f} s ({peer.peak:.0f} MiB), ours {beside:.2f} s")
     with _server(FEWER_ROWS, LATENCY_SECONDS) as address:
-        alone = median(_measured("ours", address, "1").seconds for _ in range(ROUNDS))
-        many = median(_measured("ours", address, str(SEGMENTS)).seconds for _ in range(ROUNDS))
-        print(f"ingest of {FEWER_ROWS:,} at 50 ms a page: one connection {alone:.2f} s, {SEGMENTS}: {many:.2f} s")
+        alone, many = [], []
+        for _ in range(ROUNDS):
+            alone.append(_measured("pull", address, "1").seconds)
+            many.append(_measured("pull", address, str(SEGMENTS)).seconds)
+        one, several = median(alone), median(many)
+        print(f"pull of {FEWER_ROWS:,} at 50 ms a page: one connection {one:.2f} s, {SEGMENTS}: {several:.2f} s")
     return [
         Figure("ingest of 500k records: time against httpx + orjson", own / limit, 2.4, "×"),
         Figure("ingest of 500k records: peak memory", peak, 350, "MiB"),
         Figure("ingest of 500k records: missing", missing, 0, "records"),
-        Figure("ingest at 50 ms a page: time of 16 connections against one", many / alone, 1 / 6, "×"),
+        Figure("ingest of 100k records: time against dlt", beside / peer.seconds, 1 / 10, "×"),
+        Figure("pull at 50 ms a page: time of 16 connections against one", several / one, 1 / 6, "×"),
     ]
 
 
@@ -91,7 +101,10 @@ def _server(count: int, latency: float) -> Iterator[str]:
 def _measured(what: str, *arguments: str) -> Pulled:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer")
-        command = [sys.executable, "-m", "benchmarks.ingest", what, str(answer), folder, *arguments]
+        ours = [sys.executable, "-m", "benchmarks.ingest", what, str(answer), folder, *arguments]
+        command = (
+            ours if what != "dlt" else [str(python()), "benchmarks/ingest_dlt.py", str(answer), folder, *arguments]
+        )
         subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "INGEST_TOKEN": "token"})
         return Pulled(**json.loads(answer.read_bytes()))
 
@@ -106,23 +119,31 @@ def _limit(_: Path, address: str) -> int:
                 return seen
 
 
+def _pull(folder: Path, address: str, connections: str) -> int:
+    """Only what the number of connections matters to: reading the pages and landing them."""
+    return _landed(folder, address, connections).rows[_ENTITY]
+
+
 def _ours(folder: Path, address: str, connections: str) -> int:
-    source = ChangesSource.model_validate(
-        {"adapter": "changes", "url": address, "token": "env:INGEST_TOKEN", "concurrency": int(connections)}
-    )
-    lms = ChangesAdapter(source, LmsThrottle(), OperationalStore(folder / "ops"))
-    landed = land(lms.pull([_ENTITY], None), [_ENTITY], folder / "landing")
-    lms.close()
+    landed = _landed(folder, address, connections)
     with connect(folder / "w.duckdb", landed.settings()) as con:
         weigh(con, _ENTITY, landed, max_shrink_share=0.5)
         load(con, _ENTITY, landed, observed_at=datetime.now(UTC), complete=True)
         return scalar(con, f"SELECT count(*) FROM raw_lms.{_ENTITY}")
 
 
+def _landed(folder: Path, address: str, connections: str) -> Landed:
+    source = ChangesSource.model_validate(
+        {"adapter": "changes", "url": address, "token": "env:INGEST_TOKEN", "concurrency": int(connections)}
+    )
+    with closing(ChangesAdapter(source, LmsThrottle(), OperationalStore(folder / "ops"))) as lms:
+        return land(lms.pull([_ENTITY], None), [_ENTITY], folder / "landing")
+
+
 def main() -> None:
     """One pull in this process."""
     what, answer, folder, *arguments = sys.argv[1:]
-    pull = {"limit": _limit, "ours": _ours}[what]
+    pull = {"limit": _limit, "ours": _ours, "pull": _pull}[what]
     started = time.monotonic()
     rows = pull(Path(folder), *arguments)  # type: ignore[operator]  # their arguments differ
     found = Pulled(time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, rows)

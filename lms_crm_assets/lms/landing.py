@@ -21,7 +21,7 @@ from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
 
 _SHORTEST_BUFFER_BYTES = 65_536
-_LOADING_BYTES = 120_000_000
+_LOADING_BYTES = 96_000_000
 
 _KEYS = "n: 'BIGINT', source_id: 'VARCHAR', is_deleted: 'BOOLEAN'"
 _ROWS = f"{_KEYS}, payload: 'JSON'"
