@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -27,10 +27,10 @@ from benchmarks.results import Figure
 from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.changes import ChangesAdapter
-from lms_crm_assets.lms.landing import Landed, land, load, weigh
+from lms_crm_assets.lms.ingest import pull_into
+from lms_crm_assets.lms.landing import land
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.warehouse.connection import connect
-from lms_crm_assets.warehouse.sql import scalar
 
 ROOT = Path(__file__).parent.parent
 ROWS, FEWER_ROWS = 500_000, 100_000
@@ -121,23 +121,28 @@ def _limit(_: Path, address: str) -> int:
 
 def _pull(folder: Path, address: str, connections: str) -> int:
     """Only what the number of connections matters to: reading the pages and landing them."""
-    return _landed(folder, address, connections).rows[_ENTITY]
+    with closing(_lms(folder, address, connections)) as lms:
+        return land(lms.pull([_ENTITY], None), [_ENTITY], folder / "landing").rows[_ENTITY]
 
 
 def _ours(folder: Path, address: str, connections: str) -> int:
-    landed = _landed(folder, address, connections)
-    with connect(folder / "w.duckdb", landed.settings()) as con:
-        weigh(con, _ENTITY, landed, max_shrink_share=0.5)
-        load(con, _ENTITY, landed, observed_at=datetime.now(UTC), complete=True)
-        return scalar(con, f"SELECT count(*) FROM raw_lms.{_ENTITY}")
+    with closing(_lms(folder, address, connections)) as lms:
+        done = pull_into(
+            partial(connect, folder / "w.duckdb"),
+            lms,
+            folder / "landing",
+            entities=[_ENTITY],
+            full=True,
+            max_shrink_share=0.5,
+        )
+    return done.living[_ENTITY]
 
 
-def _landed(folder: Path, address: str, connections: str) -> Landed:
+def _lms(folder: Path, address: str, connections: str) -> ChangesAdapter:
     source = ChangesSource.model_validate(
         {"adapter": "changes", "url": address, "token": "env:INGEST_TOKEN", "concurrency": int(connections)}
     )
-    with closing(ChangesAdapter(source, LmsThrottle(), OperationalStore(folder / "ops"))) as lms:
-        return land(lms.pull([_ENTITY], None), [_ENTITY], folder / "landing")
+    return ChangesAdapter(source, LmsThrottle(), OperationalStore(folder / "ops"))
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -14,18 +13,8 @@ from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.lms.adapters import lms_adapter
-from lms_crm_assets.lms.landing import (
-    Weighed,
-    absent,
-    cursor,
-    ensure_raw_table,
-    land,
-    land_more,
-    landing_folder,
-    load,
-    weigh,
-)
-from lms_crm_assets.warehouse.sql import scalar
+from lms_crm_assets.lms.ingest import pull_into
+from lms_crm_assets.lms.landing import Weighed, landing_folder
 
 _MEANING = {
     LmsEntity.LEARNERS: "Accounts, with suspended and deleted ones where the LMS gives them.",
@@ -81,49 +70,30 @@ def raw_lms(
     """
     tenant = context.partition_key
     entities = [entity for entity in LmsEntity if key("raw_lms", entity) in context.selected_asset_keys]
-    full = config.mode == "full"
     with translated():
         contract = tenants.contract(tenant)
         with closing(lms_adapter(contract, tenants.store())) as lms, _folder(tenants, tenant) as folder:
-            served, able = [e for e in entities if e in lms.capabilities.entities], lms.capabilities.supports_since
-            since = None
-            if not full and able:
-                with warehouse.connect(tenant) as con:
-                    since = cursor(con, [entity for entity in served if entity in able])
-            observed_at = datetime.now(UTC)
-            landed = land(lms.pull(served, since), served, folder)
-            weighed: dict[LmsEntity, Weighed] = {}
-            gone: dict[LmsEntity, list[str]] = {}
-            if full:
-                with warehouse.connect(tenant, landed.settings()) as con:
-                    limit = contract.checks.max_shrink_share
-                    weighed = {e: weigh(con, e, landed, max_shrink_share=limit) for e in served}
-                    gone = {e: absent(con, e, landed) for e in served}
-            doubted = {e: found for e, found in weighed.items() if not found.believable}
-            live: dict[LmsEntity, int] = {}
-            if not doubted:
-                for entity, keys in gone.items():
-                    # A row that moved between two pages is not gone: each is asked for by its key.
-                    land_more(lms.fetch(entity, keys) if keys else (), landed)
-                with warehouse.connect(tenant, landed.settings()) as con:
-                    for entity in served:
-                        load(con, entity, landed, observed_at=observed_at, complete=full)
-                    for entity in entities:
-                        ensure_raw_table(con, entity)
-                        live[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
-    checks = {e: _believable(tenant, e, weighed.get(e), doubted) for e in entities}
-    if doubted:
+            done = pull_into(
+                lambda settings: warehouse.connect(tenant, settings),
+                lms,
+                folder,
+                entities=entities,
+                full=config.mode == "full",
+                max_shrink_share=contract.checks.max_shrink_share,
+            )
+    checks = {e: _believable(tenant, e, done.weighed.get(e), done.doubted) for e in entities}
+    if done.doubted:
         yield from checks.values()
         with translated():
-            raise FatalError(_disbelief(tenant, doubted))
+            raise FatalError(_disbelief(tenant, done.doubted))
     for entity in entities:
         yield dg.MaterializeResult(
             asset_key=key("raw_lms", entity),
             metadata={
-                "dagster/row_count": live[entity],
-                "received": landed.rows.get(entity, 0),
-                "asked_for_by_key": len(gone.get(entity, ())),
-                "since": since.isoformat() if since else "the beginning",
+                "dagster/row_count": done.living[entity],
+                "received": done.landed.rows.get(entity, 0),
+                "asked_for_by_key": len(done.absent.get(entity, ())),
+                "since": done.since.isoformat() if done.since else "the beginning",
             },
             check_results=[checks[entity]],
         )

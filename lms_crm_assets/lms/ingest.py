@@ -1,0 +1,88 @@
+"""One pull of an LMS into raw_lms: land, weigh, ask for what is absent by its key, load."""
+
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.lms.landing import (
+    Landed,
+    Weighed,
+    absent,
+    cursor,
+    ensure_raw_table,
+    land,
+    land_more,
+    load,
+    weigh,
+)
+from lms_crm_assets.lms.protocol import LmsAdapter
+from lms_crm_assets.warehouse.sql import scalar
+
+OpenWarehouse = Callable[[dict[str, str]], AbstractContextManager[duckdb.DuckDBPyConnection]]
+"""A connection to the warehouse with these settings, held only as long as nothing is asked of the network."""
+
+
+@dataclass
+class Ingested:
+    """What a pull gave and what became of it, by entity.
+
+    `weighed` is empty where nothing is concluded from absence; `absent` are the keys that were asked for because a
+    complete pull didn't hold them; `living` is empty when nothing was loaded.
+    """
+
+    landed: Landed
+    since: datetime | None = None
+    weighed: dict[LmsEntity, Weighed] = field(default_factory=dict)
+    absent: dict[LmsEntity, list[str]] = field(default_factory=dict)
+    living: dict[LmsEntity, int] = field(default_factory=dict)
+
+    @property
+    def doubted(self) -> dict[LmsEntity, Weighed]:
+        """The entities that lost more rows than is believed; then nothing of the pull was loaded."""
+        return {entity: found for entity, found in self.weighed.items() if not found.believable}
+
+
+def pull_into(
+    open_warehouse: OpenWarehouse,
+    lms: LmsAdapter,
+    folder: Path,
+    *,
+    entities: Collection[LmsEntity] = tuple(LmsEntity),
+    full: bool,
+    max_shrink_share: float,
+) -> Ingested:
+    """Pull the entities in one go and load all of them, or none when one of them lost too many rows.
+
+    `full`: rows that are gone become tombstones. Otherwise what changed since the last pull is read, where the LMS can
+    tell, and nothing is concluded from absence. `folder` is empty, and the caller removes it.
+    """
+    served, able = [e for e in entities if e in lms.capabilities.entities], lms.capabilities.supports_since
+    since = None
+    if not full and able:
+        with open_warehouse({}) as con:
+            since = cursor(con, [entity for entity in served if entity in able])
+    # Before the first call: a cursor is never later, so that what changes while it is read comes again.
+    observed_at = datetime.now(UTC)
+    done = Ingested(land(lms.pull(served, since), served, folder), since)
+    landed = done.landed
+    if full:
+        with open_warehouse(landed.settings()) as con:
+            done.weighed = {e: weigh(con, e, landed, max_shrink_share=max_shrink_share) for e in served}
+            done.absent = {e: absent(con, e, landed) for e in served}
+    if done.doubted:
+        return done
+    for entity, keys in done.absent.items():
+        # A row that moved between two pages is not gone: each is asked for by its key.
+        land_more(lms.fetch(entity, keys) if keys else (), landed)
+    with open_warehouse(landed.settings()) as con:
+        for entity in served:
+            load(con, entity, landed, observed_at=observed_at, complete=full)
+        for entity in entities:
+            ensure_raw_table(con, entity)
+            done.living[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
+    return done
