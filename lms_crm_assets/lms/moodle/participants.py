@@ -82,7 +82,8 @@ def _listed(client: Client, course_id: int, only: str | None) -> Iterator[list[d
 def _pages(client: Client, course_id: int, only: str | None) -> Generator[list[dict[str, Any]], None, bool]:
     """Pages by ascending id; gives whether nobody left meanwhile, who would have pulled others out of their page.
 
-    Each page begins with the last row of the page before: another row there tells of a shift.
+    Each page begins with the last row of the page before. A later one there tells that somebody left; an earlier one
+    that somebody came in before it, which pushes known people into the page and nobody out of it.
     """
     last, start = 0, 0
     while True:
@@ -90,13 +91,14 @@ def _pages(client: Client, course_id: int, only: str | None) -> Generator[list[d
         ids = [int(row["id"]) for row in rows]
         if last and (not ids or ids[0] > last):
             return False
-        if sorted(set(ids)) != ids or (last and ids[0] != last):
+        full = len(rows) >= _ROWS_A_PAGE
+        if sorted(set(ids)) != ids or (last and full and ids[-1] <= last):
             raise ProtocolError(
                 f"{client.url} does not page the people of the course with the id {course_id} by their ids: the paging"
                 " never ends"
             )
         yield rows
-        if len(rows) < _ROWS_A_PAGE:
+        if not full:
             return True
         last, start = ids[-1], start + len(rows) - 1
 
