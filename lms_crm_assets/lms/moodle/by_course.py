@@ -91,7 +91,7 @@ class ByCourse:
         course_id = int(course["id"])
         number = None
         if withholds_number(course) and (some := people[course_id]) and self._client.has([grades.FUNCTION]):
-            number = self._courses.number_by_grades(course_id, some[0].user_id)
+            number = self._courses.number_by_grades(course_id, (person.user_id for person in some))
         yield courses.page([course], {str(course_id): number} if number else {})
 
     def fetch_courses(self, keys: Collection[str]) -> Iterator[Page]:

@@ -112,12 +112,12 @@ class ByReport:
         yield course_pages.page(shown, numbers, set(keys).difference(str(c["id"]) for c in found))
 
     def _number(self, course_id: int) -> str | None:
-        one = {"limitnumber": 1, "onlyactive": 1, "userfields": "id"}
+        few = {"limitnumber": 3, "onlyactive": 1, "userfields": "id"}
         options: dict[str, Any] = {"courseid": course_id}
-        for n, (name, value) in enumerate(one.items()):
+        for n, (name, value) in enumerate(few.items()):
             options |= {f"options[{n}][name]": name, f"options[{n}][value]": value}
         people = self._client.rows("core_enrol_get_enrolled_users", options)
-        return self._courses.number_by_grades(course_id, people[0]["id"]) if people else None
+        return self._courses.number_by_grades(course_id, (person["id"] for person in people))
 
     def fetch_members(self, entity: LmsEntity, keys: Collection[str]) -> Iterator[Page]:
         """The rows of the people whom the keys name, in all their courses, and what the keys name but isn't there."""

@@ -4,17 +4,22 @@ The list withholds the ID number from accounts that may not edit courses. It can
 course a number belongs to, and a participant's grades name the course by it.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import MissingError, RetryableError
 from lms_crm_assets.lms.moodle.client import Client
+from lms_crm_assets.lms.moodle.grades import grade_rows
 from lms_crm_assets.lms.protocol import Page
 from lms_crm_assets.lms.streams import merged
 
 Course = dict[str, Any]
+
+# Of those who were listed a few may have left meanwhile; of a course without a number nobody's grades name one.
+_PARTICIPANTS_ASKED = 3
 
 
 class Courses:
@@ -61,11 +66,13 @@ class Courses:
         found = self._client.rows("core_course_get_courses_by_field", asked, member="courses")
         return not found or bool(found[0].get("enablecompletion", 1))
 
-    def number_by_grades(self, course_id: int, user_id: int) -> str | None:
-        """The ID number, as the grades of somebody who takes part in the course name it."""
-        asked = {"courseid": course_id, "userid": user_id}
-        found = self._client.rows("gradereport_user_get_grade_items", asked, member="usergrades")
-        return next((str(row["courseidnumber"]) for row in found if row.get("courseidnumber")), None)
+    def number_by_grades(self, course_id: int, user_ids: Iterable[int]) -> str | None:
+        """The ID number, as the grades of the first of some participants name it who is still there."""
+        for user_id in islice(user_ids, _PARTICIPANTS_ASKED):
+            for row in grade_rows(self._client, course_id, user_id):
+                if row.get("courseidnumber"):
+                    return str(row["courseidnumber"])
+        return None
 
 
 def withholds_number(course: Course) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lms_crm_assets.domain import RawRecord
+from lms_crm_assets.errors import MissingError
 from lms_crm_assets.lms.moodle.client import Client
 
 FUNCTION = "gradereport_user_get_grade_items"
@@ -15,8 +16,12 @@ _COURSE, _CATEGORY = "course", "category"
 
 
 def grade_rows(client: Client, course_id: int, user_id: int | str = _EVERYBODY) -> list[dict[str, Any]]:
-    """The graded items by person, of everybody in one answer or of one person."""
-    return client.rows(FUNCTION, {"courseid": course_id, "userid": user_id}, member="usergrades")
+    """The graded items by person, of everybody in one answer or of one person; none of a course or a person that is gone."""
+    try:
+        return client.rows(FUNCTION, {"courseid": course_id, "userid": user_id}, member="usergrades")
+    except MissingError:
+        # Deleted since the list was read.
+        return []
 
 
 def grade_records(rows: list[dict[str, Any]]) -> Iterator[RawRecord]:

@@ -13,8 +13,12 @@ FUNCTIONS = (OF_COURSE, OF_PERSON)
 
 
 def has_competencies(client: Client, course_id: int) -> bool:
-    """Whether anybody can be rated in the course."""
-    return bool(client.rows(OF_COURSE, {"id": course_id}))
+    """Whether anybody can be rated in the course; nobody in one that is gone."""
+    try:
+        return bool(client.rows(OF_COURSE, {"id": course_id}))
+    except MissingError:
+        # Deleted since the list was read.
+        return False
 
 
 def rating_records(client: Client, course_id: int | str, user_ids: Collection[int | str]) -> Iterator[RawRecord]:

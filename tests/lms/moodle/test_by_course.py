@@ -72,6 +72,29 @@ def test_a_course_that_is_left_all_the_time_is_to_be_repeated(door: Door) -> Non
         pulled(door, [ENROLLMENTS], reports=None)
 
 
+def test_somebody_who_comes_into_the_course_before_the_place_is_no_repeated_page(door: Door) -> None:
+    first, after_an_entry = list(range(2, 502)), list(range(500, 600))
+    door.answers[LISTED] = people(first, after_an_entry)
+
+    found = records(pulled(door, [ENROLLMENTS], reports=None), ENROLLMENTS)
+
+    assert found.keys() == {f"{n}:2" for n in range(2, 600)}
+
+
+@pytest.mark.parametrize("entity", [COURSES, SCORES])
+def test_who_is_deleted_after_the_list_was_read_has_no_grades(door: Door, entity: LmsEntity) -> None:
+    gone = {
+        "exception": "moodle_exception",
+        "errorcode": "userdeleted",
+        "message": "This user account has been deleted",
+    }
+    door.answers["gradereport_user_get_grade_items"] = lambda _asked: gone
+
+    found = pulled(door, [entity], reports=None)
+
+    assert len(records(found, entity)) == (6 if entity is COURSES else 0)
+
+
 def test_a_page_that_is_repeated_is_no_endless_loop(door: Door) -> None:
     door.answers[LISTED] = people(*[list(range(1, 501))] * 9)
 
