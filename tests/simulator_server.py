@@ -2,18 +2,20 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from lms_crm_assets.sandbox.core import Simulator, build_app
 
 
 @contextmanager
-def serving(simulator: Simulator) -> Iterator[str]:
-    """The simulator's address while it is served from a thread, on a free port."""
-    server = uvicorn.Server(uvicorn.Config(build_app(simulator), port=0, log_level="error", lifespan="off", ws="none"))
+def serving(simulator: Simulator, around: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> Iterator[str]:
+    """The simulator's address while it is served from a thread, on a free port; `around` wraps its application."""
+    app = around(build_app(simulator))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
     give_up_at = time.monotonic() + 10

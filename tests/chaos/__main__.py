@@ -11,6 +11,7 @@ import orjson
 
 from tests.chaos import scenarios
 from tests.chaos.scenarios import Result
+from tests.lms.contract.protocols import PROTOCOLS
 
 
 def campaign(rounds: int, seed: int) -> dict[str, Callable[[], Result]]:
@@ -28,6 +29,12 @@ def campaign(rounds: int, seed: int) -> dict[str, Callable[[], Result]]:
             found[f"{name} {crm}"] = lambda crm=crm, name=name, faults=faults: scenarios.faulty(crm, name, faults, seed)  # type: ignore[misc]
         found[f"token {crm}"] = lambda crm=crm: scenarios.expiring(crm)  # type: ignore[misc]
         found[f"refusals {crm}"] = lambda crm=crm: scenarios.refusals(crm)  # type: ignore[misc]
+    for name, protocol in PROTOCOLS.items():
+        # Five times as many as kills: 1,000 of them at full length, over all protocols.
+        share = -(-5 * rounds // len(PROTOCOLS))
+        found[f"interleavings {name}"] = lambda protocol=protocol, share=share: scenarios.interleaved(  # type: ignore[misc]
+            protocol, share, seed
+        )
     return found | {
         "halved limits": scenarios.halved,
         "rate": scenarios.rate,
@@ -40,7 +47,7 @@ def campaign(rounds: int, seed: int) -> dict[str, Callable[[], Result]]:
 def main() -> int:
     """Run what is asked for; exit code 1 when anything was lost, doubled, wrong or beyond its bound."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=200, help="kills a CRM")
+    parser.add_argument("--rounds", type=int, default=200, help="kills a CRM; five times as many interleavings")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--only", default="", help="a regular expression of scenarios")
     given = parser.parse_args()

@@ -21,6 +21,8 @@ from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.ops.store import OperationalStore
 from tests.chaos.judge import Verdict, duplicates
 from tests.chaos.tenant import ChaosTenant, Crm, wait_until, write_calls
+from tests.lms.contract.interleavings import interleave
+from tests.lms.contract.protocols import Protocol
 from tests.sandbox_control import fault, requests
 
 KILLS_A_ROUND = 4
@@ -318,6 +320,14 @@ def large(crm: Crm, learners: int) -> Result:
         problems.append(said["error"])
     name = f"{learners:,} records through {'Bulk API 2.0' if crm == 'salesforce' else 'batches'}, {crm}"
     return Result(name, 1, verdict, {"peak_mib": round(said["peak_mib"])}, problems)
+
+
+def interleaved(protocol: Protocol, rounds: int, seed: int) -> Result:
+    """The LMS is edited between the requests of a pull; the next pull holds what the school says."""
+    found = interleave(protocol, rounds, seed)
+    figures = {"edits": found.edits, "asked_by_key": found.asked_by_key, "pulls_refused": found.refused}
+    verdict = Verdict(found.lost, found.doubled, found.wrong)
+    return Result(f"interleavings, {protocol.name}", found.interleavings, verdict, figures, found.problems)
 
 
 @contextmanager
