@@ -70,19 +70,33 @@ def pull_into(
     observed_at = datetime.now(UTC)
     done = Ingested(land(lms.pull(served, since), served, folder), since)
     landed = done.landed
-    if full:
-        with open_warehouse(landed.settings()) as con:
+    with open_warehouse(landed.settings()) as con:
+        if full:
             done.weighed = {e: weigh(con, e, landed, max_shrink_share=max_shrink_share) for e in served}
             done.absent = {e: absent(con, e, landed) for e in served}
-    if done.doubted:
-        return done
+        if done.doubted:
+            return done
+        if not any(done.absent.values()):
+            _load(con, done, entities, observed_at=observed_at, complete=full)
+            return done
     for entity, keys in done.absent.items():
         # A row that moved between two pages is not gone: each is asked for by its key.
         land_more(lms.fetch(entity, keys) if keys else (), landed)
     with open_warehouse(landed.settings()) as con:
-        for entity in served:
-            load(con, entity, landed, observed_at=observed_at, complete=full)
-        for entity in entities:
-            ensure_raw_table(con, entity)
-            done.living[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
+        _load(con, done, entities, observed_at=observed_at, complete=full)
     return done
+
+
+def _load(
+    con: duckdb.DuckDBPyConnection,
+    done: Ingested,
+    entities: Collection[LmsEntity],
+    *,
+    observed_at: datetime,
+    complete: bool,
+) -> None:
+    for entity in done.landed.rows:
+        load(con, entity, done.landed, observed_at=observed_at, complete=complete)
+    for entity in entities:
+        ensure_raw_table(con, entity)
+        done.living[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")

@@ -181,6 +181,8 @@ def load(
     table = f"raw_lms.{entity}"
     # Only keys are collected: payloads stream from the file into the table, however many they are.
     keys = _keys(con, entity, landed)
+    doubled = scalar(con, f"SELECT count(*) FROM {keys}") < landed.rows[entity]
+    counts = f"n IN (SELECT n FROM {keys})" if doubled else "true"
     with transaction(con):
         ensure_raw_table(con, entity)
         con.execute(
@@ -202,7 +204,7 @@ def load(
         con.execute(
             f"INSERT INTO {table} BY NAME SELECT l.source_id, coalesce(l.payload, before.payload) AS payload,"
             f" l.is_deleted, $1 AS observed_at FROM {_lines(landed, entity, _ROWS)} l LEFT JOIN before USING (source_id)"
-            f" WHERE n IN (SELECT n FROM {keys})",
+            f" WHERE {counts}",
             [observed_at],
         )
         con.execute(f"DROP TABLE {keys}; DROP TABLE before")
