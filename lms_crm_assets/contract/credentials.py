@@ -21,7 +21,7 @@ def resolve(ref: str) -> SecretStr:
     """The secret behind a reference; `CredentialError` when there is none."""
     kind, _, place = ref.partition(":")
     if kind == "env":
-        value = os.environ.get(place, "")
+        value = os.environ.get(place, "").strip()
         if not value:
             raise CredentialError(f"the environment variable {place} is not set: it should hold the credential {ref}")
         return SecretStr(value)

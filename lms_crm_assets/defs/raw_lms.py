@@ -81,7 +81,9 @@ def raw_lms(
                 full=config.mode == "full",
                 max_shrink_share=contract.checks.max_shrink_share,
             )
-    checks = {e: _believable(tenant, e, done.weighed.get(e), done.doubted) for e in entities}
+    checks = {
+        e: _believable(tenant, e, done.weighed.get(e), doubted=done.doubted, served=done.landed.rows) for e in entities
+    }
     if done.doubted:
         yield from checks.values()
         with translated():
@@ -104,10 +106,17 @@ def _folder(tenants: TenantsResource, tenant: str) -> AbstractContextManager[Pat
 
 
 def _believable(
-    tenant: str, entity: LmsEntity, weighed: Weighed | None, doubted: Collection[LmsEntity]
+    tenant: str,
+    entity: LmsEntity,
+    weighed: Weighed | None,
+    *,
+    doubted: Collection[LmsEntity],
+    served: Collection[LmsEntity],
 ) -> dg.AssetCheckResult:
     """The check's result; `weighed` is None where nothing is concluded from absence."""
-    if weighed is None:
+    if entity not in served:
+        description = f"{tenant}: this LMS, as it is configured, has no {entity}; rows of before stay as they are."
+    elif weighed is None:
         description = f"{tenant}: an incremental pull; no {entity} are taken for gone because they are missing."
     elif entity in doubted:
         description = _disbelief(tenant, {entity: weighed})

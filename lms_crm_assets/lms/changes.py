@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
@@ -23,6 +24,7 @@ from lms_crm_assets.ops.store import OperationalStore
 _ROOT = "/api/v1"
 _PASSES = 3
 _KEYS_A_CALL = 100
+_ADDRESS_BYTES = 4000
 _ALL = frozenset(LmsEntity)
 
 T = TypeVar("T")
@@ -60,9 +62,8 @@ class ChangesAdapter:
     def fetch(self, entity: LmsEntity, keys: Collection[str]) -> Iterator[Page]:
         """Rows by their ids, a hundred a call."""
         asked = sorted(set(keys))
-        for start in range(0, len(asked), _KEYS_A_CALL):
-            some = asked[start : start + _KEYS_A_CALL]
-            items = _member(self._transport.get(f"{_ROOT}/{entity}", {"ids": ",".join(some)}), "items", list)
+        for some in _calls(asked):
+            items = _member(self._transport.get(f"{_ROOT}/{entity}", {"id": some}), "items", list)
             found = _records(items, 0)
             if surplus := {record.source_id for record in found} - set(some):
                 raise ProtocolError(
@@ -137,6 +138,18 @@ class ChangesAdapter:
             query["cursor"] = cursor
 
 
+def _calls(keys: list[str]) -> Iterator[list[str]]:
+    """The keys, as many at a time as an address holds."""
+    some: list[str] = []
+    for key in keys:
+        if some and (len(some) == _KEYS_A_CALL or sum(len(quote(k)) + 4 for k in (*some, key)) > _ADDRESS_BYTES):
+            yield some
+            some = []
+        some.append(key)
+    if some:
+        yield some
+
+
 def _records(items: list[Any], position: int) -> list[RawRecord]:
     """Listed rows; one without an id gets a key of its own, so that it is refused with a code and not lost."""
     return [
@@ -150,7 +163,14 @@ def _id(item: Any) -> Any:
 
 
 def _changed(change: Any) -> RawRecord:
-    return RawRecord(str(_member(change, "id", object)), change.get("data"), is_deleted=change.get("op") == "delete")
+    key, op, data = str(_member(change, "id", object)), change.get("op"), change.get("data")
+    if op == "delete":
+        return RawRecord(key, data, is_deleted=True)
+    if op != "upsert" or not isinstance(data, dict):
+        raise ProtocolError(
+            "the LMS gives a change that is neither a delete nor an upsert with its data: see docs/changes-contract.md"
+        )
+    return RawRecord(key, data)
 
 
 def _member(answer: Any, name: str, kind: type[T]) -> T:

@@ -59,7 +59,10 @@ class FixedEntry:
     @classmethod
     def bearer(cls, url: str, token: SecretStr, keys: str) -> "FixedEntry":
         """A bearer token."""
-        return cls(url, token, keys, {"Authorization": f"Bearer {token.get_secret_value()}"})
+        text = token.get_secret_value()
+        if not (text.isascii() and text.isprintable()):
+            raise CredentialError(f"{keys} holds characters that no token has: check where it comes from")
+        return cls(url, token, keys, {"Authorization": f"Bearer {text}"})
 
     def headers(self, refused: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """The one set of headers; there is no other."""

@@ -18,6 +18,7 @@ from lms_crm_assets.lms.landing import (
     land,
     land_more,
     load,
+    refuse_short,
     weigh,
 )
 from lms_crm_assets.lms.protocol import LmsAdapter
@@ -58,7 +59,7 @@ def pull_into(
 ) -> Ingested:
     """Pull the entities in one go and load all of them, or none when one of them lost too many rows.
 
-    `full`: rows that are gone become tombstones. Otherwise what changed since the last pull is read, where the LMS can
+    `full`: rows that the LMS no longer has become tombstones. Otherwise what changed since the last pull is read, where the LMS can
     tell, and nothing is concluded from absence. `folder` is empty, and the caller removes it.
     """
     served, able = [e for e in entities if e in lms.capabilities.entities], lms.capabilities.supports_since
@@ -71,6 +72,8 @@ def pull_into(
     done = Ingested(land(lms.pull(served, since), served, folder), since)
     landed = done.landed
     with open_warehouse(landed.settings()) as con:
+        for entity in served:
+            refuse_short(con, entity, landed)
         if full:
             done.weighed = {e: weigh(con, e, landed, max_shrink_share=max_shrink_share) for e in served}
             done.absent = {e: absent(con, e, landed) for e in served}
@@ -80,7 +83,8 @@ def pull_into(
             _load(con, done, entities, observed_at=observed_at, complete=full)
             return done
     for entity, keys in done.absent.items():
-        # A row that moved between two pages is not gone: each is asked for by its key.
+        # A row that moved between two pages is not gone: each is asked for by its key, and only what the LMS says is
+        # deleted becomes a tombstone.
         land_more(lms.fetch(entity, keys) if keys else (), landed)
     with open_warehouse(landed.settings()) as con:
         _load(con, done, entities, observed_at=observed_at, complete=full)

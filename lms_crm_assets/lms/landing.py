@@ -4,7 +4,7 @@ Owns the tables `raw_lms.<entity>`: `source_id, payload, is_deleted, observed_at
 """
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +21,12 @@ from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
 
 _SHORTEST_BUFFER_BYTES = 65_536
+# A credential that lost its sight shows in these first; of what hangs on them the last few rows may go.
+_NEVER_FEW = {LmsEntity.LEARNERS, LmsEntity.COURSES}
+_FEW = 10
+_ROWS_A_GROUP, _ROWS_A_VECTOR = 122_880, 2048
 _LOADING_BYTES = 96_000_000
+_MOST_LOADING_BYTES = 2_000_000_000
 
 _KEYS = "n: 'BIGINT', source_id: 'VARCHAR', is_deleted: 'BOOLEAN'"
 _ROWS = f"{_KEYS}, payload: 'JSON'"
@@ -35,13 +40,23 @@ class Landed:
     rows: dict[LmsEntity, int] = field(default_factory=dict)
     latest: dict[LmsEntity, datetime] = field(default_factory=dict)
     expected: dict[LmsEntity, int] = field(default_factory=dict)
+    written: dict[LmsEntity, int] = field(default_factory=dict)
+    """Bytes of all lines."""
     longest: dict[LmsEntity, int] = field(default_factory=dict)
     """Bytes of the longest line: the reader's buffers are made for it."""
 
     def settings(self) -> dict[str, str]:
-        """How DuckDB loads this pull in little memory; one thread is as quick, since it is the writing that takes time."""
-        buffers = 4 * max(self.longest.values(), default=0)
-        return {"memory_limit": f"{_LOADING_BYTES + buffers}B", "threads": "1"}
+        """How DuckDB loads this pull in little memory; one thread is as quick, since it is the writing that takes time.
+
+        It works on a vector of rows at a time, several copies of it, and holds a group of rows until that is full: wide
+        rows need more.
+        """
+        widths = {entity: self.written.get(entity, 0) / rows for entity, rows in self.rows.items() if rows}
+        group = max((width * min(self.rows[e], _ROWS_A_GROUP) for e, width in widths.items()), default=0.0)
+        vector = max((width * min(self.rows[e], _ROWS_A_VECTOR) for e, width in widths.items()), default=0.0)
+        buffers = 8 * max(self.longest.values(), default=0)
+        needed = int(max(_LOADING_BYTES, 2 * group) + 8 * vector + buffers)
+        return {"memory_limit": f"{min(needed, _MOST_LOADING_BYTES)}B", "threads": "1"}
 
     def file(self, entity: LmsEntity) -> Path:
         """The entity's NDJSON file."""
@@ -50,11 +65,15 @@ class Landed:
 
 @dataclass(frozen=True)
 class Weighed:
-    """How many living rows an entity had, how many a complete pull gave, and the largest share that may be missing."""
+    """How many living rows an entity had, how many a complete pull gave, and the largest share that may be missing.
+
+    Up to `floor` missing rows the share doesn't count.
+    """
 
     before: int
     now: int
     limit: float
+    floor: int = 0
 
     @property
     def share(self) -> float:
@@ -63,8 +82,8 @@ class Weighed:
 
     @property
     def believable(self) -> bool:
-        """Whether what is missing may be taken for gone."""
-        return self.share <= self.limit
+        """Whether the LMS may be asked for what is missing, and believed."""
+        return self.share <= self.limit or self.before - self.now <= self.floor
 
 
 @contextmanager
@@ -102,11 +121,14 @@ def land_more(
 ) -> None:
     """Write further pages behind those that have landed; of two rows with one key the later one counts."""
     with ExitStack() as open_files:
+        if isinstance(pages, Generator):
+            open_files.callback(pages.close)
         files = {entity: open_files.enter_context(landed.file(entity).open("ab")) for entity in landed.rows}
         for page in pages:
             n = landed.rows[page.entity]
             lines = [_line(i, record) for i, record in enumerate(page.records, n)]
-            files[page.entity].write(b"\n".join([*lines, b""]))
+            written = files[page.entity].write(b"\n".join([*lines, b""]))
+            landed.written[page.entity] = landed.written.get(page.entity, 0) + written
             landed.longest[page.entity] = max(landed.longest.get(page.entity, 0), *map(len, lines), 0)
             landed.rows[page.entity] = n + len(page.records)
             if page.total is not None:
@@ -134,17 +156,25 @@ def ensure_raw_table(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> None:
     )
 
 
-def weigh(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, *, max_shrink_share: float) -> Weighed:
-    """Compare a complete pull with what raw_lms holds, and change nothing.
+def refuse_short(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) -> None:
+    """`RetryableError` when fewer different rows landed than the LMS says it has."""
+    if (expected := landed.expected.get(entity, 0)) == 0:
+        return
+    given = scalar(con, f"SELECT count(*) FROM {_keys(con, entity, landed)}")
+    if given < expected:
+        raise RetryableError(
+            f"the LMS says it has {expected} {entity} but gave {given} different ones: nothing was changed; rows moved "
+            "between its pages, run again"
+        )
 
-    `RetryableError` when the LMS gave fewer rows than it says it has.
-    """
-    keys = _keys(con, entity, landed)
-    given, now = con.execute(f"SELECT count(*), count(*) FILTER (NOT is_deleted) FROM {keys}").fetchall()[0]
-    _refuse_short(entity, given, landed.expected.get(entity, 0))
+
+def weigh(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, *, max_shrink_share: float) -> Weighed:
+    """Compare a complete pull with what raw_lms holds, and change nothing."""
+    now = scalar(con, f"SELECT count(*) FROM {_keys(con, entity, landed)} WHERE NOT is_deleted")
     known = table_exists(con, "raw_lms", entity)
     before = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted") if known else 0
-    return Weighed(before, now, max_shrink_share)
+    floor = 0 if entity in _NEVER_FEW else _FEW
+    return Weighed(before, now, max_shrink_share, floor)
 
 
 def absent(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) -> list[str]:
@@ -173,10 +203,10 @@ def _keys(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) -> 
 def load(
     con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, *, observed_at: datetime, complete: bool
 ) -> None:
-    """Merge a landed entity into raw_lms.
+    """Merge a landed entity into raw_lms, with its cursor.
 
-    The newest line of a key wins. After a `complete` pull, which has to be weighed first, the rows it no longer holds
-    become tombstones. An incremental pull only deletes what the LMS says it deleted.
+    The newest line of a key wins; of a deleted row the payload of before is kept. Rows that didn't land stay as they are:
+    absence is no delete. After a `complete` pull most rows are new, and the table is better written anew.
     """
     table = f"raw_lms.{entity}"
     # Only keys are collected: payloads stream from the file into the table, however many they are.
@@ -190,15 +220,10 @@ def load(
             f" FROM {table} SEMI JOIN (FROM {keys} WHERE is_deleted) USING (source_id)"
         )
         if complete:
-            con.execute(
-                "CREATE OR REPLACE TEMP TABLE gone AS SELECT source_id, payload, true AS is_deleted,"
-                f" CASE WHEN is_deleted THEN observed_at ELSE $1 END AS observed_at FROM {table} ANTI JOIN {keys}"
-                " USING (source_id)",
-                [observed_at],
-            )
+            con.execute(f"CREATE OR REPLACE TEMP TABLE others AS FROM {table} ANTI JOIN {keys} USING (source_id)")
             con.execute(f"DROP TABLE {table}")
             ensure_raw_table(con, entity)
-            con.execute(f"INSERT INTO {table} BY NAME FROM gone; DROP TABLE gone")
+            con.execute(f"INSERT INTO {table} BY NAME FROM others; DROP TABLE others")
         else:
             con.execute(f"DELETE FROM {table} USING {keys} WHERE {table}.source_id = {keys}.source_id")
         con.execute(
@@ -212,14 +237,19 @@ def load(
 
 
 def _save_cursor(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, observed_at: datetime) -> None:
-    """In the transaction of the rows that it stands for."""
-    if entity in landed.latest:
-        con.execute("DELETE FROM raw_lms.cursors WHERE stream = $1", [entity])
-        con.execute(
-            "INSERT INTO raw_lms.cursors VALUES ($1, $2, $3)",
-            # A row that is stamped in the future must not blind the pulls until then.
-            [entity, min(landed.latest[entity], observed_at).isoformat(), observed_at],
-        )
+    """In the transaction of the rows that it stands for.
+
+    Without a stamp it stays; where there is none yet it is the moment before the pull.
+    """
+    known = scalar(con, "SELECT count(*) FROM raw_lms.cursors WHERE stream = $1", [entity])
+    if known and entity not in landed.latest:
+        return
+    con.execute("DELETE FROM raw_lms.cursors WHERE stream = $1", [entity])
+    con.execute(
+        "INSERT INTO raw_lms.cursors VALUES ($1, $2, $3)",
+        # A row that is stamped in the future must not blind the pulls until then.
+        [entity, min(landed.latest.get(entity, observed_at), observed_at).isoformat(), observed_at],
+    )
 
 
 def _lines(landed: Landed, entity: LmsEntity, columns: str) -> str:
@@ -231,21 +261,11 @@ def _lines(landed: Landed, entity: LmsEntity, columns: str) -> str:
     )
 
 
-def _refuse_short(entity: LmsEntity, given: int, expected: int) -> None:
-    if given < expected:
-        raise RetryableError(
-            f"the LMS says it has {expected} {entity} but gave {given} different ones: nothing was changed; rows moved "
-            "between its pages, run again"
-        )
-
-
 def cursor(con: duckdb.DuckDBPyConnection, entities: Collection[LmsEntity]) -> datetime | None:
     """Where an incremental pull of the entities has to start: the earliest of their cursors.
 
     None when one of them was never loaded, so that it has to be pulled whole.
     """
-    if not all(table_exists(con, "raw_lms", entity) for entity in entities):
-        return None
-    query = "SELECT min(cursor::TIMESTAMPTZ) FROM raw_lms.cursors WHERE list_contains($1, stream)"
-    found: datetime | None = con.execute(query, [[str(entity) for entity in entities]]).fetchall()[0][0]
-    return found
+    query = "SELECT min(cursor::TIMESTAMPTZ), count(*) FROM raw_lms.cursors WHERE list_contains($1, stream)"
+    found, known = con.execute(query, [[str(entity) for entity in entities]]).fetchall()[0]
+    return found if known == len(entities) else None

@@ -5,6 +5,7 @@ While pages are written the next ones are under way, and a slow network costs it
 """
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from queue import Empty, Full, Queue
 from typing import Generic, TypeVar
@@ -14,6 +15,7 @@ from lms_crm_assets import interrupt
 T = TypeVar("T")
 
 _LOOK_SECONDS = 0.2
+_JOIN_SECONDS = 5.0
 
 
 class _Done:
@@ -34,8 +36,10 @@ def merged(streams: Iterable[Iterator[T]], at_once: int, *, ahead: int | None = 
         yield from readers.items(len(threads))
     finally:
         readers.stop.set()
+        # Who waits for a slow answer notices when it comes; nobody waits for that one.
+        give_up_at = time.monotonic() + _JOIN_SECONDS
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, give_up_at - time.monotonic()))
     if readers.failures:
         raise readers.failures[0]
 

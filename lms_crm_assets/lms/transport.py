@@ -1,6 +1,8 @@
 """HTTP towards an LMS: pooled, compressed, with time limits, retried where the same call may succeed later."""
 
 import json
+import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -28,6 +30,9 @@ from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.treatment import Answer, treatment
 
 _FRESH_TOKENS = 3
+_MOST_BYTES = 512 << 20
+# What of an address may be told: its words and versions. All else may be somebody's key.
+_WORD = re.compile(r"[A-Za-z_.]+|v\d+(p\d+)?", re.ASCII)
 _MISSING = {httpx.codes.NOT_FOUND, httpx.codes.GONE}
 
 
@@ -103,6 +108,7 @@ class Transport:
         self._entry = entry
         self._check = check
         self._note = note
+        self._patience_seconds = 10 * timeout_seconds
         self._client = httpx.Client(
             base_url=base_url,
             timeout=httpx.Timeout(timeout_seconds, connect=10),
@@ -156,33 +162,48 @@ class Transport:
     def _send(self, method: str, path: str, headers: Mapping[str, str], *, urgent: bool, **options: Any) -> Received:
         with self._gate.call(urgent=urgent):
             try:
-                response = self._client.request(method, path, headers=dict(headers), **options)
+                with self._client.stream(method, path, headers=dict(headers), **options) as response:
+                    body = self._read(response, path)
             except httpx.ConnectError as exc:
                 raise UnreachableError(f"nothing answers at {self._base_url} ({_reason(exc)})") from exc
             except (httpx.TransportError, httpx.DecodingError) as exc:
-                raise RetryableError(f"{self._where(path)} broke off: {_reason(exc)}") from exc
+                raise RetryableError(f"{self._where(path)} broke off: {_reason(exc)}") from None
             self._note(response.headers)
-            return self._received(response, path)
+            return self._received(response, body, path)
 
-    def _received(self, response: httpx.Response, path: str) -> Received:
+    def _read(self, response: httpx.Response, path: str) -> bytes:
+        """The body, within the time and the size that an answer may have: it is in memory whole."""
+        give_up_at, pieces, size = time.monotonic() + self._patience_seconds, [], 0
+        for piece in response.iter_bytes():
+            pieces.append(piece)
+            size += len(piece)
+            if size > _MOST_BYTES:
+                raise ProtocolError(f"{self._where(path)} answers more than {_MOST_BYTES >> 20} MiB at once")
+            if time.monotonic() > give_up_at:
+                raise RetryableError(
+                    f"{self._where(path)} takes longer than {self._patience_seconds:.0f} s for one answer"
+                )
+        return b"".join(pieces)
+
+    def _received(self, response: httpx.Response, body: bytes, path: str) -> Received:
         where = self._where(path)
         if response.is_redirect:
             raise ProtocolError(f"{where} redirects elsewhere ({response.status_code}); credentials are not sent along")
         if response.status_code != httpx.codes.OK:
-            raise self._failure(response, where)
+            raise self._failure(response, body, where)
         try:
-            content = _parsed(response.content)
+            content = _parsed(body)
         except ValueError as exc:
             # A proxy's HTML page or a body cut short: the next try may get the real answer.
             raise UnreachableError(f"{where} answers something that is no JSON") from exc
         self._check(content)
         return Received(content, response.headers, response.url, response.links)
 
-    def _failure(self, response: httpx.Response, where: str) -> Exception:
+    def _failure(self, response: httpx.Response, body: bytes, where: str) -> Exception:
         """What an error answer means to us."""
         status = response.status_code
         wait = retry_after_seconds(response.headers)
-        match treatment("lms", Answer(status, message=response.text[:1000])):
+        match treatment("lms", Answer(status, message=body[:1000].decode(errors="replace"))):
             case Treatment.REFRESH:
                 return refusal(where, self._entry.keys)
             case Treatment.SLOW_DOWN:
@@ -197,8 +218,10 @@ class Transport:
                 return ProtocolError(f"{where} answers {status}", status=status)
 
     def _where(self, path: str) -> str:
-        """The address without its query, which may hold what is nobody's business."""
-        return str(self._client.build_request("GET", path).url.copy_with(query=None))
+        """The address without its query and without keys, which may tell who somebody is."""
+        found = self._client.build_request("GET", path).url
+        parts = [part if not part or _WORD.fullmatch(part) else "…" for part in found.path.split("/")]
+        return f"{found.scheme}://{found.netloc.decode()}{'/'.join(parts)}"
 
     def close(self) -> None:
         """Close the pool."""
@@ -221,4 +244,5 @@ def _parsed(body: bytes) -> Any:
 
 
 def _reason(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__
+    """What broke; of what we sent ourselves only the kind, since its text quotes the headers."""
+    return type(exc).__name__ if isinstance(exc, httpx.LocalProtocolError) else str(exc) or type(exc).__name__

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.warehouse.sql import sql_file
 
 LOCK_PATIENCE_SECONDS = 120.0
@@ -43,6 +43,11 @@ def connect(path: Path, settings: dict[str, str] | None = None) -> Iterator[duck
             con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             con.execute(sql_file("lms_crm_assets.warehouse", "schema.sql"))
             yield con
+        except duckdb.OutOfMemoryException as exc:
+            limit = con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+            raise FatalError(
+                f"the warehouse {path.name} needs more than {limit} of memory for this; nothing of it was changed"
+            ) from exc
         finally:
             con.close()
 
