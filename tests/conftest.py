@@ -27,7 +27,7 @@ def _sandbox_of_the_session() -> Iterator[Sandbox]:
 def sandbox(_sandbox_of_the_session: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A running sandbox in its initial state, and the environment in which the example tenants find it."""
     found = _sandbox_of_the_session
-    for address in (found.moodle, found.school, found.salesforce, found.hubspot):
+    for address in vars(found).values():
         httpx.post(f"{address}/_sandbox/reset").raise_for_status()
     # A reset ends all sessions; ours go with them, as those of another process.
     monkeypatch.setattr(tokens, "_shared", {})

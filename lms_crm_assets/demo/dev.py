@@ -44,11 +44,8 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
         console.print(
             "Jobs → full_reconcile → Materialize all, for acme or globex, reconciles; Assets shows the graph."
         )
-        console.print(
-            f"The sandbox: Moodle {sandbox.moodle}, school {sandbox.school}, Salesforce {sandbox.salesforce}, "
-            f"HubSpot {sandbox.hubspot}\n",
-            soft_wrap=True,
-        )
+        addresses = ", ".join(f"{name} {address}" for name, address in vars(sandbox).items())
+        console.print(f"The sandbox: {addresses}\n", soft_wrap=True)
         command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
         # `dg dev`, which supersedes it, needs one package more and does the same.
         quiet = {**os.environ, "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"}

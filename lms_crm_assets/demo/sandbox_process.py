@@ -24,12 +24,16 @@ class Sandbox:
     """The addresses of a running sandbox."""
 
     moodle: str
+    moodle_school: str
     school: str
+    canvas: str
+    oneroster: str
+    thinkific: str
     salesforce: str
     hubspot: str
 
     def environ(self) -> Mapping[str, str]:
-        """The variables that `tenants/acme.yaml` and `tenants/globex.yaml` ask for."""
+        """The variables that `tenants/acme.yaml`, `tenants/globex.yaml` and the sources of docs/sandbox.md ask for."""
         return {
             "ACME_LMS_URL": self.moodle,
             "ACME_LMS_TOKEN": "sandbox-moodle-token",
@@ -40,6 +44,15 @@ class Sandbox:
             "GLOBEX_LMS_TOKEN": "sandbox-school-token",
             "GLOBEX_CRM_URL": self.hubspot,
             "GLOBEX_CRM_TOKEN": "pat-sandbox",
+            "SANDBOX_MOODLE_SCHOOL_URL": self.moodle_school,
+            "SANDBOX_MOODLE_SCHOOL_TOKEN": "sandbox-moodle-token",
+            "SANDBOX_CANVAS_URL": self.canvas,
+            "SANDBOX_CANVAS_TOKEN": "sandbox-canvas-token",
+            "SANDBOX_ONEROSTER_URL": self.oneroster,
+            "SANDBOX_ONEROSTER_CLIENT_ID": "sandbox-client",
+            "SANDBOX_ONEROSTER_CLIENT_SECRET": "sandbox-secret",
+            "SANDBOX_THINKIFIC_URL": self.thinkific,
+            "SANDBOX_THINKIFIC_KEY": "sandbox-thinkific-key",
         }
 
 

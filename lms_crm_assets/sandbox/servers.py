@@ -1,51 +1,55 @@
-"""The four simulators as servers of one process, each on a port of its own on loopback."""
+"""The simulators as servers of one process, each on a port of its own on loopback."""
 
 import asyncio
 import contextlib
 import signal
 import socket
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import orjson
 import uvicorn
 
-from lms_crm_assets.sandbox.core import Simulator, build_app
+from lms_crm_assets.sandbox.canvas import CanvasSimulator
+from lms_crm_assets.sandbox.core import SandboxRequestError, Simulator, build_app
 from lms_crm_assets.sandbox.hubspot import HubSpotSimulator
 from lms_crm_assets.sandbox.moodle import MoodleSimulator
+from lms_crm_assets.sandbox.oneroster import OneRosterSimulator
 from lms_crm_assets.sandbox.salesforce import SalesforceSimulator
 from lms_crm_assets.sandbox.school import SchoolSimulator
+from lms_crm_assets.sandbox.school.layout import Size
+from lms_crm_assets.sandbox.thinkific import ThinkificSimulator
 
 
 @dataclass(frozen=True)
 class SandboxOptions:
-    """How large the generated school is, how strict HubSpot's limit, and where the state is kept (None: nowhere)."""
+    """What the sandbox is started with.
 
-    learners: int = 1000
-    courses: int = 12
-    enrollments: int = 1800
-    seed: int = 7
+    How large the generated school is, how strict HubSpot's limit, where the state is kept (None: nowhere), and the port
+    of each system by its name; one that is not named takes a free one.
+    """
+
+    school: Size = field(default_factory=Size)
     hubspot_calls_per_10_seconds: int | None = 190
     latency_seconds: float = 0.0
     state_dir: Path | None = None
-    ports: tuple[int, int, int, int] = (0, 0, 0, 0)
+    ports: Mapping[str, int] = field(default_factory=dict)
 
 
 def simulators(options: SandboxOptions) -> dict[str, Simulator]:
-    """The simulators by name: moodle and salesforce for acme, school and hubspot for globex."""
+    """The simulators by name; all LMSs but `moodle`, the recorded one, are made from the same school."""
+    latency, school = options.latency_seconds, asdict(options.school)
     return {
-        "moodle": MoodleSimulator(latency_seconds=options.latency_seconds),
-        "school": SchoolSimulator(
-            learners=options.learners,
-            courses=options.courses,
-            enrollments=options.enrollments,
-            seed=options.seed,
-            latency_seconds=options.latency_seconds,
-        ),
-        "salesforce": SalesforceSimulator(latency_seconds=options.latency_seconds),
+        "moodle": MoodleSimulator(latency_seconds=latency),
+        "moodle_school": MoodleSimulator(latency_seconds=latency, school=options.school),
+        "school": SchoolSimulator(latency_seconds=latency, **school),
+        "canvas": CanvasSimulator(latency_seconds=latency, **school),
+        "oneroster": OneRosterSimulator(latency_seconds=latency, **school),
+        "thinkific": ThinkificSimulator(latency_seconds=latency, **school),
+        "salesforce": SalesforceSimulator(latency_seconds=latency),
         "hubspot": HubSpotSimulator(
-            requests_per_10_seconds=options.hubspot_calls_per_10_seconds, latency_seconds=options.latency_seconds
+            requests_per_10_seconds=options.hubspot_calls_per_10_seconds, latency_seconds=latency
         ),
     }
 
@@ -60,13 +64,15 @@ def serve(options: SandboxOptions, ready_file: Path | None = None) -> None:
 
 async def _serve(options: SandboxOptions, ready_file: Path | None) -> None:
     running = simulators(options)
+    if unknown := options.ports.keys() - running.keys():
+        raise SandboxRequestError(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(running)}")
     for name, simulator in running.items():
         _load(name, simulator, options.state_dir)
     servers: list[_Server] = []
     addresses: dict[str, str] = {}
     tasks: list[asyncio.Task[None]] = []
-    for (name, simulator), port in zip(running.items(), options.ports, strict=True):
-        listening = _listening(port)
+    for name, simulator in running.items():
+        listening = _listening(options.ports.get(name, 0))
         addresses[name] = f"http://127.0.0.1:{listening.getsockname()[1]}"
         server = _Server(
             uvicorn.Config(build_app(simulator), log_level="critical", access_log=False, lifespan="off", ws="none")

@@ -7,7 +7,8 @@ Three accounts: `token` sees everything, `poor_token` sees itself alone (and is 
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -30,7 +31,7 @@ from lms_crm_assets.sandbox.moodle.rest import (
     validate,
 )
 from lms_crm_assets.sandbox.moodle.site import Site
-from lms_crm_assets.sandbox.school.layout import Size
+from lms_crm_assets.sandbox.school.layout import Layout, Size
 
 __all__ = ["MoodleSimulator"]
 
@@ -67,14 +68,18 @@ class MoodleSimulator:
         expired_token: str = "expired",  # noqa: S107 - as above
         school: Size | None = None,
     ) -> None:
-        """Fill the site."""
+        """The site is filled when it is first asked for: a large school takes its time, and often nobody asks."""
         self.stats = Stats()
         self._accounts = {token: _ACCOUNT, poor_token: _POOR_ACCOUNT}
         self._expired_token = expired_token
         self._latency_seconds = latency_seconds
         self._expired = {expired_token}
         self._school = school
-        self._site = Site(school)
+        self._state = _untouched(school)
+
+    @cached_property
+    def _site(self) -> Site:
+        return Site.loaded(self._state)
 
     def routes(self) -> list[BaseRoute]:
         """The one endpoint."""
@@ -96,19 +101,28 @@ class MoodleSimulator:
         if unknown := given.keys() - sizes:
             raise SandboxRequestError(f"unknown options: {sorted(unknown)}")
         try:
-            self._site = Site(replace(self._school, **given) if self._school else None)
+            school = replace(self._school, **given) if self._school else None
+            if school:
+                Layout(school)  # refuses a size that can't be
         except (TypeError, ValueError) as exc:
             raise SandboxRequestError(str(exc)) from exc
+        self.load(_untouched(school))
         self._latency_seconds = latency_seconds
         self._expired = {self._expired_token}
 
     def dump(self) -> dict[str, Any]:
         """What the site was filled with, and what was changed since."""
-        return self._site.dump()
+        return self._site.dump() if self._is_filled else dict(self._state)
 
     def load(self, state: Any) -> None:
         """Take up what `dump` gave."""
-        self._site.load(state)
+        self._state = state
+        if self._is_filled:
+            del self._site
+
+    @property
+    def _is_filled(self) -> bool:
+        return "_site" in vars(self)
 
     async def _serve(self, request: Request) -> Response:
         if self._latency_seconds:
@@ -136,6 +150,11 @@ class MoodleSimulator:
             raise moodle_exception("invalidtoken", "Invalid token - token not found")
         raw = settings["moodlewssettingraw"].lower() in {"1", "true"}
         return Call(self._site, account, privileged=account == _ACCOUNT, raw=raw)
+
+
+def _untouched(school: Size | None) -> dict[str, Any]:
+    """What `dump` gives of a site in which nothing was changed yet."""
+    return {"school": asdict(school) if school else None}
 
 
 def _run(call: Call, name: str, parameters: Mapping[str, Any]) -> Any:

@@ -42,9 +42,6 @@ class Site:
 
     def __init__(self, school: Size | None = None) -> None:
         """Fill the tables with a school, or with the recorded site."""
-        self._fill(school)
-
-    def _fill(self, school: Size | None) -> None:
         contents = recorded_contents() if school is None else school_contents(school)
         self.school = school
         self._now = contents.until
@@ -66,16 +63,19 @@ class Site:
         school = asdict(self.school) if self.school else None
         return {"school": school, "changed": tables, "filters": dict(self.filters), "now": self._now}
 
-    def load(self, state: Row) -> None:
-        """Take up what `dump` gave."""
-        self._fill(Size(**state["school"]) if state["school"] else None)
-        for name, table in self._tables().items():
-            for key, row in state["changed"][name]:
+    @classmethod
+    def loaded(cls, state: Row) -> "Site":
+        """What `dump` gave; of a site in which nothing was changed, `school` alone will do."""
+        site = cls(Size(**state["school"]) if state["school"] else None)
+        changed = state.get("changed", {})
+        for name, table in site._tables().items():
+            for key, row in changed.get(name, []):
                 if row is not None:
                     table[key] = row
                 elif key in table:
                     table.remove(key)
-        self.filters, self._now = dict(state["filters"]), state["now"]
+        site.filters, site._now = dict(state.get("filters", {})), state.get("now", site._now)
+        return site
 
     def _tables(self) -> dict[str, Table[Any]]:
         return {

@@ -49,9 +49,9 @@ class Table(dict[K, Row], Generic[K]):
         for key in list(self._keys[column].get(value, ())):
             self.remove(key)
 
-    def changes(self) -> list[tuple[K, Row | None]]:
-        """The changed rows, None for a removed one."""
-        return [(key, self.get(key)) for key in self.changed]
+    def changes(self) -> list[list[Any]]:
+        """The changed rows, None for a removed one: pairs, as they are in JSON."""
+        return [[key, self.get(key)] for key in self.changed]
 
     def _index(self, key: K, row: Row) -> None:
         for column, keys in self._keys.items():
