@@ -6,6 +6,8 @@
 - `GET /api/v1/{entity}/{id}`: the row; 404 for a deleted one.
 - `GET /api/v1/changes?since=&cursor=&limit=`: `{"changes", "next"}`, in the order of updated_at, entity, id; `since`
   (RFC 3339) is inclusive, and a deleted row has `"op": "delete"` and `"data": null`.
+
+`poor_token` may read everything and sees no row, without a word that there are more.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ from lms_crm_assets.sandbox.core import JSON, listed
 from lms_crm_assets.sandbox.school.backed import SchoolBacked
 from lms_crm_assets.sandbox.school.layout import ENTITIES, Row, Size, epoch
 from lms_crm_assets.sandbox.school.options import Options
+from lms_crm_assets.sandbox.school.store import Shown
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _DEFAULT_LIMIT = 500
@@ -52,9 +55,10 @@ class SchoolSimulator(SchoolBacked[Options]):
 
     name = "school"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword an option
         self,
         token: str = "sandbox-school-token",  # noqa: S107 - the sandbox's own, public
+        poor_token: str = "poor",  # noqa: S107 - as above
         *,
         learners: int = 1000,
         courses: int = 12,
@@ -66,7 +70,7 @@ class SchoolSimulator(SchoolBacked[Options]):
     ) -> None:
         """Serve a school of that size."""
         super().__init__(Size(learners, courses, enrollments, seed, start), Options(latency_seconds))
-        self._token = token
+        self._token, self._poor_token = token, poor_token
         self._page_limit = page_limit
 
     def routes(self) -> list[BaseRoute]:
@@ -93,15 +97,21 @@ class SchoolSimulator(SchoolBacked[Options]):
         return answer
 
     def _admit(self, request: Request, handler: Handler) -> None:
-        authorized = request.headers.get("authorization") == f"Bearer {self._token}"
+        authorized = request.headers.get("authorization") == f"Bearer {self._token}" or self._is_poor(request)
         if not (authorized or handler in {_health, _nothing}):
             raise _Problem(HTTPStatus.UNAUTHORIZED, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
         if handler is not _nothing and request.method not in {"GET", "HEAD"}:
             detail = f"{request.method} is not allowed here"
             raise _Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": "GET, HEAD"})
 
+    def _is_poor(self, request: Request) -> bool:
+        return request.headers.get("authorization") == f"Bearer {self._poor_token}"
+
+    def _shown(self, request: Request) -> Shown:
+        return (lambda _: False) if self._is_poor(request) else listed(request)
+
     def _index(self, request: Request) -> Row:
-        counts = {entity: self.store.count(entity, listed(request)) for entity in ENTITIES}
+        counts = {entity: self.store.count(entity, self._shown(request)) for entity in ENTITIES}
         return {
             "name": "Sandbox school",
             "version": "1",
@@ -113,7 +123,7 @@ class SchoolSimulator(SchoolBacked[Options]):
     def _list(self, request: Request) -> Row:
         entity, limit = _entity(request), self._limit(request)
         if "ids" in request.query_params:
-            return self._some(entity, request.query_params["ids"].split(","))
+            return self._some(request, entity)
         segment, segments = _segment(request)
         after, until = self.store.segment(entity, segment, segments)
         if (cursor := request.query_params.get("cursor")) is not None:
@@ -122,20 +132,25 @@ class SchoolSimulator(SchoolBacked[Options]):
                     after = (number, row_id)
                 case _:
                     raise _Problem(HTTPStatus.BAD_REQUEST, "cursor: not one of this listing")
-        shown = listed(request)
+        shown = self._shown(request)
         items, position = self.store.page(entity, after, limit, shown, until=until)
         following = _encode([f"{entity} {segment}/{segments}", *position]) if position else None
         return {"items": items, "next": following, "total": self.store.count(entity, shown)}
 
-    def _some(self, entity: str, ids: list[str]) -> Row:
+    def _some(self, request: Request, entity: str) -> Row:
+        ids = request.query_params["ids"].split(",")
         if len(ids) > _MOST_IDS:
             raise _Problem(HTTPStatus.BAD_REQUEST, f"ids: at most {_MOST_IDS} of them")
-        items = [row for row in (self.store.get(entity, row_id) for row_id in dict.fromkeys(ids)) if row is not None]
-        return {"items": items, "next": None, "total": self.store.count(entity)}
+        found = (self._row(request, entity, row_id) for row_id in dict.fromkeys(ids))
+        items = [row for row in found if row is not None]
+        return {"items": items, "next": None, "total": self.store.count(entity, self._shown(request))}
+
+    def _row(self, request: Request, entity: str, row_id: str) -> Row | None:
+        return None if self._is_poor(request) else self.store.get(entity, row_id)
 
     def _get(self, request: Request) -> Row:
         entity, row_id = _entity(request), request.path_params["id"]
-        row = self.store.get(entity, row_id)
+        row = self._row(request, entity, row_id)
         if row is None:
             raise _Problem(HTTPStatus.NOT_FOUND, f"{entity}: {row_id} does not exist")
         return row
@@ -150,6 +165,8 @@ class SchoolSimulator(SchoolBacked[Options]):
                     after = (updated, entity, row_id)
                 case _:
                     raise _Problem(HTTPStatus.BAD_REQUEST, "cursor: not one of the changes")
+        if self._is_poor(request):
+            return {"changes": [], "next": None}
         changes, more = self.store.changes(since, after, limit)
         last = changes[-1] if more else None
         return {"changes": changes, "next": _encode(_key(last)) if last else None}
