@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.errors import ProtocolError
 from lms_crm_assets.lms.landing import (
     Landed,
     Weighed,
@@ -87,6 +88,8 @@ def pull_into(
         # deleted becomes a tombstone.
         land_more(lms.fetch(entity, keys) if keys else (), landed)
     with open_warehouse(landed.settings()) as con:
+        for entity in done.absent:
+            _refuse_unanswered(entity, absent(con, entity, landed))
         _load(con, done, entities, observed_at=observed_at, complete=full)
     return done
 
@@ -104,3 +107,12 @@ def _load(
     for entity in entities:
         ensure_raw_table(con, entity)
         done.living[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
+
+
+def _refuse_unanswered(entity: LmsEntity, keys: Collection[str]) -> None:
+    """What was asked for by its key is given, or said to be gone; of anything else nobody knows that it is gone."""
+    if keys:
+        raise ProtocolError(
+            f"the LMS neither gives {len(keys)} {entity} that it had before nor says that they are gone: nothing was"
+            " changed; check what the credential may see"
+        )

@@ -1,0 +1,58 @@
+"""The steps of a pull: what an adapter leaves unanswered is not taken for gone."""
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from lms_crm_assets.domain import LmsEntity, RawRecord
+from lms_crm_assets.errors import ProtocolError
+from lms_crm_assets.lms.protocol import Capabilities, Page
+from tests.lms.contract.warehouse import Warehouse
+
+LEARNERS = LmsEntity.LEARNERS
+
+
+class Lms:
+    """An LMS of learners; of those in `denied` a fetch says that they are gone, of others that aren't there nothing."""
+
+    capabilities = Capabilities(frozenset({LEARNERS}))
+
+    def __init__(self, *keys: str, denied: Collection[str] = ()) -> None:
+        self._keys, self._denied = keys, denied
+
+    def probe(self) -> list[str]:
+        return []
+
+    def pull(self, entities: Collection[LmsEntity], since: datetime | None) -> Iterator[Page]:
+        del entities, since
+        yield Page(LEARNERS, [RawRecord(key, {"id": key}) for key in self._keys])
+
+    def fetch(self, entity: LmsEntity, keys: Collection[str]) -> Iterator[Page]:
+        yield Page(entity, [RawRecord(key, None, is_deleted=True) for key in keys if key in self._denied])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_row_that_is_neither_given_nor_denied_stays(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path, [LEARNERS])
+    warehouse.pull(Lms("1", "2", "3"))
+    held = warehouse.held()
+
+    with pytest.raises(ProtocolError, match="neither gives 1 learners that it had before nor says that they are gone"):
+        warehouse.pull(Lms("1", denied={"2"}), max_shrink_share=1.0)
+
+    assert warehouse.held() == held
+
+
+def test_a_row_that_is_denied_becomes_a_tombstone(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path, [LEARNERS])
+    warehouse.pull(Lms("1", "2", "3"))
+
+    done = warehouse.pull(Lms("1", "3", denied={"2"}))
+
+    assert done.absent == {LEARNERS: ["2"]}
+    assert warehouse.living()[LEARNERS].keys() == {"1", "3"}
+    assert warehouse.tombstones()[LEARNERS] == {"2": {"id": "2"}}
