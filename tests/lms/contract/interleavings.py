@@ -130,14 +130,22 @@ def interleave(protocol: Protocol, number: int, seed: int) -> Findings:
 
 
 @contextmanager
+def short_pages() -> Iterator[None]:
+    """Pages of a few rows also where their length is none of the contract's."""
+    with ExitStack() as stack:
+        for name, value in _SHORT_PAGES.items():
+            stack.enter_context(patch(name, value))
+        yield
+
+
+@contextmanager
 def _school(protocol: Protocol, seed: str) -> Iterator["_School"]:
     chance = random.Random(seed)
     simulator = protocol.simulator({**SIZE, "seed": chance.randrange(10**6)})
     editing = Editing(protocol, simulator, chance)
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, ENVIRON))
-        for name, value in _SHORT_PAGES.items():
-            stack.enter_context(patch(name, value))
+        stack.enter_context(short_pages())
         # Tries without waits between them.
         stack.enter_context(stamina.set_testing(True, attempts=5))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lms-crm-interleavings-")))

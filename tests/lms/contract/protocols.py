@@ -62,6 +62,8 @@ class Protocol:
     wrong: Mapping[str, Any] = field(default_factory=lambda: {"token": "env:LMS_WRONG"})
     poor: Mapping[str, Any] | None = field(default_factory=lambda: {"token": "env:LMS_POOR"})
     expiring: Mapping[str, Any] | None = None
+    ended: Mapping[str, Any] = field(default_factory=lambda: {"kind": "status", "status": 401})
+    """The fault by which a token has ended."""
     login: str | None = None
     place: frozenset[str] = frozenset({"page"})
     """The parameters that tell which page of a listing is asked for."""
@@ -178,6 +180,8 @@ THINKIFIC = Protocol(
     wrong={"api_key": "env:LMS_WRONG"},
     poor={"flow": "token", "token": "env:LMS_POOR", "subdomain": None, "api_key": None},
 )
+_ENDED = {"exception": "core\\exception\\moodle_exception", "errorcode": "invalidtoken", "message": "Invalid token"}
+_MOODLE_ENDED = {"kind": "status", "status": 200, "body": json.dumps(_ENDED)}
 _MOODLE_PLACE = frozenset({"page", "options[0][value]"})
 _OF_MOODLE: dict[LmsEntity, Callable[[Any], Any]] = {
     LEARNERS: lambda payload: (payload.get("email") or None, payload["firstname"]),
@@ -194,6 +198,7 @@ MOODLE_BY_COURSE = Protocol(
     # The simulator has no competency reports of single people.
     entities=tuple(LmsEntity)[:-1],
     place=_MOODLE_PLACE,
+    ended=_MOODLE_ENDED,
 )
 MOODLE_BY_REPORT = Protocol(
     name="moodle by report",
@@ -204,6 +209,7 @@ MOODLE_BY_REPORT = Protocol(
     editor=editing.MoodleEditor,
     told={**_OF_MOODLE, ENROLLMENTS: lambda payload: payload["columns"][6]},
     place=_MOODLE_PLACE,
+    ended=_MOODLE_ENDED,
 )
 
 PROTOCOLS = {each.name: each for each in (CHANGES, CANVAS, ONEROSTER, THINKIFIC, MOODLE_BY_COURSE, MOODLE_BY_REPORT)}

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import ASGIApp
 
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import (
@@ -13,13 +14,16 @@ from lms_crm_assets.errors import (
     FatalError,
     LmsCrmError,
     PermissionMissingError,
+    ProtocolError,
     RetryableError,
     WrongAddressError,
 )
 from lms_crm_assets.sandbox.hubspot import HubSpotSimulator
 from lms_crm_assets.warehouse.connection import connect
 from tests.lms.contract.conftest import SIZE, Lms
+from tests.lms.contract.interleavings import short_pages
 from tests.lms.contract.protocols import SECRETS
+from tests.lms.contract.stuck import Stuck
 from tests.lms.pulls import by_key
 from tests.sandbox_control import fault, requests
 from tests.simulator_server import serving
@@ -237,14 +241,40 @@ def test_trouble_that_stays_changes_nothing(lms: Lms) -> None:
     assert lms.warehouse.held() == held
 
 
-def test_a_token_that_ends_midway_is_fetched_anew(lms: Lms) -> None:
-    if lms.protocol.expiring is None:
-        pytest.skip("its token is made by hand and doesn't end")
-    httpx.post(f"{lms.address}/_sandbox/options", json={"token_calls": 5}).raise_for_status()
+def test_a_token_that_ends_midway_is_fetched_anew_or_named(lms: Lms) -> None:
+    lms.pull()
+    held = lms.warehouse.held()
+    if lms.protocol.expiring is not None:
+        httpx.post(f"{lms.address}/_sandbox/options", json={"token_calls": 5}).raise_for_status()
+        lms.pull(**lms.protocol.expiring)
+        is_right(lms)
+        return
+    fault(lms.address, {"route": EVERYWHERE, "skip": 3, **lms.protocol.ended})
 
-    lms.pull(**lms.protocol.expiring)
+    with pytest.raises((CredentialError, PermissionMissingError), match=r"check source\."):
+        lms.pull()
 
-    is_right(lms)
+    assert lms.warehouse.held() == held
+
+
+def test_a_listing_that_gives_one_page_for_ever_ends_with_an_error(lms: Lms) -> None:
+    lms.pull()
+    held = lms.warehouse.held()
+    stuck: list[Stuck] = []
+
+    def around(app: ASGIApp) -> ASGIApp:
+        stuck.append(Stuck(app, lms.protocol.place))
+        return stuck[0]
+
+    with (
+        short_pages(),
+        serving(lms.protocol.simulator(SIZE), around) as address,
+        pytest.raises((ProtocolError, RetryableError)),
+    ):
+        lms.pull(url=address)
+
+    assert stuck[0].calls < 300
+    assert lms.warehouse.held() == held
 
 
 def test_a_token_that_is_withdrawn_changes_nothing(lms: Lms) -> None:
