@@ -95,6 +95,7 @@ def raw_lms(
                 "dagster/row_count": done.living[entity],
                 "received": done.landed.rows.get(entity, 0),
                 "asked_for_by_key": len(done.absent.get(entity, ())),
+                "neither_given_nor_gone": done.unanswered.get(entity, 0),
                 "since": done.since.isoformat() if done.since else "the beginning",
             },
             check_results=[checks[entity]],

@@ -9,7 +9,6 @@ from pathlib import Path
 import duckdb
 
 from lms_crm_assets.domain import LmsEntity
-from lms_crm_assets.errors import ProtocolError
 from lms_crm_assets.lms.landing import (
     Landed,
     Weighed,
@@ -34,13 +33,15 @@ class Ingested:
     """What a pull gave and what became of it, by entity.
 
     `weighed` is empty where nothing is concluded from absence; `absent` are the keys that were asked for because a
-    complete pull didn't hold them; `living` is empty when nothing was loaded.
+    complete pull didn't hold them, `unanswered` how many of those the LMS neither gave nor said to be gone, so that they
+    stay as they are; `living` is empty when nothing was loaded.
     """
 
     landed: Landed
     since: datetime | None = None
     weighed: dict[LmsEntity, Weighed] = field(default_factory=dict)
     absent: dict[LmsEntity, list[str]] = field(default_factory=dict)
+    unanswered: dict[LmsEntity, int] = field(default_factory=dict)
     living: dict[LmsEntity, int] = field(default_factory=dict)
 
     @property
@@ -60,8 +61,8 @@ def pull_into(
 ) -> Ingested:
     """Pull the entities in one go and load all of them, or none when one of them lost too many rows.
 
-    `full`: rows that the LMS no longer has become tombstones. Otherwise what changed since the last pull is read, where the LMS can
-    tell, and nothing is concluded from absence. `folder` is empty, and the caller removes it.
+    `full`: rows that the LMS no longer has become tombstones. Otherwise what changed since the last pull is read, where
+    the LMS can tell, and nothing is concluded from absence. `folder` is empty, and the caller removes it.
     """
     served, able = [e for e in entities if e in lms.capabilities.entities], lms.capabilities.supports_since
     since = None
@@ -89,7 +90,7 @@ def pull_into(
         land_more(lms.fetch(entity, keys) if keys else (), landed)
     with open_warehouse(landed.settings()) as con:
         for entity in done.absent:
-            _refuse_unanswered(entity, absent(con, entity, landed))
+            done.unanswered[entity] = len(absent(con, entity, landed))
         _load(con, done, entities, observed_at=observed_at, complete=full)
     return done
 
@@ -107,12 +108,3 @@ def _load(
     for entity in entities:
         ensure_raw_table(con, entity)
         done.living[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
-
-
-def _refuse_unanswered(entity: LmsEntity, keys: Collection[str]) -> None:
-    """What was asked for by its key is given, or said to be gone; of anything else nobody knows that it is gone."""
-    if keys:
-        raise ProtocolError(
-            f"the LMS neither gives {len(keys)} {entity} that it had before nor says that they are gone: nothing was"
-            " changed; check what the credential may see"
-        )

@@ -4,10 +4,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 
-import pytest
-
 from lms_crm_assets.domain import LmsEntity, RawRecord
-from lms_crm_assets.errors import ProtocolError
 from lms_crm_assets.lms.protocol import Capabilities, Page
 from tests.lms.contract.warehouse import Warehouse
 
@@ -39,12 +36,12 @@ class Lms:
 def test_a_row_that_is_neither_given_nor_denied_stays(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path, [LEARNERS])
     warehouse.pull(Lms("1", "2", "3"))
-    held = warehouse.held()
 
-    with pytest.raises(ProtocolError, match="neither gives 1 learners that it had before nor says that they are gone"):
-        warehouse.pull(Lms("1", denied={"2"}), max_shrink_share=1.0)
+    done = warehouse.pull(Lms("1", denied={"2"}), max_shrink_share=1.0)
 
-    assert warehouse.held() == held
+    assert done.unanswered == {LEARNERS: 1}
+    assert warehouse.living()[LEARNERS].keys() == {"1", "3"}
+    assert warehouse.tombstones()[LEARNERS].keys() == {"2"}
 
 
 def test_a_row_that_is_denied_becomes_a_tombstone(tmp_path: Path) -> None:

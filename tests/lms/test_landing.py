@@ -93,7 +93,9 @@ def test_what_lands_later_counts_before_what_landed_first(con: duckdb.DuckDBPyCo
     assert loaded(con, found) == {"1": ("newer", False), "2": ("x", True)}
 
 
-@pytest.mark.parametrize(("rows", "letters"), [(3000, 20_000), (5, 3_000_000), (60_000, 2500), (1000, 100_000), (8, 2_000_000)])
+@pytest.mark.parametrize(
+    ("rows", "letters"), [(3000, 20_000), (5, 3_000_000), (60_000, 2500), (1000, 100_000), (8, 2_000_000)]
+)
 def test_wide_rows_are_loaded_too(tmp_path: Path, rows: int, letters: int) -> None:
     pages = (
         page(*(row(str(n), "x" * letters) for n in range(start, min(start + 500, rows))))

@@ -2,7 +2,7 @@
 
 - `GET /api/v1`: `{"name", "version", "entities", "counts", "max_segments"}`; `GET /api/v1/health`, without a token: `{"status"}`.
 - `GET /api/v1/{entity}?limit=&cursor=`: `{"items", "next", "total"}`, live rows in the order of their ids. With
-  `segment=0…n-1&segments=n` only that part of them, with `ids=a,b` only those, unpaged.
+  `segment=0…n-1&segments=n` only that part of them, with `id=a&id=b` only those, unpaged.
 - `GET /api/v1/{entity}/{id}`: the row; 404 for a deleted one.
 - `GET /api/v1/changes?since=&cursor=&limit=`: `{"changes", "next"}`, in the order of updated_at, entity, id; `since`
   (RFC 3339) is inclusive, and a deleted row has `"op": "delete"` and `"data": null`.
@@ -122,7 +122,7 @@ class SchoolSimulator(SchoolBacked[Options]):
 
     def _list(self, request: Request) -> Row:
         entity, limit = _entity(request), self._limit(request)
-        if "ids" in request.query_params:
+        if "id" in request.query_params:
             return self._some(request, entity)
         segment, segments = _segment(request)
         after, until = self.store.segment(entity, segment, segments)
@@ -138,9 +138,9 @@ class SchoolSimulator(SchoolBacked[Options]):
         return {"items": items, "next": following, "total": self.store.count(entity, shown)}
 
     def _some(self, request: Request, entity: str) -> Row:
-        ids = request.query_params["ids"].split(",")
+        ids = request.query_params.getlist("id")
         if len(ids) > _MOST_IDS:
-            raise _Problem(HTTPStatus.BAD_REQUEST, f"ids: at most {_MOST_IDS} of them")
+            raise _Problem(HTTPStatus.BAD_REQUEST, f"id: at most {_MOST_IDS} of them")
         found = (self._row(request, entity, row_id) for row_id in dict.fromkeys(ids))
         items = [row for row in found if row is not None]
         return {"items": items, "next": None, "total": self.store.count(entity, self._shown(request))}
