@@ -200,6 +200,18 @@ class TestErrors:
         assert response.headers["content-type"] == "application/problem+json"
         assert response.headers["www-authenticate"] == "Bearer"
 
+    def test_the_poor_token_sees_no_row_and_is_not_told_so(self, school: httpx.Client) -> None:
+        poor = {"Authorization": "Bearer poor"}
+        paths = ("", "/learners", "/learners?ids=lrn-0000002", "/changes")
+        answers = [school.get(f"/api/v1{path}", headers=poor) for path in paths]
+        assert {answer.status_code for answer in answers} == {200}
+        index, whole, some, changes = (answer.json() for answer in answers)
+        assert set(index["counts"].values()) == {0}
+        assert whole == some == {"items": [], "next": None, "total": 0}
+        assert changes == {"changes": [], "next": None}
+        assert school.get("/api/v1/learners/lrn-0000002", headers=poor).status_code == 404
+        assert school.get("/api/v1/learners/lrn-0000002").status_code == 200
+
     def test_health_needs_no_token(self, school: httpx.Client) -> None:
         with httpx.Client(base_url=school.base_url) as stranger:
             assert stranger.get("/api/v1/health").json() == {"status": "ok"}
