@@ -60,7 +60,7 @@ class Protocol:
     entities: tuple[LmsEntity, ...] = tuple(LmsEntity)
     """What is read; the simulator has to serve it."""
     wrong: Mapping[str, Any] = field(default_factory=lambda: {"token": "env:LMS_WRONG"})
-    poor: Mapping[str, Any] | None = field(default_factory=lambda: {"token": "env:LMS_POOR"})
+    poor: Mapping[str, Any] = field(default_factory=lambda: {"token": "env:LMS_POOR"})
     expiring: Mapping[str, Any] | None = None
     ended: Mapping[str, Any] = field(default_factory=lambda: {"kind": "status", "status": 401})
     """The fault by which a token has ended."""
@@ -110,7 +110,6 @@ CHANGES = Protocol(
     valid=partial(facts.valid_of_school, without=frozenset({"pending_payment"})),
     editor=editing.SchoolEditor,
     told=dict.fromkeys(LmsEntity, lambda payload: payload),
-    poor=None,
     place=frozenset({"cursor"}),
 )
 CANVAS = Protocol(
