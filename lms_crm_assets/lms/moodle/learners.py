@@ -29,6 +29,7 @@ _ROWS_A_PAGE = 500
 _KEYS_A_CALL = 100
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _MANGLED = re.compile(r".*\.\d{9,11}", re.DOTALL)
+_MANGLED_EMAIL = re.compile(r".*@.*\.\d{9,11}", re.DOTALL)
 
 User = dict[str, Any]
 
@@ -93,8 +94,13 @@ class Learners:
 
 
 def is_mangled(user: User) -> bool:
-    """Whether an account is deleted: Moodle then sets its e-mail to an MD5 and its username to `<e-mail>.<epoch>`."""
+    """Whether an account is deleted: Moodle then sets its e-mail to an MD5 and its username to `<e-mail>.<epoch>`.
+
+    The e-mail may be hidden from the token, as far as the account's settings and the role let it.
+    """
     email, username = str(user.get("email") or ""), str(user.get("username") or "")
+    if not email:
+        return _MANGLED_EMAIL.fullmatch(username) is not None
     return _MD5.fullmatch(email) is not None and _MANGLED.fullmatch(username) is not None
 
 
