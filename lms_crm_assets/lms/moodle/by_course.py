@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import MissingError
@@ -9,6 +10,7 @@ from lms_crm_assets.lms.moodle import completions, courses, grades, participants
 from lms_crm_assets.lms.moodle.chunks import chunks
 from lms_crm_assets.lms.moodle.client import Client
 from lms_crm_assets.lms.moodle.courses import Course, Courses, is_front_page, withholds_number
+from lms_crm_assets.lms.moodle.gone import confirm_gone, person_is_gone
 from lms_crm_assets.lms.moodle.keys import MemberKey, member_key, rating_key
 from lms_crm_assets.lms.moodle.participants import Participant
 from lms_crm_assets.lms.protocol import Page
@@ -56,8 +58,9 @@ class ByCourse:
             for some in participants.participants(self._client, course_id):
                 found |= {person.user_id: person for person in some if person.active}
                 yield Page(LmsEntity.ENROLLMENTS, [person.record for person in some])
-        except MissingError:
-            # The course is gone since the list was read.
+        except MissingError as exc:
+            # The course is gone since the list was read?
+            confirm_gone(self._client, exc, course_id=course_id)
             found = {}
         people[course_id] = list(found.values())
 
@@ -123,40 +126,63 @@ class ByCourse:
         try:
             for some in participants.participants(self._client, course_id):
                 people |= {person.user_id: person for person in some if person.user_id in ids}
-        except MissingError:
+        except MissingError as exc:
+            confirm_gone(self._client, exc, course_id=course_id)
             people = {}
-        records = self._records(entity, course_id, list(people.values()))
+        records, told = self._told(entity, course_id, list(people.values()))
         there = {record.source_id for record in records}
         # A score asked for without its item is any of the person's in the course.
         there |= {":".join(key.split(":")[:2]) for key in there}
-        gone = [RawRecord(key.key, None, is_deleted=True) for key in asked if key.key not in there]
+        gone = [
+            RawRecord(key.key, None, is_deleted=True)
+            for key in asked
+            if key.key not in there and (int(key.user_id) not in people or int(key.user_id) in told)
+        ]
         yield Page(entity, [*records, *gone])
 
-    def _records(self, entity: LmsEntity, course_id: int, people: list[Participant]) -> list[RawRecord]:
+    def _told(
+        self, entity: LmsEntity, course_id: int, people: list[Participant]
+    ) -> tuple[list[RawRecord], Collection[int]]:
+        """The records of people in a course, and of whom they are all that there is.
+
+        Of the others, who are not active or in a role that isn't tracked, Moodle tells nothing: what they had is neither
+        known nor gone.
+        """
         active = [person for person in people if person.active]
+        records: list[RawRecord] = []
+        told: set[int] = set()
         match entity:
             case LmsEntity.ENROLLMENTS:
-                return [person.record for person in people]
+                records = [person.record for person in people]
             case LmsEntity.COMPLETIONS if active:
                 tracked = self._courses.tracks_completion(course_id)
-                return list(completions.completion_records(self._client, active, tracked=tracked))
-            case LmsEntity.SCORES if len(active) > _PEOPLE_BY_NAME:
-                return list(grades.grade_records(grades.grade_rows(self._client, course_id)))
+                records = list(completions.completion_records(self._client, active, tracked=tracked))
             case LmsEntity.SCORES:
-                rows = [row for person in active for row in grades.grade_rows(self._client, course_id, person.user_id)]
-                return list(grades.grade_records(rows))
+                rows = self._graded(course_id, active)
+                told = {int(row["userid"]) for row in rows}
+                records = list(grades.grade_records(rows))
             case LmsEntity.COMPETENCIES if active:
-                return list(ratings.rating_records(self._client, course_id, [person.user_id for person in active]))
-        return []
+                told = {person.user_id for person in active}
+                records = list(ratings.rating_records(self._client, course_id, sorted(told)))
+        return records, told
+
+    def _graded(self, course_id: int, active: list[Participant]) -> list[dict[str, Any]]:
+        if len(active) > _PEOPLE_BY_NAME:
+            return grades.grade_rows(self._client, course_id)
+        return [row for person in active for row in grades.grade_rows(self._client, course_id, person.user_id)]
 
     def fetch_ratings(self, keys: Collection[str]) -> Iterator[Page]:
-        """Ratings by `userid:courseid:competencyid`, or by learner and competency: these in all courses of the person."""
+        """Ratings by `userid:courseid:competencyid`, or by learner and competency: these in all courses of the person.
+
+        The courses in which somebody is not active any more are not told: a rating by learner and competency that is in
+        none of the others is gone with the account only.
+        """
         if not self._client.has(ratings.FUNCTIONS):
             return
-        canonical = {key: found for key in set(keys) if (found := rating_key(key)) and member_key(key) is None}
+        canonical = {key: found for key in set(keys) if (found := rating_key(key))}
         pairs: set[str] = set()
         for user_id in {user_id for user_id, _ in canonical.values()}:
-            mine = self._client.rows("core_enrol_get_users_courses", {"userid": user_id, "returnusercount": 0})
+            mine = self._courses_of(user_id)
             pairs.update(f"{user_id}:{course['id']}" for course in mine)
         codes: set[tuple[str, str]] = set()
         asked = set(keys).difference(canonical)
@@ -164,11 +190,20 @@ class ByCourse:
             living = [record for record in page.records if not record.is_deleted]
             codes.update((str(r.payload["userid"]), str(r.payload["competency"]["idnumber"])) for r in living)
             yield Page(page.entity, [r for r in page.records if not r.is_deleted or r.source_id in asked])
+        unfound = {key: found for key, found in sorted(canonical.items()) if found not in codes}
+        people_gone = {u for u in {user_id for user_id, _ in unfound.values()} if person_is_gone(self._client, u)}
         yield Page(
             LmsEntity.COMPETENCIES,
             [
                 RawRecord(key, {"userid": user_id, "code": code}, is_deleted=True)
-                for key, (user_id, code) in sorted(canonical.items())
-                if (user_id, code) not in codes
+                for key, (user_id, code) in unfound.items()
+                if user_id in people_gone
             ],
         )
+
+    def _courses_of(self, user_id: str) -> list[Course]:
+        try:
+            return self._client.rows("core_enrol_get_users_courses", {"userid": user_id, "returnusercount": 0})
+        except MissingError as exc:
+            confirm_gone(self._client, exc, user_id=user_id)
+            return []

@@ -11,6 +11,7 @@ from lms_crm_assets.domain import RawRecord
 from lms_crm_assets.errors import MissingError, ProtocolError
 from lms_crm_assets.lms.moodle.answers import RefusedError
 from lms_crm_assets.lms.moodle.client import Client
+from lms_crm_assets.lms.moodle.gone import confirm_gone
 from lms_crm_assets.lms.moodle.participants import Participant
 
 FUNCTION = "core_completion_get_course_completion_status"
@@ -32,8 +33,9 @@ def completion_records(client: Client, people: Collection[Participant], *, track
         if tracked:
             try:
                 status = _status(client, person)
-            except MissingError:
-                # Deleted since the list was read.
+            except MissingError as exc:
+                # Deleted since the list was read?
+                confirm_gone(client, exc, course_id=person.course_id, user_id=person.user_id)
                 continue
             except RefusedError as exc:
                 if exc.code in _UNKNOWN:

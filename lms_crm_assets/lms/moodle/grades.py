@@ -7,6 +7,7 @@ from typing import Any
 from lms_crm_assets.domain import RawRecord
 from lms_crm_assets.errors import MissingError
 from lms_crm_assets.lms.moodle.client import Client
+from lms_crm_assets.lms.moodle.gone import confirm_gone
 
 FUNCTION = "gradereport_user_get_grade_items"
 _EVERYBODY = 0
@@ -19,8 +20,9 @@ def grade_rows(client: Client, course_id: int, user_id: int | str = _EVERYBODY) 
     """The graded items by person, of everybody in one answer or of one person; none of a course or a person that is gone."""
     try:
         return client.rows(FUNCTION, {"courseid": course_id, "userid": user_id}, member="usergrades")
-    except MissingError:
-        # Deleted since the list was read.
+    except MissingError as exc:
+        # Deleted since the list was read?
+        confirm_gone(client, exc, course_id=course_id, user_id=user_id or None)
         return []
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from lms_crm_assets.domain import RawRecord
 from lms_crm_assets.errors import MissingError
 from lms_crm_assets.lms.moodle.client import Client
+from lms_crm_assets.lms.moodle.gone import confirm_gone
 
 OF_COURSE = "core_competency_list_course_competencies"
 OF_PERSON = "report_competency_data_for_report"
@@ -16,8 +17,9 @@ def has_competencies(client: Client, course_id: int) -> bool:
     """Whether anybody can be rated in the course; nobody in one that is gone."""
     try:
         return bool(client.rows(OF_COURSE, {"id": course_id}))
-    except MissingError:
-        # Deleted since the list was read.
+    except MissingError as exc:
+        # Deleted since the list was read?
+        confirm_gone(client, exc, course_id=course_id)
         return False
 
 
@@ -27,8 +29,8 @@ def rating_records(client: Client, course_id: int | str, user_ids: Collection[in
         asked = {"courseid": course_id, "userid": user_id, "moduleid": 0}
         try:
             rows = client.rows(OF_PERSON, asked, member="usercompetencies")
-        except MissingError:
-            # Deleted since the list was read.
+        except MissingError as exc:
+            confirm_gone(client, exc, course_id=course_id, user_id=user_id)
             continue
         for row in rows:
             rating, competency = row["usercompetencycourse"], row["competency"]

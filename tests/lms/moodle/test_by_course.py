@@ -10,10 +10,12 @@ import pytest
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import PermissionMissingError, ProtocolError, RetryableError
 from lms_crm_assets.lms.protocol import Page
-from tests.lms.moodle.site import Door, landed, pulled, recorded, records, refused, staged
+from tests.lms.moodle.site import Door, fetched, landed, pulled, recorded, records, refused, staged
 
 LEARNERS, COURSES, ENROLLMENTS, COMPLETIONS, SCORES, COMPETENCIES = LmsEntity
 LISTED, STATUS = "core_enrol_get_enrolled_users", "core_completion_get_course_completion_status"
+COURSE, GRADES = "core_course_get_courses_by_field", "gradereport_user_get_grade_items"
+OF_COURSE, RATINGS = "core_competency_list_course_competencies", "report_competency_data_for_report"
 PARENTS = [
     Page(LEARNERS, [RawRecord("5", {"id": 5, "username": "u5", "email": "a@b.test", "lastname": "L"})]),
     Page(COURSES, [RawRecord("2", {"id": 2, "fullname": "C"})]),
@@ -89,6 +91,7 @@ def test_who_is_deleted_after_the_list_was_read_has_no_grades(door: Door, entity
         "message": "This user account has been deleted",
     }
     door.answers["gradereport_user_get_grade_items"] = lambda _asked: gone
+    door.answers[COURSE] = lambda asked: {"courses": []} if asked["field"] == "id" else door.ask(asked)
 
     found = pulled(door, [entity], reports=None)
 
@@ -106,10 +109,36 @@ def test_a_course_that_is_gone_meanwhile_is_passed_over(door: Door) -> None:
     door.answers[LISTED] = lambda asked: (
         recorded("err_course_not_found") if asked["courseid"] == "3" else door.ask(asked)
     )
+    door.answers[COURSE] = lambda asked: {"courses": []} if asked["value"] == "3" else door.ask(asked)
 
     found = records(pulled(door, [ENROLLMENTS], reports=None), ENROLLMENTS)
 
     assert len(found) == 456 - 100
+
+
+@pytest.mark.parametrize(
+    ("entity", "function", "table"),
+    [
+        (ENROLLMENTS, LISTED, "context"),
+        (COMPLETIONS, STATUS, "course_modules"),
+        (SCORES, GRADES, "grade_items"),
+        (COMPETENCIES, OF_COURSE, "competency"),
+        (COMPETENCIES, RATINGS, "competency"),
+    ],
+)
+def test_a_record_that_a_living_course_lacks_is_nobody_gone(
+    door: Door, entity: LmsEntity, function: str, table: str
+) -> None:
+    said = {**recorded("err_course_not_found"), "message": f"Can't find data record in database table {table}."}
+    door.answers[function] = lambda asked: said if "2" in (asked.get("courseid"), asked.get("id")) else door.ask(asked)
+    key = "5:2:course" if entity is SCORES else "5:2:2" if entity is COMPETENCIES else "5:2"
+
+    still = rf"database table {table}\.; but the course with the id 2 .*still exists, so that nothing counts as gone"
+    with pytest.raises(ProtocolError, match=still):
+        pulled(door, [entity], reports=None)
+    if function != OF_COURSE:
+        with pytest.raises(ProtocolError, match=still):
+            fetched(door, entity, key, reports=None)
 
 
 def test_a_course_that_may_not_be_seen_is_an_error_not_a_gap(door: Door) -> None:
@@ -124,6 +153,8 @@ def test_a_course_that_may_not_be_seen_is_an_error_not_a_gap(door: Door) -> None
 @pytest.mark.parametrize("name", ["completion_status_none", "err_user_not_found"])
 def test_nothing_known_of_a_completion_is_no_row(door: Door, name: str) -> None:
     door.answers[STATUS] = lambda asked: recorded(name) if asked["userid"] == "5" else door.ask(asked)
+    mangled = {"id": 5, "username": "learner0001@globex.test.1700000000", "email": "0" * 32}
+    door.answers["core_user_get_users_by_field"] = lambda _: [mangled]
 
     found = records(pulled(door, [COMPLETIONS], reports=None), COMPLETIONS)
 

@@ -44,6 +44,15 @@ def test_learners_come_by_id_and_deleted_ones_as_deleted(door: Door, reports: An
     assert found["5"].payload == recorded("users_by_field_id")[4]
 
 
+def test_a_deleted_account_is_known_by_its_username_where_the_email_is_hidden(door: Door) -> None:
+    names = {"5": "ada@x.test.1700000000", "6": "ada@x.test", "7": "ada.1700000000"}
+    door.answers["core_user_get_users_by_field"] = lambda _: [{"id": int(n), "username": u} for n, u in names.items()]
+
+    found = fetched(door, LEARNERS, *names)
+
+    assert {key: record.is_deleted for key, record in found.items()} == {"5": True, "6": False, "7": False}
+
+
 def test_learners_are_asked_a_hundred_a_call(door: Door) -> None:
     assert len(fetched(door, LEARNERS, *map(str, range(1, 251)))) == 250
     assert len(door.asked("core_user_get_users_by_field")) == 3
@@ -137,9 +146,9 @@ def test_a_fetch_of_what_has_not_changed_changes_nothing(
 def test_by_course_only_the_asked_people_of_the_asked_courses_are_asked_for(door: Door) -> None:
     found = fetched(door, COMPLETIONS, "5:2", "6:2", "5:3", "7:2", "5:999", "odd", reports=None)
 
-    # 7 is suspended: Moodle tells nothing of the completion.
+    # 7 is suspended: Moodle tells nothing of the completion, which is therefore kept as it is.
     assert {key: r.is_deleted for key, r in found.items()} == {
-        "5:2": False, "6:2": False, "5:3": False, "7:2": True, "5:999": True, "odd": True,
+        "5:2": False, "6:2": False, "5:3": False, "5:999": True, "odd": True,
     }  # fmt: skip
     asked = door.asked("core_completion_get_course_completion_status")
     assert sorted((call["userid"], call["courseid"]) for call in asked) == [("5", "2"), ("5", "3"), ("6", "2")]
@@ -149,6 +158,36 @@ def test_by_course_a_suspended_enrollment_is_still_one(door: Door) -> None:
     found = fetched(door, ENROLLMENTS, "7:2", "5:2", reports=None)
 
     assert {key: r.payload["active"] for key, r in found.items()} == {"7:2": False, "5:2": True}
+
+
+@pytest.mark.parametrize(("entity", "key"), [(COMPLETIONS, "5:2"), (SCORES, "5:2:course"), (COMPETENCIES, "5:2:2")])
+def test_by_course_nothing_is_said_of_somebody_whose_enrollment_has_ended(
+    door: Door, entity: LmsEntity, key: str
+) -> None:
+    rated = recorded("competency_report_user_course")
+    door.answers["report_competency_data_for_report"] = lambda _: rated
+    assert not fetched(door, entity, key, reports=None)[key].is_deleted
+    door.mutate(object="enrolments", op="update", key="5:2", fields={"Status": "Not current"})
+    assert fetched(door, entity, key, reports=None) == {}
+    door.mutate(object="enrolments", op="delete", key="5:2")
+    assert fetched(door, entity, key, reports=None)[key].is_deleted
+
+
+@pytest.mark.parametrize("code", ["usernotenroled", "notenroled"])
+def test_by_course_a_role_whose_progress_is_not_tracked_is_no_completion_gone(door: Door, code: str) -> None:
+    door.answers["core_completion_get_course_completion_status"] = lambda _: {
+        "exception": "moodle_exception", "errorcode": code, "message": "m",
+    }  # fmt: skip
+
+    assert fetched(door, COMPLETIONS, "5:2", reports=None) == {}
+
+
+def test_by_course_a_grade_that_was_taken_back_is_gone(door: Door) -> None:
+    ungraded = [{"userid": 5, "courseid": 2, "gradeitems": []}]
+    door.answers["gradereport_user_get_grade_items"] = lambda _: {"usergrades": ungraded, "warnings": []}
+    assert fetched(door, SCORES, "5:2:course", reports=None)["5:2:course"].is_deleted
+    ungraded.clear()
+    assert fetched(door, SCORES, "5:2:course", reports=None) == {}
 
 
 @pytest.mark.parametrize("reports", [None, {"participants": 1}])
@@ -185,9 +224,27 @@ def test_by_course_ratings_come_by_person(door: Door) -> None:
         recording if asked["courseid"] == "2" else {**recording, "usercompetencies": []}
     )
 
-    found = fetched(door, COMPETENCIES, "5:CE-1", "5:CE-9", "5:2:2", reports=None)
+    found = fetched(door, COMPETENCIES, "5:CE-1", "5:CE-9", "5:2:2", "99999:CE-1", reports=None)
 
-    assert {key: r.is_deleted for key, r in found.items()} == {"5:2:1": False, "5:2:2": False, "5:CE-9": True}
+    # Of courses that have ended nothing is told: CE-9 may be of one.
+    assert {key: r.is_deleted for key, r in found.items()} == {"5:2:1": False, "5:2:2": False, "99999:CE-1": True}
+
+
+@pytest.mark.parametrize("reports", [None, {"participants": 1, "competencies": 3}])
+def test_a_competency_whose_number_is_digits_is_no_course(door: Door, reports: Any) -> None:
+    report = recorded("competency_report_user_course")
+    (first, *_others) = report["usercompetencies"]
+    first["competency"]["competency"]["idnumber"] = "2"
+    door.answers["report_competency_data_for_report"] = lambda asked: (
+        {**report, "usercompetencies": [first] if asked["courseid"] == "3" else []}
+    )
+
+    found = fetched(door, COMPETENCIES, "5:2", reports=reports)
+
+    if reports is None:
+        assert {key: r.is_deleted for key, r in found.items()} == {"5:3:1": False}
+    else:
+        assert (found["5:2"].is_deleted, found["5:2"].payload) == (True, {"userid": "5", "code": "2"})
 
 
 @pytest.mark.parametrize("reports", [None, {"participants": 1, "users": 2, "competencies": 3}])
