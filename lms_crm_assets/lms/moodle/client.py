@@ -1,5 +1,6 @@
 """Calls of Moodle's web service functions."""
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,8 @@ class Client:
         self._token = resolve(source.token)
         entry = FixedEntry(source.url, self._token, "source.token")
         # Filters are kept by the site for an account: whoever has the same token shares them.
-        self.identity = f"{source.url} {entry.credential}"
+        account = hashlib.sha256(f"{source.url} {entry.credential}".encode()).hexdigest()[:16]
+        self.reports_lock = store.folder / "locks" / f"{account}.reports"
         gate = lms_gate(store, source.url, entry.credential, limit, at_once=source.concurrency)
         self._transport = Transport(
             source.url, gate, entry, check=raise_for_exception, connections=max(source.concurrency, 2)

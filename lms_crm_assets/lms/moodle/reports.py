@@ -2,20 +2,21 @@
 
 A report's filters are kept by the site, for the account, until others are set: what a killed run left there would cut
 a full pull short. So every read begins with setting the filters it needs, none for a whole report, and of one account
-never two reads are under way in this process.
+never two reads are under way in the processes of one state folder.
 """
 
+import fcntl
 import html
-import threading
-from collections import defaultdict
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
+from lms_crm_assets import interrupt
 from lms_crm_assets.errors import FatalError, LmsCrmError, MissingError, ProtocolError, RetryableError
 from lms_crm_assets.lms.moodle.client import Client
 
@@ -32,8 +33,7 @@ _TEXT_EQUALS = 3
 # sizes cut elsewhere.
 _PAGE_SIZES = (500, 467, 389)
 _PATIENCE_SECONDS = 900
-
-_reading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+_LOOK_SECONDS = 0.2
 
 
 def since_filter(name: str, epoch: int) -> Filters:
@@ -70,9 +70,9 @@ class Report:
         self.person = self._headers.index(person)
         self._setting = setting
 
-    def check(self) -> None:
-        """That the report is there with its columns; `FatalError` otherwise."""
-        self._page(0, 1)
+    def check(self, size: int = 1) -> list[Row]:
+        """Its first rows, as whatever filter is set shows them; `FatalError` unless it is there with its columns."""
+        return self._page(0, size)[0]
 
     def rows(self, filters: Filters | None = None) -> Generator[list[Row]]:
         """All rows that pass the filters, page by page; a filter that the report doesn't have lets everything pass.
@@ -90,16 +90,20 @@ class Report:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        lock = _reading[self._client.identity]
-        if not lock.acquire(timeout=_PATIENCE_SECONDS):
-            raise RetryableError(
-                f"{self._client.url}: another read of reports with the same token takes longer than"
-                f" {_PATIENCE_SECONDS // 60} minutes: run again later"
-            )
-        try:
+        file = self._client.reports_lock
+        file.parent.mkdir(parents=True, exist_ok=True)
+        until = time.monotonic() + _PATIENCE_SECONDS
+        # Each opened file has a lock of its own: threads wait for each other as processes do, and a killed one lets go.
+        with file.open("wb") as lock:
+            while not _taken(lock):
+                interrupt.check()
+                if time.monotonic() >= until:
+                    raise RetryableError(
+                        f"{self._client.url}: another read of reports with the same token takes longer than"
+                        f" {_PATIENCE_SECONDS // 60} minutes: run again later"
+                    )
+                time.sleep(_LOOK_SECONDS)
             yield
-        finally:
-            lock.release()
 
     def _set(self, filters: Filters) -> None:
         values = orjson.dumps(dict(filters)).decode()
@@ -174,6 +178,14 @@ class Report:
 
     def _named(self) -> str:
         return f"{self._client.url}: the report {self._id}"
+
+
+def _taken(lock: BinaryIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _text(cell: Any) -> str:

@@ -20,6 +20,7 @@ from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.lms.landing import land, load
 from lms_crm_assets.lms.moodle import MoodleAdapter
 from lms_crm_assets.lms.protocol import Page
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.staging.build import build_staging
 from tests.conftest import empty_store
 
@@ -106,11 +107,11 @@ def door_to(behind: str) -> Iterator[Door]:
 
 
 @contextmanager
-def adapter(door: Door, **changes: Any) -> Iterator[MoodleAdapter]:
+def adapter(door: Door, store: OperationalStore | None = None, **changes: Any) -> Iterator[MoodleAdapter]:
     """The adapter of a source with reports, unless `changes` says otherwise."""
     values = {"adapter": "moodle", "url": door.url, "token": "env:MOODLE", "timezone": "Europe/London"}
     source = MoodleSource.model_validate({**values, "reports": REPORTS, "overlap_seconds": 0, **changes})
-    with closing(MoodleAdapter(source, LmsThrottle(), empty_store())) as found:
+    with closing(MoodleAdapter(source, LmsThrottle(), store or empty_store())) as found:
         yield found
 
 
@@ -163,6 +164,11 @@ def refused(con: duckdb.DuckDBPyConnection) -> Counter[str]:
     """The quarantine by code."""
     query = "SELECT code, count(*) FROM staging.quarantine GROUP BY ALL"
     return Counter(dict(con.execute(query).fetchall()))
+
+
+def row_key(cells: list[str]) -> str:
+    """The raw key of a row of the participants report: username, course, method, role and when it was created."""
+    return ":".join(cells[n] for n in (1, 3, 5, 10, 7))
 
 
 def filters(parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Reports: filters that stay, pages that shift, totals that are not reached; a full pull is whole or it is an error."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -7,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from lms_crm_assets import interrupt
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import FatalError, ProtocolError, RetryableError
-from tests.lms.moodle.site import ALL, Door, adapter, filters, pulled, recorded, records
+from tests.conftest import empty_store
+from tests.lms.moodle.site import ALL, Door, adapter, filters, pulled, recorded, records, row_key
 
 LEARNERS, COURSES, ENROLLMENTS, COMPLETIONS, SCORES, COMPETENCIES = LmsEntity
 SET, RETRIEVE = "core_reportbuilder_set_filters", "core_reportbuilder_retrieve_report"
@@ -82,7 +86,7 @@ def test_an_incremental_pull_asks_for_what_was_completed_or_created_and_leaves_n
     ]
     recent = [r["columns"] for r in recorded("report_participants_filtered_timecompleted_3d")["data"]["rows"]]
     found = records(pages, COMPLETIONS)
-    assert {f"{cells[1]}:{cells[3]}:{cells[5]}" for cells in recent} <= found.keys()
+    assert {row_key(cells) for cells in recent} <= found.keys()
     assert all(record.payload["alone"] for record in found.values())
     assert len(records(pulled(door, [ENROLLMENTS]), ENROLLMENTS)) == 456
 
@@ -93,8 +97,9 @@ def test_an_incremental_pull_reads_new_enrollments_and_nothing_else(door: Door) 
 
     pages = pulled(door, [COURSES, ENROLLMENTS, COMPLETIONS, SCORES], datetime.now(UTC) - timedelta(hours=1))
 
-    assert records(pages, ENROLLMENTS).keys() == {"learner0003:CRS-SEC110:Manual enrolments"}
-    assert records(pages, COMPLETIONS).keys() == {"learner0003:CRS-SEC110:Manual enrolments"}
+    (key,) = records(pages, ENROLLMENTS)
+    assert key.startswith("learner0003:CRS-SEC110:Manual enrolments:Student:")
+    assert records(pages, COMPLETIONS).keys() == {key}
     assert records(pages, SCORES) == {}
     assert [r.payload["idnumber"] for r in records(pages, COURSES).values()] == ["CRS-SEC110"]
 
@@ -170,7 +175,7 @@ def test_rows_that_move_between_pages_are_found_by_reading_again(door: Door) -> 
 def test_rows_that_the_report_really_holds_twice_are_no_error(door: Door) -> None:
     door.answers[RETRIEVE] = report_of([row(1), row(1), row(2)])
 
-    assert records(pulled(door, [ENROLLMENTS]), ENROLLMENTS).keys() == {"u1:C:Manual", "u2:C:Manual"}
+    assert records(pulled(door, [ENROLLMENTS]), ENROLLMENTS).keys() == {"u1:C:Manual:Student:", "u2:C:Manual:Student:"}
 
 
 def test_a_report_that_is_short_of_its_total_is_to_be_repeated(door: Door) -> None:
@@ -217,12 +222,13 @@ def test_cells_are_unescaped(door: Door) -> None:
     door.answers[RETRIEVE] = report_of([odd])
 
     (record,) = records(pulled(door, [ENROLLMENTS]), ENROLLMENTS).values()
-    assert record.source_id == "u1:C:Tom & Ann's"
+    assert record.source_id == "u1:C:Tom & Ann's:Student:"
 
 
 def test_two_reads_with_one_account_never_overlap(door: Door) -> None:
     """A filter of the one would cut the other."""
-    with adapter(door) as first, adapter(door) as second:
+    store = empty_store()
+    with adapter(door, store) as first, adapter(door, store) as second:
         reading = first.pull([ENROLLMENTS], None)
         next(reading)
         other = threading.Thread(target=lambda: list(second.pull([ENROLLMENTS], SINCE)))
@@ -232,6 +238,48 @@ def test_two_reads_with_one_account_never_overlap(door: Door) -> None:
         list(reading)
         other.join()
     assert len(filtered_by(door, "1")) == 5
+
+
+OTHER_PROCESS = """
+import httpx, pathlib, sys
+from datetime import UTC, datetime
+from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.ops.store import OperationalStore
+from tests.lms.moodle.site import Door, adapter
+with adapter(Door(httpx.Client(), sys.argv[1]), OperationalStore(pathlib.Path(sys.argv[2]))) as found:
+    list(found.pull([LmsEntity.ENROLLMENTS], datetime.now(UTC)))
+"""
+
+
+def test_another_process_waits_until_a_report_is_read(door: Door) -> None:
+    store = empty_store()
+    with adapter(door, store) as first:
+        reading = first.pull([ENROLLMENTS], None)
+        next(reading)
+        with subprocess.Popen([sys.executable, "-c", OTHER_PROCESS, door.url, str(store.folder)]) as other:
+            with pytest.raises(subprocess.TimeoutExpired):
+                other.wait(4)
+            assert filtered_by(door, "1") == [{}]
+            list(reading)
+            assert other.wait(60) == 0
+    assert len(filtered_by(door, "1")) == 5
+
+
+def test_waiting_for_another_read_is_bounded_and_ends_when_a_person_wants_to_stop(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = empty_store()
+    with adapter(door, store) as first, adapter(door, store) as second:
+        reading = first.pull([ENROLLMENTS], None)
+        next(reading)
+        with monkeypatch.context() as patched:
+            patched.setattr(interrupt, "check", lambda: pytest.fail("stopped"))
+            with pytest.raises(pytest.fail.Exception, match="stopped"):
+                list(second.pull([ENROLLMENTS], None))
+        monkeypatch.setattr("lms_crm_assets.lms.moodle.reports._PATIENCE_SECONDS", 0)
+        with pytest.raises(RetryableError, match="another read of reports with the same token takes longer"):
+            list(second.pull([ENROLLMENTS], None))
+        list(reading)
 
 
 def test_capabilities_are_those_of_the_configured_reports(door: Door) -> None:
