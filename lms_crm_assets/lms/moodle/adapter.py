@@ -53,14 +53,16 @@ class MoodleAdapter:
         """Ask the site who we are, whether we see others than ourselves, and whether the reports are as they have to be."""
         site = self._client.probe()
         by_report = self._by_report is not None
+        unnumbered: list[str] = []
         if "core_user_get_users_by_field" in site.functions:
             self._learners.require_others()
         if self._by_report is not None and "core_reportbuilder_retrieve_report" in site.functions:
-            self._by_report.check()
+            unnumbered = list(self._by_report.check())
             if self._users is not None:
                 self._users.check()
         rated = LmsEntity.COMPETENCIES in self.capabilities.entities
-        return [*lacking(site.functions, by_report=by_report), *unknowable(by_report=by_report, rated=rated)]
+        said = [*lacking(site.functions, by_report=by_report), *unknowable(by_report=by_report, rated=rated)]
+        return [*said, *unnumbered]
 
     def pull(self, entities: Collection[LmsEntity], since: datetime | None) -> Iterator[Page]:
         """Everything of the entities, or what the reports say has changed at or after `since` less the overlap.

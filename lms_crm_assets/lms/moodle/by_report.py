@@ -3,6 +3,7 @@
 Rows of reports name people by username and courses by ID number; the staging SQL resolves them.
 """
 
+import hashlib
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
@@ -38,9 +39,11 @@ PARTICIPANTS_HEADERS = [
 COMPETENCIES_HEADERS = ["ID number", "ID number", "Name", "Username", "Status", "Proficient", "Rating"]
 _USERNAME, _COURSE = PARTICIPANTS_HEADERS.index("Username"), PARTICIPANTS_HEADERS.index("Course ID number")
 _METHOD, _GRADE = PARTICIPANTS_HEADERS.index("Method"), PARTICIPANTS_HEADERS.index("Grade")
+_ROLE, _CREATED = PARTICIPANTS_HEADERS.index("Role"), PARTICIPANTS_HEADERS.index("Time created")
 _MEMBERS = (LmsEntity.ENROLLMENTS, LmsEntity.COMPLETIONS, LmsEntity.SCORES)
 # Two calls a person; a whole report of some thousand rows takes about as long.
 _PEOPLE_BY_NAME = 200
+_ROWS_LOOKED_AT = 500
 
 
 class ByReport:
@@ -63,11 +66,17 @@ class ByReport:
             else None
         )
 
-    def check(self) -> None:
-        """That the reports are there with their columns."""
-        self._participants.check()
+    def check(self) -> Iterator[str]:
+        """That the reports are there with their columns; tells of courses that can't be told apart."""
+        shown = [row for row in self._participants.check(_ROWS_LOOKED_AT) if row[self._participants.person]]
         if self._competencies is not None:
             self._competencies.check()
+        if without := sum(not row[_COURSE] for row in shown):
+            yield (
+                f"of the first {len(shown)} rows of the participants report {without} are of courses without an ID number:"
+                " their enrollments, completions and scores can't be told apart and are quarantined; give every course"
+                " an ID number"
+            )
 
     def pull(self, entities: Collection[LmsEntity], since: datetime | None) -> Iterator[Page]:
         """All rows, or those of enrollments created and courses completed at or after `since`; always all ratings."""
@@ -134,14 +143,16 @@ class ByReport:
                     (r.payload["columns"][_USERNAME], r.payload["columns"][_COURSE]) for r in page.records
                 )
                 yield page
+        # Which courses the rows without an ID number are of isn't told: any that a key names, so that none is gone.
+        doubtful = {person for person, number in in_courses if not number}
         numbers = {number for person, number in in_courses if person in names.values()}
         courses = {number: course_id for course_id, number in self._courses.numbered(numbers).items()}
         ids = {(person, courses.get(number)) for person, number in in_courses}
-        gone = [RawRecord(key, None, is_deleted=True) for key in sorted(raw - there)]
+        gone = [RawRecord(key, None, is_deleted=True) for key in sorted(raw - there) if username(key) not in doubtful]
         gone += [
             RawRecord(key, {"userid": found.user_id, "courseid": found.course_id}, is_deleted=True)
             for key, found in sorted(canonical.items())
-            if (names.get(found.user_id), found.course_id) not in ids
+            if (person := names.get(found.user_id)) not in doubtful and (person, found.course_id) not in ids
         ]
         yield Page(entity, gone)
 
@@ -200,7 +211,12 @@ def _pages(entities: Collection[LmsEntity], records: list[RawRecord]) -> Iterato
 def _participant(row: Row, *, alone: bool = False) -> RawRecord:
     """`alone`: rows of the same person and course, by other methods, need not have been read along with it."""
     payload: Mapping[str, Any] = {"columns": row, "alone": True} if alone else {"columns": row}
-    return RawRecord(f"{row[_USERNAME]}:{row[_COURSE]}:{row[_METHOD]}", payload)
+    # Somebody may be in a course by two methods of one name, and in two roles.
+    key = ":".join([row[_USERNAME], row[_COURSE], row[_METHOD], row[_ROLE], row[_CREATED]])
+    if not row[_COURSE]:
+        # Which course it is isn't told: rows of several courses may differ in nothing but their progress.
+        key += ":" + hashlib.sha256("\0".join(row).encode()).hexdigest()[:12]
+    return RawRecord(key, payload)
 
 
 def _rating(row: Row) -> RawRecord:

@@ -4,7 +4,7 @@
 -- What was read last about a learner's competency counts; a deleted row that names it hides older ones.
 WITH learner AS (
     SELECT (payload->>'username') AS username, any_value(source_id) AS learner_id
-    FROM raw_lms.learners WHERE NOT is_deleted GROUP BY ALL
+    FROM raw_lms.learners WHERE NOT is_deleted AND (payload->>'username') <> '' GROUP BY 1 HAVING count(*) = 1
 ), cell AS (
     SELECT is_deleted, observed_at, json_transform(payload, '{
         "columns": ["VARCHAR"], "userid": "VARCHAR", "courseid": "VARCHAR", "code": "VARCHAR",

@@ -5,21 +5,26 @@
 --
 -- What was read last about somebody in a course counts: older rows, of enrolment methods that are no more, don't. A row
 -- that was read `alone` says nothing about other rows; a deleted one does.
+--
+-- A username or a number that two have, and a course without a number, name nobody: such rows keep ids that don't exist,
+-- each of its own where there is no number, and are refused by the check.
 CREATE OR REPLACE TEMP MACRO member(raw_table) AS TABLE
 WITH learner AS (
     SELECT (payload->>'username') AS username, any_value(source_id) AS learner_id
-    FROM raw_lms.learners WHERE NOT is_deleted GROUP BY ALL
+    FROM raw_lms.learners WHERE NOT is_deleted AND (payload->>'username') <> '' GROUP BY 1 HAVING count(*) = 1
 ), course AS (
     SELECT (payload->>'idnumber') AS number, any_value(source_id) AS course_id
-    FROM raw_lms.courses WHERE NOT is_deleted AND (payload->>'idnumber') IS NOT NULL GROUP BY ALL
+    FROM raw_lms.courses WHERE NOT is_deleted AND (payload->>'idnumber') <> '' GROUP BY 1 HAVING count(*) = 1
 ), cell AS (
-    SELECT is_deleted, observed_at, payload, json_transform(payload, '{
+    SELECT source_id, is_deleted, observed_at, payload, json_transform(payload, '{
         "columns": ["VARCHAR"], "alone": "BOOLEAN", "userid": "VARCHAR", "courseid": "VARCHAR"}') AS r
     FROM query_table(raw_table)
 ), keyed AS (
     SELECT
         coalesce(r.userid, learner.learner_id, 'username=' || r.columns[2]) AS learner_id,
-        coalesce(r.courseid, course.course_id, 'idnumber=' || r.columns[4]) AS course_id,
+        coalesce(
+            r.courseid, course.course_id, 'idnumber=' || NULLIF(r.columns[4], ''),
+            'idnumber= row ' || left(md5(source_id), 12)) AS course_id,
         r.columns AS c,
         coalesce(r.alone, false) AS alone,
         is_deleted,
@@ -58,9 +63,11 @@ SELECT
     c[15] AS grade,
     observed_at
 FROM moment
--- Somebody enrolled by two methods has two rows: the most active one counts.
+-- Somebody enrolled by two methods has two rows: the most active one counts. A status that is unknown comes before all,
+-- so that the check can show it.
 QUALIFY row_number() OVER (
-    PARTITION BY learner_id, course_id ORDER BY list_position(['Active', 'Not current', 'Suspended'], c[7])) = 1;
+    PARTITION BY learner_id, course_id
+    ORDER BY coalesce(list_position(['Active', 'Not current', 'Suspended'], c[7]), 0), c[11], t, c::VARCHAR) = 1;
 
 -- Epoch seconds as a moment; null for 0 and for what is no number.
 CREATE OR REPLACE TEMP MACRO at_epoch(seconds) AS

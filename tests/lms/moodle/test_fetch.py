@@ -9,11 +9,13 @@ import duckdb
 import pytest
 
 from lms_crm_assets.domain import LmsEntity
-from tests.lms.moodle.site import ALL, NOW, Door, adapter, fetched, filters, landed, pulled, recorded, staged
+from tests.lms.moodle.site import ALL, NOW, Door, adapter, fetched, filters, landed, pulled, recorded, row_key, staged
 
 LEARNERS, COURSES, ENROLLMENTS, COMPLETIONS, SCORES, COMPETENCIES = LmsEntity
 SET = "core_reportbuilder_set_filters"
-GS101 = "learner0001:CRS-GS101:Manual enrolments"
+ROWS = [row["columns"] for row in recorded("report_participants_p0_500")["data"]["rows"]]
+OF_GS101 = {cells[1]: row_key(cells) for cells in ROWS if cells[1] and cells[3] == "CRS-GS101"}
+GS101 = OF_GS101["learner0001"]
 
 
 def without_username_filter(door: Door) -> None:
@@ -74,11 +76,10 @@ def test_by_report_people_are_asked_for_by_username(door: Door) -> None:
 
     asked = names_asked_for(door)
     assert asked == ["learner0001", "learner0002", "learner0003"]
-    assert {GS101, "learner0002:CRS-GS101:Manual enrolments"} <= found.keys()
+    assert {GS101, OF_GS101["learner0002"]} <= found.keys()
     assert {key for key, record in found.items() if record.is_deleted} == {"7:99"}
     # Of each of them all courses are read.
-    rows = [r["columns"] for r in recorded("report_participants_p0_500")["data"]["rows"]]
-    assert len(found) == 1 + sum(cells[1] in asked for cells in rows)
+    assert len(found) == 1 + sum(cells[1] in asked for cells in ROWS)
     assert filters(door.asked(SET)[-1]) == {}
 
 
@@ -88,20 +89,41 @@ def test_by_report_without_a_filter_for_usernames_the_report_is_read_once_and_pi
     found = fetched(door, COMPLETIONS, GS101, "6:2", "learner0003:CRS-GS101:Gone method")
 
     assert GS101 in found
-    assert "learner0002:CRS-GS101:Manual enrolments" in found
+    assert OF_GS101["learner0002"] in found
     assert {key for key, record in found.items() if record.is_deleted} == {"learner0003:CRS-GS101:Gone method"}
     assert {key.split(":")[0] for key in found} == {"learner0001", "learner0002", "learner0003"}
     # One filtered page shows that the filter isn't there, one whole read follows.
     assert [filters(call) != {} for call in door.asked(SET)] == [True, False, False]
 
 
+def test_by_report_the_keys_of_digits_are_rows_of_the_report(door: Door) -> None:
+    door.mutate(object="users", op="update", id=5, fields={"username": "6"})
+    door.mutate(object="courses", op="update", id=2, fields={"idnumber": "2"})
+    door.mutate(object="enrolments", op="update", key="5:2", fields={"Method": "2024", "Role": "", "Time created": ""})
+
+    found = fetched(door, ENROLLMENTS, "6:2:2024::", reports={"participants": 1})
+
+    assert not found["6:2:2024::"].is_deleted
+    assert names_asked_for(door) == ["6"]
+
+
+def test_by_report_nobody_is_gone_who_has_a_row_of_a_course_without_a_number(door: Door) -> None:
+    door.mutate(object="courses", op="update", id=2, fields={"idnumber": ""})
+    door.mutate(object="enrolments", op="delete", key="6:2")
+    gone = "nobody:CRS-GS101:Manual enrolments:Student:"
+
+    found = fetched(door, ENROLLMENTS, GS101, "5:2", OF_GS101["learner0002"], "6:2", gone)
+
+    assert {key for key, r in found.items() if r.is_deleted} == {OF_GS101["learner0002"], "6:2", gone}
+    assert GS101 not in found
+
+
 def test_by_report_many_people_are_read_at_once(door: Door) -> None:
-    found = fetched(door, ENROLLMENTS, *(f"learner{n:04}:CRS-GS101:Manual enrolments" for n in range(1, 206)))
+    nobody = [f"learner{n:04}:CRS-GS101:Manual enrolments:Student:" for n in range(200, 206)]
+    found = fetched(door, ENROLLMENTS, *OF_GS101.values(), *nobody)
 
     assert [filters(call) for call in door.asked(SET)] == [{}]
-    assert {key for key, r in found.items() if r.is_deleted} == {
-        f"learner{n:04}:CRS-GS101:Manual enrolments" for n in range(200, 206)
-    }
+    assert {key for key, r in found.items() if r.is_deleted} == set(nobody)
 
 
 @pytest.mark.parametrize("entity", [ENROLLMENTS, COMPLETIONS, SCORES])

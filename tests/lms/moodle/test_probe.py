@@ -1,5 +1,6 @@
 """The probe tells in plain words what stays empty, and fails where nothing can be read."""
 
+import re
 from typing import Any
 
 import pytest
@@ -44,6 +45,18 @@ def test_each_function_that_is_missing_is_named_with_what_stays_empty(door: Door
     assert probed(door, reports={"participants": 1}) == [
         "without a report in source.reports.competencies competencies stay empty"
     ]
+
+
+def test_rows_of_courses_without_a_number_are_told(door: Door) -> None:
+    assert probed(door) == []
+    door.mutate(object="courses", op="update", id=2, fields={"idnumber": ""})
+
+    (sentence,) = probed(door)
+
+    assert re.match(
+        r"of the first \d+ rows of the participants report 199 are of courses without an ID number:", sentence
+    )
+    assert sentence.endswith("are quarantined; give every course an ID number")
 
 
 def test_an_account_that_sees_nobody_else_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
