@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,8 @@ from lms_crm_assets.lms.transport import Received, Transport
 ROSTERING = "/ims/oneroster/rostering/v1p2"
 GRADEBOOK = "/ims/oneroster/gradebook/v1p2"
 
+# By these a provider says that it doesn't know a parameter; any other answer says nothing of the query.
+_REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 _SORT = {"sort": "sourcedId", "orderBy": "asc"}
 
 
@@ -63,15 +66,20 @@ class Collection:
             return self._ask(query, offset)
         try:
             return self._ask(query, offset)
-        except MissingError:
-            raise
         except ProtocolError as refusal:
+            if refusal.status not in _REFUSALS:
+                raise
+        try:
+            return self._ask(query, offset)  # a refusal that passes is none
+        except ProtocolError as refusal:
+            if refusal.status not in _REFUSALS:
+                raise
             return self._ask_for_less(query, refusal)
 
     def _ask_for_less(self, query: Mapping[str, Any], refusal: ProtocolError) -> Window:
         """The first page without what the provider refuses of the query, which is then left out of all calls.
 
-        What was refused is only known by what helps: the answers' codes for it differ between providers.
+        What was refused is only known by what helps: the answers' texts for it differ between providers.
         """
         for less in ({"sort"}, {"filter"}, {"sort", "filter"}):
             if not less <= query.keys() - self._refused:
@@ -79,8 +87,10 @@ class Collection:
             before, self._refused = self._refused, self._refused | less
             try:
                 return self._ask(query, 0)
-            except ProtocolError:
+            except ProtocolError as exc:
                 self._refused = before
+                if exc.status not in _REFUSALS:
+                    raise
         raise refusal
 
     def _ask(self, query: Mapping[str, Any], offset: int) -> Window:
@@ -93,4 +103,5 @@ class Collection:
         if not isinstance(rows, list):
             raise ProtocolError(f"{self.where} answers without the list '{self._plural}' that OneRoster 1.2 asks for")
         total = received.headers.get("X-Total-Count", "").strip()
-        return Window(rows, int(total) if total.isascii() and total.isdigit() else None)
+        count = int(total) if total.isascii() and total.isdigit() else None
+        return Window(rows, count, in_order="sort" not in self._refused)
