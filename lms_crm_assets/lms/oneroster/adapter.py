@@ -81,15 +81,21 @@ class OneRosterAdapter:
                 yield from _pages(of_results, rows, items, whole=False)
 
     def fetch(self, entity: LmsEntity, keys: Keys[str]) -> Iterator[Page]:
-        """Rows one by one, by their sourcedIds; the key of ratings is their result's."""
+        """Rows one by one, by their sourcedIds; the key of ratings is their result's.
+
+        Nothing is said of rows that aren't found where the provider gives none by its key.
+        """
         if entity not in self._capabilities.entities:
             return
-        one, held, asked = self._own(entity).one, self._held(entity), sorted(set(keys))
+        own, held, asked = self._own(entity), self._held(entity), sorted(set(keys))
+        by_key = False
         for start in range(0, len(asked), _KEYS_A_PAGE):
             some = asked[start : start + _KEYS_A_PAGE]
-            found = list(ordered((partial(one, key) for key in some), self._source.concurrency))
-            gone = [RawRecord(key, None, is_deleted=True) for key, row in zip(some, found, strict=True) if row is None]
+            found = list(ordered((partial(own.one, key) for key in some), self._source.concurrency))
             rows: Sequence[Any] = [row for row in found if row is not None]
+            by_key = by_key or bool(rows) or own.is_given_by_key()
+            missing = [key for key, row in zip(some, found, strict=True) if row is None] if by_key else []
+            gone = [RawRecord(key, None, is_deleted=True) for key in missing]
             page = page_of(entity, held.added_to(rows) if held else rows, whole=False)
             yield replace(page, records=[*page.records, *gone])
 
@@ -151,7 +157,8 @@ class OneRosterAdapter:
         )
 
     def _hold(self, collection: Collection, reference: str, *members: str) -> Held:
-        return Held(partial(self._rows, collection), collection.one, reference, members, self._source.concurrency)
+        rows, at_once = partial(self._rows, collection), self._source.concurrency
+        return Held(rows, collection.one, collection.is_offered, reference, members, at_once)
 
     def _collection(self, path: str, plural: str, singular: str) -> Collection:
         return Collection(self._transport, self._source.url, path, plural, singular)

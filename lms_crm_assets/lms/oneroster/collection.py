@@ -1,6 +1,6 @@
 """One collection of a provider: its rows whole or since a moment, and single ones by their sourcedIds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -60,6 +60,28 @@ class Collection:
                 f"{self.where} was asked for one of the {self._plural} by its sourcedId and gives something else"
             )
         return row
+
+    def is_offered(self) -> bool:
+        """Whether the provider has such a collection: not if it says twice that there is none."""
+        return self._first_row() is not None or self._first_row() is not None
+
+    def is_given_by_key(self) -> bool:
+        """Whether a row can be asked for by its sourcedId: one that is listed has to be found by it.
+
+        A provider without that route answers 404 for each row as if it were gone. Without any row there is none to find.
+        """
+        rows = self._first_row()
+        if rows is None:
+            return False
+        key = sourced_id(rows[0]) if rows else None
+        return not rows or (key is not None and self.one(key) is not None)
+
+    def _first_row(self) -> Sequence[Any] | None:
+        """The first row as a list of one, an empty one where the collection is empty; None where there is none."""
+        try:
+            return self._ask({"limit": 1}, 0).rows[:1]
+        except MissingError:
+            return None
 
     def _read(self, query: Mapping[str, Any], offset: int) -> Window:
         if offset > 0:

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from lms_crm_assets.errors import MissingError
+from lms_crm_assets.errors import MissingError, RetryableError
 from lms_crm_assets.lms.oneroster.rows import member, sourced_id
 from lms_crm_assets.lms.prefetch import ordered
 
@@ -23,13 +23,19 @@ Rows = Callable[[datetime | None], Iterator[Sequence[Any]]]
 class Held:
     """The `members` of a collection's rows, by sourcedId, for the rows whose member `reference` names one.
 
-    A provider that has no such collection is as one without rows in it.
+    A provider that has no such collection is as one without rows in it; `is_offered` tells whether it has.
     """
 
     def __init__(
-        self, rows: Rows, one: Callable[[str], Any], reference: str, members: Collection[str], at_once: int
+        self,
+        rows: Rows,
+        one: Callable[[str], Any],
+        is_offered: Callable[[], bool],
+        reference: str,
+        members: Collection[str],
+        at_once: int,
     ) -> None:
-        self._rows, self._one, self._at_once = rows, one, at_once
+        self._rows, self._one, self._is_offered, self._at_once = rows, one, is_offered, at_once
         self._reference, self._members = reference, members
         self._held: dict[str, Mapping[str, Any]] = {}
         self._whole = False
@@ -73,7 +79,11 @@ class Held:
     def _hold_all(self, since: datetime | None) -> list[str]:
         try:
             return [key for rows in self._rows(since) for key in self._hold(rows)]
-        except MissingError:
+        except MissingError as exc:
+            if self._is_offered():
+                raise RetryableError(
+                    f"{exc}, and then there is such a collection: nothing was changed; run again"
+                ) from exc
             return []
 
     def _hold(self, rows: Iterable[Any]) -> list[str]:

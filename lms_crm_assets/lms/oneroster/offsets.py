@@ -101,7 +101,7 @@ class _Walk:
         self._length = 0
         # Hashes of keys: of a million rows some tens of megabytes, with the keys it would be twice that.
         self._seen: set[int] = set()
-        self._fingerprint: tuple[int, int] | None = None
+        self.fingerprint: tuple[int, int] | None = None
         self._last: Sequence[str] = ()
         self._fruitless = self._same = self._surprises = 0
 
@@ -110,7 +110,7 @@ class _Walk:
         offset: int | None = 0
         while offset is not None:
             offset = yield from self._follow(self._plan(offset))
-        self._fingerprint = len(self._seen), reduce(xor, self._seen, 0)
+        self.fingerprint = len(self._seen), reduce(xor, self._seen, 0)
 
     @property
     def short_of(self) -> int | None:
@@ -126,7 +126,7 @@ class _Walk:
         """Whether no row was passed over, as far as can be told, after the pass `before` this one."""
         if self.in_order or self._most is not None:
             return self.short_of is None
-        return before is not None and before._fingerprint == self._fingerprint
+        return before is not None and before.fingerprint == self.fingerprint
 
     def forget(self) -> None:
         """Let go of the keys; what tells whether another pass has the same ones stays."""

@@ -1,6 +1,6 @@
 """Providers that differ: what they refuse, what they lack, what they send along, and what changes without its row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,7 +77,7 @@ def test_an_answer_that_says_nothing_of_the_query_drops_none_of_it(status: int) 
 
 
 def test_a_refusal_that_passes_drops_nothing_of_the_query() -> None:
-    refusals = iter([(400, status_info("invalid_data"), {})])
+    refusals: Iterator[Answer] = iter([(400, status_info("invalid_data"), {})])
     provider = Provider({"users": users(25)}, lambda path, _: next(refusals, None) if path == USERS else None)
 
     assert len(pulled(provider, LmsEntity.LEARNERS, page_size=10)) == 25
@@ -244,6 +244,40 @@ def test_the_collections_that_only_add_something_may_be_missing() -> None:
             "the provider has no courses: courses have the titles and codes of their classes alone",
             "the provider has no lineItems: scores have no range",
         ]
+
+
+@pytest.mark.parametrize(
+    ("entity", "collection", "rows"),
+    [
+        (LmsEntity.LEARNERS, "orgs", {"users": users(2)}),
+        (LmsEntity.COURSES, "courses", {"classes": [row("k1", course=ref("c1"))]}),
+        (LmsEntity.SCORES, "lineItems", {"results": [row("r1", lineItem=ref("i1"))]}),
+    ],
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_collection_that_is_missing_in_passing_is_not_taken_for_none(
+    entity: LmsEntity, collection: str, rows: dict[str, Any], times: int
+) -> None:
+    trouble: Iterator[Answer] = iter([(404, status_info("unknownobject"), {})] * times)
+
+    def answer(path: str, _: Query) -> Answer | None:
+        return next(trouble, None) if path.endswith(f"/{collection}") else None
+
+    with pytest.raises(RetryableError, match=f"{collection} answers 404, and then there is such a collection"):
+        pulled(Provider(rows, answer), entity)
+
+
+@pytest.mark.parametrize("missing", ["by key", "all"])
+def test_where_no_row_is_given_by_its_key_none_is_said_to_be_gone(missing: str) -> None:
+    def answer(path: str, _: Query) -> Answer | None:
+        gone = path.startswith(f"{USERS}/") or (missing == "all" and path == USERS)
+        return (404, status_info("unknownobject"), {}) if gone else None
+
+    with served(Provider({"users": users(2)}, answer)) as address, adapter(address) as found:
+        assert [page.records for page in found.fetch(LmsEntity.LEARNERS, ["u00", "u07"])] == [[]]
+    with served(Provider({"users": users(2)})) as address, adapter(address) as found:
+        (page,) = found.fetch(LmsEntity.LEARNERS, ["u07"])
+    assert [record.is_deleted for record in page.records] == [True]
 
 
 def test_a_forbidden_collection_is_never_taken_for_an_empty_one() -> None:
