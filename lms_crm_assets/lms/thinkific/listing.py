@@ -14,6 +14,8 @@ from lms_crm_assets.lms.transport import Transport
 
 ROOT = "/api/public/v1"
 _PASSES = 3
+# So many pages in a row without a row that hasn't come yet are no paging.
+_FRUITLESS_PAGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,19 @@ class Listing:
     def _pass(self) -> Iterator[Part]:
         first = self._page(1)
         yield first
-        done, last = 1, first.pages
+        done, last, fruitless = 1, first.pages, 0
+        seen = {hash(_identity(item)) for item in first.items}
         while done < last:
             streams = (self._stream(number) for number in range(done + 1, last + 1))
             done, known = last, last
             for part in merged(streams, self.at_once):
-                known = max(known, part.pages)
+                known, before = max(known, part.pages), len(seen)
+                seen.update(hash(_identity(item)) for item in part.items)
+                fruitless = fruitless + 1 if len(seen) == before else 0
+                if fruitless > _FRUITLESS_PAGES:
+                    raise ProtocolError(
+                        f"Thinkific gives no other rows of {self.path} on page after page: the paging never ends"
+                    )
                 yield part
             # More rows than fit came while they were read.
             last = known

@@ -221,6 +221,18 @@ def test_a_site_that_ignores_the_page_is_noticed(thinkific: str) -> None:
         pulled(adapter(thinkific, concurrency=1), [LEARNERS])
 
 
+@pytest.mark.parametrize("rows", [[{"id": 1}], []])
+def test_a_listing_whose_end_moves_away_is_noticed(thinkific: str, rows: list[Any]) -> None:
+    pages = (
+        {**scripted("users", *rows, total=9, pages=n + 1, page=n), "times": 1, "skip": n - 1} for n in range(1, 60)
+    )
+    fault(thinkific, *pages)
+
+    with pytest.raises(ProtocolError, match="no other rows of users on page after page: the paging never ends"):
+        pulled(adapter(thinkific, concurrency=1), [LEARNERS])
+    assert requests(thinkific)["GET /api/public/v1/users"]["200"] < 30
+
+
 def test_an_empty_site_is_an_empty_listing(thinkific: str) -> None:
     fault(thinkific, scripted("users", pages=0))
     lms = adapter(thinkific)
