@@ -123,10 +123,13 @@ class CanvasAdapter:
             people = {key.partition(":")[0] for key in keys}
             # Asked for its own enrollments, Canvas refuses to be asked for deleted ones.
             few = len(people) <= _PEOPLE_ONE_BY_ONE and own not in people
-            reader = CourseReader(self._api, course, {entity}, self._source.activities, people if few else None)
+            users = people if few else None
+            reader = CourseReader(self._api, course, {entity}, self._source.activities, users, doubted=people)
             for page in reader.pages():
                 missing -= {record.source_id for record in page.records}
                 yield page
+            if entity is LmsEntity.COMPLETIONS:
+                missing = {key for key in missing if key.partition(":")[0] not in reader.unknown}
         yield Page(entity, [RawRecord(key, None, is_deleted=True) for key in sorted(missing)])
 
     def _sees_others(self) -> str:

@@ -17,6 +17,8 @@ _ROOT = "/api/v1"
 _ROWS_A_PAGE = 100
 # Each call under way weighs 50 of a bucket of 700 (Canvas docs, "Throttling").
 _MOST_AT_ONCE = 12
+# So many pages in a row without a row that hasn't come yet are no paging.
+_FRUITLESS_PAGES = 20
 _LITTLE_LEFT = 100.0
 _REGAINED_A_SECOND = 10.0
 
@@ -56,7 +58,14 @@ class CanvasApi:
         """The contents of a path's pages; where the next one is stands in the Link header and nowhere else."""
         answer = self._receive(f"{_ROOT}{path}", {**(params or {}), "per_page": _ROWS_A_PAGE})
         followed: set[str] = set()
+        seen: set[int] = set()
+        fruitless = 0
         while True:
+            before = len(seen)
+            seen.update(map(_identity, _rows(answer.content)))
+            fruitless = fruitless + 1 if len(seen) == before else 0
+            if fruitless > _FRUITLESS_PAGES:
+                raise ProtocolError(f"{self._url}{_ROOT}{path} gives the same rows on page after page: it never ends")
             yield answer.content
             if answer.next is None:
                 return
@@ -110,6 +119,17 @@ def _entry(source: CanvasSource) -> Entry:
         "source.client_id, source.client_secret and source.refresh_token",
     )
     return OAuthEntry.refresh_token(client, resolve(source.refresh_token or ""))
+
+
+def _rows(content: Any) -> list[Any]:
+    """The rows of a page, which stand in an object beside what they are linked with or alone."""
+    found = content.get("outcome_results") if isinstance(content, dict) else content
+    return found if isinstance(found, list) else []
+
+
+def _identity(row: Any) -> int:
+    own = row.get("id") if isinstance(row, dict) else None
+    return hash(repr(row) if own is None else str(own))
 
 
 def _watch(gate: Gate) -> Callable[[Mapping[str, str]], None]:

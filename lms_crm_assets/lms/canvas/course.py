@@ -5,7 +5,7 @@ that wasn't deleted; the test student of the course view is none.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lms_crm_assets.domain import LmsEntity, RawRecord
@@ -25,13 +25,19 @@ _GRADED_AT_LEAST = "current_score"
 
 @dataclass(frozen=True)
 class CourseReader:
-    """Reads one course; only of `users`, or of all when it is None."""
+    """Reads one course; only of `users`, or of all when it is None.
+
+    Whose progress isn't told in bulk although it may be there is asked one by one if among `doubted`. `unknown` are those
+    of whose progress Canvas doesn't tell whether there is any.
+    """
 
     api: CanvasApi
     course: str
     wanted: Collection[LmsEntity]
     activities: bool
     users: Collection[str] | None = None
+    doubted: Collection[str] = ()
+    unknown: set[str] = field(default_factory=set)
 
     def pages(self) -> Iterator[Page]:
         """The pages of the entities that are wanted; none when the course is gone by now."""
@@ -54,6 +60,7 @@ class CourseReader:
 
     def _of_enrollments(self) -> Iterator[Page]:
         students: set[str] = set()
+        scored: dict[str, tuple[Any, RawRecord]] = {}
         row = 0
         for items in self._enrollments():
             students.update(filter(None, map(records.student, items)))
@@ -61,8 +68,10 @@ class CourseReader:
                 found = [records.enrollment(item, self.course, n) for n, item in enumerate(items, row)]
                 yield Page(LmsEntity.ENROLLMENTS, found)
             if LmsEntity.SCORES in self.wanted:
-                yield Page(LmsEntity.SCORES, [*filter(None, map(self._course_score, items))])
+                self._score(items, scored)
             row += len(items)
+        if scored:
+            yield Page(LmsEntity.SCORES, [score for _, score in scored.values()])
         if LmsEntity.COMPLETIONS in self.wanted and students:
             for progress in self._completions(students):
                 yield Page(LmsEntity.COMPLETIONS, progress)
@@ -80,7 +89,24 @@ class CourseReader:
                 try:
                     yield from self.api.listing(f"/courses/{self.course}/enrollments", {**query, "user_id": user})
                 except MissingError:
-                    continue  # nobody has this id any more
+                    if not self._is_nobody(user):
+                        raise
+
+    def _is_nobody(self, user: str) -> bool:
+        """Whether nobody has this id any more."""
+        try:
+            return self.api.one(f"/users/{user}").get("workflow_state") == "deleted"
+        except MissingError:
+            return True
+
+    def _score(self, items: Iterable[Any], scored: dict[str, tuple[Any, RawRecord]]) -> None:
+        """Add the scores of enrollments; of somebody's several ones that of the most active counts."""
+        for item in items:
+            score = self._course_score(item)
+            if score is not None:
+                rank = records.activity_rank(item)
+                if score.source_id not in scored or rank > scored[score.source_id][0]:
+                    scored[score.source_id] = rank, score
 
     def _course_score(self, item: Any) -> RawRecord | None:
         user = records.student(item)
@@ -97,7 +123,7 @@ class CourseReader:
 
     def _completions(self, students: set[str]) -> Iterator[list[RawRecord]]:
         """In bulk, and one by one whom the bulk leaves out: it has none whose enrollment is concluded or inactive."""
-        left = set(students)
+        left, refused = set(students), False
         with needing(f"may not see the progress in course {self.course}"):
             if self.users is None:
                 try:
@@ -107,12 +133,19 @@ class CourseReader:
                     pass  # a Canvas without the bulk call
                 except ProtocolError as exc:
                     if is_bad_request(exc):
-                        return  # no module of the course has requirements: nobody's progress is known
-                    raise
+                        # No module of the course has requirements, or it was refused in passing.
+                        refused = True
+                        left.intersection_update(self.doubted)
+                    else:
+                        raise
             for user in sorted(left):
                 progress = self._progress(user)
                 if _is_progress(progress):
                     yield [records.completion(user, self.course, progress)]
+                elif refused and user in self.unknown:
+                    # So it is with all of them; a call for each would only tell the same.
+                    self.unknown.update(left)
+                    return
 
     def _progress_of(self, items: Iterable[Any], left: set[str]) -> Iterator[RawRecord]:
         """The progress of students in a page of the bulk; takes them out of those that are `left`."""
@@ -126,12 +159,12 @@ class CourseReader:
     def _progress(self, user: str) -> Any:
         try:
             return self.api.one(f"/courses/{self.course}/users/{user}/progress")
-        except MissingError:
-            return None
         except ProtocolError as exc:
-            if is_bad_request(exc):
-                return None
-            raise
+            if not isinstance(exc, MissingError) and not is_bad_request(exc):
+                raise
+            # The course has this student. It may have no requirements, or the call was refused for something else.
+            self.unknown.add(user)
+            return None
 
     def _activity_scores(self, students: set[str]) -> Iterator[list[RawRecord]]:
         of_whom = ["all"] if self.users is None else sorted(students)

@@ -12,6 +12,8 @@ from lms_crm_assets.domain import RawRecord
 STUDENT = "StudentEnrollment"
 OF_COURSE = "course"
 _LEFT = {"deleted", "rejected"}
+# A word that isn't known comes first, as in the SQL.
+_ACTIVITY = {"active": 0, "invited": 1, "creation_pending": 1, "inactive": 2, "completed": 3}
 
 # Told of a user alone and not in listings: it would come and go.
 _OF_USER_ALONE = {"avatar_url", "avatar_state", "locale", "effective_locale", "permissions"}
@@ -78,6 +80,16 @@ def student(item: Any) -> str | None:
     if not isinstance(item, dict) or item.get("type") != STUDENT or item.get("enrollment_state") in _LEFT:
         return None
     return text_id(item, "user_id")
+
+
+def activity_rank(item: Mapping[str, Any]) -> tuple[int, str, int]:
+    """How much an enrollment counts beside others of the same student: the order of staging/canvas/enrollment.sql."""
+    state, changed, own = item.get("enrollment_state"), item.get("updated_at"), text_id(item) or ""
+    return (
+        -_ACTIVITY.get(state, -1) if isinstance(state, str) else 1,
+        changed if isinstance(changed, str) else "",
+        int(own) if own.isdecimal() else -1,
+    )
 
 
 def completion(user: str, course: str, progress: Any) -> RawRecord:

@@ -11,7 +11,7 @@ import pytest
 import stamina
 
 from lms_crm_assets.contract.models import CanvasSource, LmsThrottle
-from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import (
     CredentialError,
     LmsCrmError,
@@ -291,6 +291,85 @@ def test_a_course_without_requirements_has_no_completions(canvas: str) -> None:
     lms.close()
 
 
+@pytest.mark.parametrize("many", [True, False])
+def test_a_bulk_that_is_refused_in_passing_takes_no_completion_for_gone(canvas: str, *, many: bool) -> None:
+    wanted = pulled(adapter(canvas))[LmsEntity.COMPLETIONS]
+    of_course = [key for key in sorted(wanted) if key.endswith(":3")][: None if many else 4]
+    refused = {"kind": "status", "status": 400, "body": "{}"}
+
+    fault(canvas, {"route": "courses/3/bulk_user_progress", **refused})
+    lms = adapter(canvas)
+    assert fetched(lms, LmsEntity.COMPLETIONS, *of_course).items() >= {key: wanted[key] for key in of_course}.items()
+    lms.close()
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("many", [True, False])
+def test_of_progress_that_is_refused_nothing_is_said(canvas: str, status: int, *, many: bool) -> None:
+    of_course = [key for key in sorted(pulled(adapter(canvas))[LmsEntity.COMPLETIONS]) if key.endswith(":3")]
+    asked = of_course[: None if many else 4]
+    refused = {"kind": "status", "status": 400, "body": "{}"}
+    fault(
+        canvas,
+        {"route": "courses/3/bulk_user_progress", **refused},
+        {"route": "courses/3/users/.*/progress", **refused, "status": status},
+    )
+
+    lms = adapter(canvas)
+    assert fetched(lms, LmsEntity.COMPLETIONS, *asked, "987654:3") == (
+        {"987654:3": RawRecord("987654:3", None, is_deleted=True)}
+    )
+    lms.close()
+    calls = requests(canvas)["GET /api/v1/courses/{course_id}/users/{user_id}/progress"][str(status)]
+    assert calls <= 4, "what one of them tells isn't asked of all"
+
+
+def test_an_enrollment_that_isn_t_found_of_somebody_who_is_there_is_not_gone(canvas: str) -> None:
+    some = sorted(pulled(adapter(canvas))[LmsEntity.ENROLLMENTS])[:2]
+    course = some[0].split(":")[1]
+    fault(canvas, {"route": f"courses/{course}/enrollments", "kind": "status", "status": 404, "body": "{}"})
+
+    lms = adapter(canvas)
+    with pytest.raises(ProtocolError, match="answers 404"):
+        fetched(lms, LmsEntity.ENROLLMENTS, some[0])
+    lms.close()
+
+
+def enrolled(own: int, state: str, score: float | None, changed: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    grades = {"current_score": score, "final_score": score, "current_grade": None}
+    return {
+        "id": own,
+        "user_id": 7,
+        "type": "StudentEnrollment",
+        "enrollment_state": state,
+        "updated_at": changed,
+        "grades": grades,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "counts"),
+    [
+        ([enrolled(1, "active", 80), enrolled(2, "completed", 40)], 80),
+        ([enrolled(1, "completed", 40), enrolled(2, "active", 80)], 80),
+        ([enrolled(1, "active", 80), enrolled(2, "inactive", 40), enrolled(3, "invited", 30)], 80),
+        ([enrolled(1, "active", 80, "2026-02-01T00:00:00Z"), enrolled(2, "active", 40)], 80),
+        ([enrolled(2, "active", 80), enrolled(1, "active", 40)], 80),
+        ([enrolled(1, "active", None), enrolled(2, "completed", 40)], 40),
+        ([enrolled(1, "deleted", 90), enrolled(2, "completed", 40)], 40),
+    ],
+)
+def test_of_two_enrollments_the_score_of_the_more_active_one_counts(
+    canvas: str, rows: list[dict[str, Any]], counts: float
+) -> None:
+    body = orjson.dumps(rows).decode()
+    fault(canvas, {"route": "courses/3/enrollments", "kind": "replace", "status": 200, "body": body})
+
+    found = pulled(adapter(canvas, activities=False), [LmsEntity.SCORES])[LmsEntity.SCORES]
+
+    assert found["7:3:course"].payload["grades"]["current_score"] == counts
+
+
 def test_without_the_bulk_call_progress_is_read_learner_by_learner(canvas: str) -> None:
     in_bulk = pulled(adapter(canvas))
     fault(canvas, {"route": "bulk_user_progress", "kind": "status", "status": 404, "body": "{}"})
@@ -365,6 +444,19 @@ def test_pages_that_go_round_in_a_circle_are_noticed(canvas: str) -> None:
     fault(canvas, {"route": "/accounts/self/users", "kind": "status", "status": 200, "body": body, "headers": link})
 
     with pytest.raises(ProtocolError, match=r"/accounts/self/users names a page again .*the paging never ends"):
+        pulled(adapter(canvas))
+
+
+def test_new_pages_of_the_same_rows_are_noticed(canvas: str) -> None:
+    def page(number: int) -> dict[str, Any]:
+        link = {"Link": f'<{canvas}/api/v1/accounts/self/users?page=bookmark:{number}>; rel="next"'}
+        body = f'[{{"id": 1, "at": {number}}}, {{"id": 2}}]'
+        answer = {"kind": "status", "status": 200, "body": body, "headers": link}
+        return {"route": "/accounts/self/users", **answer, "times": 1, "skip": number}
+
+    fault(canvas, *map(page, range(60)))
+
+    with pytest.raises(ProtocolError, match="/accounts/self/users gives the same rows on page after page"):
         pulled(adapter(canvas))
 
 
