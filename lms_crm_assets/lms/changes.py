@@ -24,6 +24,8 @@ from lms_crm_assets.ops.store import OperationalStore
 _ROOT = "/api/v1"
 _PASSES = 3
 _KEYS_A_CALL = 100
+# A listing that gives twice its total and this many rows more goes round in circles.
+_SURPLUS = 10_000
 _ADDRESS_BYTES = 4000
 _ALL = frozenset(LmsEntity)
 
@@ -98,6 +100,10 @@ class ChangesAdapter:
                 yield Page(entity, _records(items, seen), _latest(items))
                 seen += len(items)
                 totals.add(total)
+                if seen > 2 * max(totals) + _SURPLUS:
+                    raise ProtocolError(
+                        f"{self._source.url} says it has {total} {entity} and gives {seen} and more: the paging never ends"
+                    )
             least = min(totals)
             if seen >= least:
                 yield Page(entity, [], total=least)
