@@ -23,8 +23,10 @@ class Figure:
 
 
 def show(figures: list[Figure]) -> None:
-    """Print the figures and keep them."""
+    """Print the figures and keep them; those of other parts stay as they were measured last."""
     for figure in figures:
         mark = "ok  " if figure.ok else "MISS"
         print(f"{mark} {figure.name}: {figure.value:,.2f} {figure.unit} (goal: at most {figure.goal:,.2f})")
-    RESULTS.write_text(json.dumps([{**asdict(f), "ok": f.ok} for f in figures], indent=2) + "\n", encoding="utf-8")
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    found = {figure["name"]: figure for figure in kept} | {f.name: {**asdict(f), "ok": f.ok} for f in figures}
+    RESULTS.write_text(json.dumps(list(found.values()), indent=2) + "\n", encoding="utf-8")
