@@ -16,6 +16,7 @@ Records = Callable[[str], Iterable[Row]]
 Facts = dict[LmsEntity, dict[str, Any]]
 """By entity and key the value that the row has to tell."""
 
+_REPORT_KEY = ("Username", "Course ID number", "Method", "Role", "Time created")
 MOODLE_KINDS = ("users", "courses", "enrolments", "competencies")
 
 
@@ -81,14 +82,17 @@ def moodle_by_course(records: Records) -> Facts:
     }
 
 
+def known_of_inactive(entity: LmsEntity, key: str, facts: Facts) -> bool:
+    """Core tells no progress of people who are suspended or expired: what was known of them stays."""
+    member = ":".join(key.split(":")[:2])
+    return entity in {LmsEntity.COMPLETIONS, LmsEntity.SCORES} and facts[ENROLLMENTS].get(member) is False
+
+
 def moodle_by_report(records: Records) -> Facts:
     """Keys are made of what reports name people and courses by."""
     return {
         **_moodle(records),
-        ENROLLMENTS: {
-            f"{row['Username']}:{row['Course ID number']}:{row['Method']}": row["Status"]
-            for row in records("enrolments")
-        },
+        ENROLLMENTS: {":".join(row[name] for name in _REPORT_KEY): row["Status"] for row in records("enrolments")},
     }
 
 

@@ -213,13 +213,17 @@ class _School:
     def _exact(self, found: Findings, where: str) -> None:
         """The living rows are those of the school, with what they tell, and what a first pull of it would hold."""
         living = self._living(found, where)
-        for entity, facts in self.editing.facts().items():
+        for entity, wanted in self.editing.facts().items():
             told = {key: self.protocol.told[entity](payload) for key, payload in living[entity].items()}
-            self._compare(found, f"{where}: {entity}", facts, told)
+            self._compare(found, f"{where}: {entity}", wanted, told)
         fresh = by_key(self.adapter.pull(self.protocol.entities, None))
         for entity in self.protocol.entities:
             rows = {key: r.payload for key, r in fresh.get(entity, {}).items() if not r.is_deleted}
-            self._compare(found, f"{where}: {entity} afresh", rows, living[entity])
+            facts = self.editing.facts()
+            held = {
+                k: row for k, row in living[entity].items() if k in rows or not self.protocol.keeps(entity, k, facts)
+            }
+            self._compare(found, f"{where}: {entity} afresh", rows, held)
 
     def _compare(self, found: Findings, where: str, wanted: dict[str, Any], held: dict[str, Any]) -> None:
         found.blame("lost", where, wanted.keys() - held.keys())

@@ -65,6 +65,8 @@ class Protocol:
     ended: Mapping[str, Any] = field(default_factory=lambda: {"kind": "status", "status": 401})
     """The fault by which a token has ended."""
     login: str | None = None
+    keeps: Callable[[LmsEntity, str, Facts], bool] = lambda _entity, _key, _facts: False
+    """Whether a row may stay of which the LMS tells nothing any more."""
     place: frozenset[str] = frozenset({"page"})
     """The parameters that tell which page of a listing is asked for."""
 
@@ -196,6 +198,7 @@ MOODLE_BY_COURSE = Protocol(
     told={**_OF_MOODLE, ENROLLMENTS: lambda payload: payload["active"]},
     # The simulator has no competency reports of single people.
     entities=tuple(LmsEntity)[:-1],
+    keeps=facts.known_of_inactive,
     place=_MOODLE_PLACE,
     ended=_MOODLE_ENDED,
 )
