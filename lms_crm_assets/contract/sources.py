@@ -132,7 +132,8 @@ class ThinkificSource(LmsSource):
     token: SecretRef | None = Field(None, description="`token`: an API access token.")
     page_size: int = Field(250, ge=1, le=250, description="Rows a page.")
     concurrency: int = Field(4, ge=1, le=16, description=_AT_ONCE)
-    overlap_seconds: int = Field(600, ge=0, description=_OVERLAP)
+    # `updated_after` takes a second as passed: without any overlap a change in the cursor's own second is missed.
+    overlap_seconds: int = Field(600, ge=1, description=_OVERLAP)
 
 
 Source = Annotated[
