@@ -120,7 +120,7 @@ class OneRosterSource(LmsSource):
 
 
 class ThinkificSource(LmsSource):
-    """A Thinkific site, read through its public API. It knows no competencies, and one score a course at most."""
+    """A Thinkific site, read through its public API. It knows neither scores nor competencies."""
 
     adapter: Literal["thinkific"] = Field(description="A Thinkific site.")
     url: Address = Field("https://api.thinkific.com", description="The API's address.")

@@ -16,10 +16,10 @@ from lms_crm_assets.domain import Treatment
 from lms_crm_assets.errors import (
     CredentialError,
     LmsCrmError,
-    ProtocolError,
     RateLimitedError,
     RetryableError,
     UnreachableError,
+    WrongAddressError,
 )
 from lms_crm_assets.ops.patience import patient
 from lms_crm_assets.ops.retry_after import retry_after_seconds
@@ -73,12 +73,13 @@ class FixedEntry:
 
 @dataclass(frozen=True)
 class OAuthClient:
-    """Who asks `token_url` for tokens; `keys` are the contract's, to name in an error."""
+    """Who asks `token_url` for tokens; `keys` and `place` are the contract's, of credential and address."""
 
     token_url: str
     client_id: SecretStr
     client_secret: SecretStr
     keys: str
+    place: str
 
     def secrets(self) -> tuple[str, str]:
         """Id and secret as they are sent."""
@@ -155,7 +156,7 @@ def _failure(client: OAuthClient, response: httpx.Response) -> LmsCrmError:
             return RetryableError(said, retry_after_seconds=wait)
     if status in _REFUSALS:
         return refusal(client.token_url, client.keys)
-    return ProtocolError(f"{said}, and not as OAuth 2.0 asks: check {client.keys}")
+    return WrongAddressError(f"{said}, and not as OAuth 2.0 asks: check {client.place}")
 
 
 def refusal(url: str, keys: str) -> CredentialError:

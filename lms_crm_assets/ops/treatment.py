@@ -95,6 +95,8 @@ _RULES = (
     _Rule(Treatment.REFRESH, status=_any(401)),
     _Rule(Treatment.REFRESH, "salesforce", _any(403), _codes("INVALID_SESSION_ID")),
     _Rule(Treatment.PARK, status=_any(403)),
+    # What is not implemented will not be the next time either.
+    _Rule(Treatment.PARK, status=_any(501)),
     _Rule(Treatment.RETRY, status=_any(408, 423, 425, *range(500, 600))),
     # Names that the contract got wrong: a smaller batch has them too.
     _Rule(Treatment.PARK, "salesforce", _any(400), _codes("INVALID_TYPE MALFORMED_QUERY INVALID_QUERY_LOCATOR")),

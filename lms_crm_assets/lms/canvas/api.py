@@ -117,6 +117,7 @@ def _entry(source: CanvasSource) -> Entry:
         resolve(source.client_id or ""),
         resolve(source.client_secret or ""),
         "source.client_id, source.client_secret and source.refresh_token",
+        "source.url",
     )
     return OAuthEntry.refresh_token(client, resolve(source.refresh_token or ""))
 

@@ -37,7 +37,9 @@ class OneRosterAdapter:
         entities = _ROSTER | (_OF_RESULTS if source.gradebook else frozenset())
         self._capabilities = Capabilities(entities=entities, supports_since=entities, has_tombstones=entities)
         keys = "source.client_id and source.client_secret"
-        client = OAuthClient(source.token_url, resolve(source.client_id), resolve(source.client_secret), keys)
+        client = OAuthClient(
+            source.token_url, resolve(source.client_id), resolve(source.client_secret), keys, "source.token_url"
+        )
         entry = OAuthEntry.client_credentials(client, _scopes(gradebook=source.gradebook))
         gate = lms_gate(store, source.url, entry.credential, limit, at_once=source.concurrency)
         self._transport = Transport(source.url, gate, entry, connections=source.concurrency)

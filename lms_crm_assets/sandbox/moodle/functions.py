@@ -105,10 +105,13 @@ def _out_of_context(course_id: int) -> MoodleError:
 
 @function("core_webservice_get_site_info", serviceshortnames=Default([str], []))
 def get_site_info(call: Call, **_: Any) -> Row:
-    """As recorded; the poor account sees its own names."""
+    """As recorded; the poor account sees its own names. The service of a generated school has what is simulated."""
     user = call.site.users[call.account]
     names = {name: user[name] for name in ("username", "firstname", "lastname", "fullname")}
-    return {**recording("site_info"), **names, "userid": user["id"]}
+    info = recording("site_info")
+    if call.site.school is not None:
+        info = {**info, "functions": [item for item in info["functions"] if item["name"] in FUNCTIONS]}
+    return {**info, **names, "userid": user["id"]}
 
 
 def _shown_user(call: Call, user: Row) -> Row:
