@@ -26,7 +26,7 @@ dev: $(READY) ## The Dagster UI with the sandbox behind it
 	$(BIN)/lms-crm dev
 
 test: $(READY) ## The whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 3 --dist loadscope
 
 test-live: $(READY) ## The vendors' recorded answers against a live org and portal that the environment names
 	$(BIN)/python -m pytest tests/contract/vendors --live

@@ -12,7 +12,7 @@ from lms_crm_assets.errors import ProtocolError, RetryableError
 from lms_crm_assets.lms.oneroster.offsets import Listing, Window
 
 SEED = random.SystemRandom().randrange(2**32)
-ROUNDS = 200
+ROUNDS = 60
 
 
 class Provider:
