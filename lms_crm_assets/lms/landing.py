@@ -187,8 +187,8 @@ def absent(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) ->
 
 
 def _keys(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) -> str:
-    """The temp table of the landed keys, each with the line that counts; made once a connection."""
-    name = f"landed_{entity}"
+    """The temp table of the landed keys, each with the line that counts; made once, and anew when more has landed."""
+    name = f"landed_{entity}_{landed.rows[entity]}"
     if not table_exists(con, "main", name):
         # In two steps: grouped while it is parsed, the file takes 90 MB more.
         con.execute(f"CREATE TEMP TABLE landed_line AS FROM {_lines(landed, entity, _KEYS)}")

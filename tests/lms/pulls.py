@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from lms_crm_assets.domain import LmsEntity, RawRecord
-from lms_crm_assets.lms.landing import land, load
+from lms_crm_assets.lms.landing import Landed, absent, land, land_more, load
 from lms_crm_assets.lms.protocol import LmsAdapter, Page
 from lms_crm_assets.staging.build import StagingCounts, build_staging
 
@@ -38,12 +38,19 @@ def fetched(adapter: LmsAdapter, entity: LmsEntity, *keys: str) -> dict[str, Raw
     return by_key(adapter.fetch(entity, keys)).get(entity, {})
 
 
+def load_whole(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, *, at: datetime = NOW) -> None:
+    """Load what a full pull gave, of an LMS that says of all else that it is gone."""
+    gone = [RawRecord(key, None, is_deleted=True) for key in absent(con, entity, landed)]
+    land_more([Page(entity, gone)], landed)
+    load(con, entity, landed, observed_at=at, complete=True)
+
+
 def stage(
     con: duckdb.DuckDBPyConnection, folder: Path, adapter: str, entity: LmsEntity, pages: Iterable[Page]
 ) -> StagingCounts:
     """Bring an entity's pages through landing and staging, as a full pull does."""
     landed = land((page for page in pages if page.entity is entity), [entity], folder / "landing")
-    load(con, entity, landed, observed_at=NOW, complete=True)
+    load_whole(con, entity, landed)
     return build_staging(con, entity, adapter=adapter, timezone="UTC", now=NOW, keep_unknown=True)
 
 

@@ -17,6 +17,7 @@ from lms_crm_assets.staging.attributes import passes_payload_on
 from lms_crm_assets.staging.build import StagingCounts, build_staging
 from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import connect
+from tests.lms.pulls import load_whole
 from tests.oneroster_provider import adapter
 from tests.sandbox_control import records
 from tests.simulator_server import serving
@@ -46,7 +47,7 @@ def stage(
     con: duckdb.DuckDBPyConnection, folder: Path, entity: LmsEntity, *rows: Any, zone: str = "UTC", keep: bool = True
 ) -> StagingCounts:
     landed = land([page_of(entity, rows, whole=True)], [entity], folder / "landing")
-    load(con, entity, landed, observed_at=NOW, complete=True)
+    load_whole(con, entity, landed, at=NOW)
     return build_staging(con, entity, adapter="oneroster", timezone=zone, now=NOW, keep_unknown=keep)
 
 
