@@ -17,6 +17,7 @@ from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import ProtocolError, RetryableError
 from lms_crm_assets.lms.entry import FixedEntry
 from lms_crm_assets.lms.protocol import Capabilities, Page
+from lms_crm_assets.lms.rows import by_id, newest
 from lms_crm_assets.lms.streams import merged
 from lms_crm_assets.lms.transport import Transport, lms_gate
 from lms_crm_assets.ops.store import OperationalStore
@@ -66,7 +67,7 @@ class ChangesAdapter:
         asked = sorted(set(keys))
         for some in _calls(asked):
             items = _member(self._transport.get(f"{_ROOT}/{entity}", {"id": some}), "items", list)
-            found = _records(items, 0)
+            found = by_id(items)
             if surplus := {record.source_id for record in found} - set(some):
                 raise ProtocolError(
                     f"{self._source.url} was asked for {len(some)} {entity} by their ids and gives {len(surplus)} others:"
@@ -97,7 +98,7 @@ class ChangesAdapter:
             seen, totals = 0, set()
             streams = [partial(self._segment, entity, n, segments)() for n in range(segments)]
             for items, total in merged(streams, segments):
-                yield Page(entity, _records(items, seen), _latest(items))
+                yield Page(entity, by_id(items, seen), newest(items, "updated_at"))
                 seen += len(items)
                 totals.add(total)
                 if seen > 2 * max(totals) + _SURPLUS:
@@ -123,7 +124,7 @@ class ChangesAdapter:
             by_entity: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
             for change in _member(answer, "changes", list):
                 by_entity[_member(change, "entity", str)].append(change)
-            latest = _latest(answer["changes"])
+            latest = newest(answer["changes"], "updated_at")
             for entity in LmsEntity:
                 if entity in entities:
                     # One feed brings all entities up to its newest change.
@@ -147,25 +148,16 @@ class ChangesAdapter:
 def _calls(keys: list[str]) -> Iterator[list[str]]:
     """The keys, as many at a time as an address holds."""
     some: list[str] = []
+    length = 0
     for key in keys:
-        if some and (len(some) == _KEYS_A_CALL or sum(len(quote(k)) + 4 for k in (*some, key)) > _ADDRESS_BYTES):
+        more = len(quote(key)) + len("&id=")
+        if some and (len(some) == _KEYS_A_CALL or length + more > _ADDRESS_BYTES):
             yield some
-            some = []
+            some, length = [], 0
         some.append(key)
+        length += more
     if some:
         yield some
-
-
-def _records(items: list[Any], position: int) -> list[RawRecord]:
-    """Listed rows; one without an id gets a key of its own, so that it is refused with a code and not lost."""
-    return [
-        RawRecord(f"(row {n} has no id)" if (given := _id(item)) is None else str(given), item)
-        for n, item in enumerate(items, position)
-    ]
-
-
-def _id(item: Any) -> Any:
-    return item.get("id") if isinstance(item, dict) else None
 
 
 def _changed(change: Any) -> RawRecord:
@@ -187,21 +179,3 @@ def _member(answer: Any, name: str, kind: type[T]) -> T:
         )
     found: T = answer[name]
     return found
-
-
-def _latest(rows: Collection[Any]) -> datetime | None:
-    """The newest readable stamp; one that can't be read is the check's business, not the cursor's."""
-    stamps = {row["updated_at"] for row in rows if isinstance(row, dict) and isinstance(row.get("updated_at"), str)}
-    # Stamps of one length in UTC sort as texts; most pages hold no others.
-    alike = len({len(stamp) for stamp in stamps}) == 1 and all(stamp[-1:] == "Z" for stamp in stamps)
-    if alike and (newest := _moment(max(stamps))) is not None:
-        return newest
-    return max(filter(None, map(_moment, stamps)), default=None)
-
-
-def _moment(stamp: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(stamp)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

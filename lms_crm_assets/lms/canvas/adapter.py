@@ -21,6 +21,7 @@ from lms_crm_assets.errors import (
 from lms_crm_assets.lms.canvas import records
 from lms_crm_assets.lms.canvas.api import CanvasApi, needing
 from lms_crm_assets.lms.canvas.course import OF_COURSES, CourseReader
+from lms_crm_assets.lms.chunks import chunks
 from lms_crm_assets.lms.protocol import Capabilities, Page
 from lms_crm_assets.lms.streams import merged
 from lms_crm_assets.ops.store import OperationalStore
@@ -84,8 +85,7 @@ class CanvasAdapter:
         own = self._sees_others()
         asked = sorted(set(keys))
         if entity in _PATHS:
-            chunks = (asked[start : start + _KEYS_A_STREAM] for start in range(0, len(asked), _KEYS_A_STREAM))
-            streams: Iterator[Iterator[Page]] = (self._each(entity, some) for some in chunks)
+            streams: Iterator[Iterator[Page]] = (self._each(entity, some) for some in chunks(asked, _KEYS_A_STREAM))
         else:
             by_course: dict[str, set[str]] = defaultdict(set)
             for key in asked:

@@ -9,6 +9,7 @@ from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import CanvasSource, LmsThrottle
 from lms_crm_assets.errors import CredentialError, PermissionMissingError, ProtocolError
 from lms_crm_assets.lms.entry import Entry, FixedEntry, OAuthClient, OAuthEntry
+from lms_crm_assets.lms.rows import Fruitful
 from lms_crm_assets.lms.transport import Received, Transport, lms_gate
 from lms_crm_assets.ops.gate import Gate
 from lms_crm_assets.ops.store import OperationalStore
@@ -17,8 +18,6 @@ _ROOT = "/api/v1"
 _ROWS_A_PAGE = 100
 # Each call under way weighs 50 of a bucket of 700 (Canvas docs, "Throttling").
 _MOST_AT_ONCE = 12
-# So many pages in a row without a row that hasn't come yet are no paging.
-_FRUITLESS_PAGES = 20
 _LITTLE_LEFT = 100.0
 _REGAINED_A_SECOND = 10.0
 
@@ -58,13 +57,9 @@ class CanvasApi:
         """The contents of a path's pages; where the next one is stands in the Link header and nowhere else."""
         answer = self._receive(f"{_ROOT}{path}", {**(params or {}), "per_page": _ROWS_A_PAGE})
         followed: set[str] = set()
-        seen: set[int] = set()
-        fruitless = 0
+        fruitful = Fruitful()
         while True:
-            before = len(seen)
-            seen.update(map(_identity, _rows(answer.content)))
-            fruitless = fruitless + 1 if len(seen) == before else 0
-            if fruitless > _FRUITLESS_PAGES:
+            if not fruitful.page(_rows(answer.content)):
                 raise ProtocolError(f"{self._url}{_ROOT}{path} gives the same rows on page after page: it never ends")
             yield answer.content
             if answer.next is None:
@@ -126,11 +121,6 @@ def _rows(content: Any) -> list[Any]:
     """The rows of a page, which stand in an object beside what they are linked with or alone."""
     found = content.get("outcome_results") if isinstance(content, dict) else content
     return found if isinstance(found, list) else []
-
-
-def _identity(row: Any) -> int:
-    own = row.get("id") if isinstance(row, dict) else None
-    return hash(repr(row) if own is None else str(own))
 
 
 def _watch(gate: Gate) -> Callable[[Mapping[str, str]], None]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import MissingError
+from lms_crm_assets.lms.chunks import chunks
 from lms_crm_assets.lms.moodle import completions, courses, grades, participants, ratings
-from lms_crm_assets.lms.moodle.chunks import chunks
 from lms_crm_assets.lms.moodle.client import Client
 from lms_crm_assets.lms.moodle.courses import Course, Courses, is_front_page, withholds_number
 from lms_crm_assets.lms.moodle.gone import confirm_gone, person_is_gone

@@ -7,7 +7,7 @@ from typing import Any
 
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import PermissionMissingError
-from lms_crm_assets.lms.moodle.chunks import chunks
+from lms_crm_assets.lms.chunks import chunks
 from lms_crm_assets.lms.moodle.client import Client
 from lms_crm_assets.lms.moodle.reports import Report, since_filter
 from lms_crm_assets.lms.protocol import Page

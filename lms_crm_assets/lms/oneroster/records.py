@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lms_crm_assets.domain import LmsEntity, RawRecord
-from lms_crm_assets.lms.oneroster.rows import is_deleted, latest, member, sourced_id
+from lms_crm_assets.lms.oneroster.rows import is_deleted, member, sourced_id
 from lms_crm_assets.lms.protocol import Page
+from lms_crm_assets.lms.rows import newest
 
 
 def page_of(entity: LmsEntity, rows: Sequence[Any], before: int = 0, *, whole: bool) -> Page:
@@ -19,7 +20,7 @@ def page_of(entity: LmsEntity, rows: Sequence[Any], before: int = 0, *, whole: b
             records = list(_ratings(keyed, whole=whole))
         case _:
             records = [_record(key, row) for key, row in keyed]
-    return Page(entity, records, latest(rows))
+    return Page(entity, records, newest(rows, "dateLastModified"))
 
 
 def _record(key: str, row: Any) -> RawRecord:

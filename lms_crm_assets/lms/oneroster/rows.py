@@ -1,8 +1,7 @@
 """What a row of any collection tells about itself: its key, whether it is deleted, when it changed."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -29,20 +28,6 @@ def place_of(row: Any) -> str:
 def is_deleted(row: Any) -> bool:
     """Whether the provider says that the row is to be deleted."""
     return bool(member(row, "status") == _DELETED)
-
-
-def latest(rows: Iterable[Any]) -> datetime | None:
-    """The newest readable `dateLastModified`; one that can't be read is the check's business, not the cursor's."""
-    given = {stamp for row in rows if isinstance(stamp := member(row, "dateLastModified"), str)}
-    return max(filter(None, map(_moment, given)), default=None)
-
-
-def _moment(stamp: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(stamp)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
 
 
 def _digest(row: Any) -> str:

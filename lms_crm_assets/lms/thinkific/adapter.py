@@ -1,6 +1,6 @@
 """The adapter of Thinkific: users, courses and enrollments; an enrollment tells the completion too."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,8 +8,10 @@ from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import LmsThrottle, ThinkificSource
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import MissingError, PermissionMissingError, ProtocolError, WrongAddressError
+from lms_crm_assets.lms.chunks import chunks
 from lms_crm_assets.lms.entry import FixedEntry
 from lms_crm_assets.lms.protocol import Capabilities, Page
+from lms_crm_assets.lms.rows import by_id, newest
 from lms_crm_assets.lms.streams import merged
 from lms_crm_assets.lms.thinkific.listing import ROOT, Listing
 from lms_crm_assets.lms.transport import Transport, lms_gate
@@ -73,9 +75,8 @@ class ThinkificAdapter:
             return
         # Where the listing isn't to be had, a row that isn't there says nothing.
         next(iter(Listing(self._transport, _PATHS[entity], {}, 1, 1).parts()))
-        asked = sorted(set(keys))
-        chunks = (asked[start : start + _KEYS_A_STREAM] for start in range(0, len(asked), _KEYS_A_STREAM))
-        yield from merged((self._each(entity, some) for some in chunks), self._source.concurrency)
+        some = chunks(sorted(set(keys)), _KEYS_A_STREAM)
+        yield from merged((self._each(entity, asked) for asked in some), self._source.concurrency)
 
     def close(self) -> None:
         """Close the connections."""
@@ -92,10 +93,10 @@ class ThinkificAdapter:
         for part in listing.parts():
             # The part without rows tells how many there are; of changes there are more in all.
             total = part.total if whole and not part.items else None
-            found = [_record(item, n) for n, item in enumerate(part.items, row)]
+            found = by_id(part.items, row)
             row += len(found)
             for entity in entities:
-                yield Page(entity, found, _latest(part.items), total)
+                yield Page(entity, found, newest(part.items, "updated_at"), total)
 
     def _each(self, entity: LmsEntity, keys: Collection[str]) -> Iterator[Page]:
         for key in keys:
@@ -118,23 +119,3 @@ def _entry(source: ThinkificSource) -> FixedEntry:
     key = resolve(source.api_key or "")
     headers = {"X-Auth-API-Key": key.get_secret_value(), "X-Auth-Subdomain": source.subdomain or ""}
     return FixedEntry(source.url, key, "source.subdomain and source.api_key", headers)
-
-
-def _record(item: Any, row: int) -> RawRecord:
-    """A row; one without an id gets a key of its own, so that it is refused with a code and not lost."""
-    given = item.get("id") if isinstance(item, dict) else None
-    return RawRecord(f"(row {row} has no id)" if given is None else str(given), item)
-
-
-def _latest(rows: Iterable[Any]) -> datetime | None:
-    """The newest readable stamp; one that can't be read is the check's business, not the cursor's."""
-    stamps = {row["updated_at"] for row in rows if isinstance(row, dict) and isinstance(row.get("updated_at"), str)}
-    return max(filter(None, map(_moment, stamps)), default=None)
-
-
-def _moment(stamp: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(stamp)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

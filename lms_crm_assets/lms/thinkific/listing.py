@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lms_crm_assets.errors import ProtocolError, RetryableError
+from lms_crm_assets.lms.rows import Fruitful, identity
 from lms_crm_assets.lms.streams import merged
 from lms_crm_assets.lms.transport import Transport
 
 ROOT = "/api/public/v1"
 _PASSES = 3
-# So many pages in a row without a row that hasn't come yet are no paging.
-_FRUITLESS_PAGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Listing:
         for _ in range(_PASSES):
             totals: list[int] = []
             for part in self._pass():
-                seen.update(map(_identity, part.items))
+                seen.update(map(identity, part.items))
                 totals.append(part.total)
                 yield part
             least = min(totals)
@@ -64,16 +63,14 @@ class Listing:
     def _pass(self) -> Iterator[Part]:
         first = self._page(1)
         yield first
-        done, last, fruitless = 1, first.pages, 0
-        seen = {hash(_identity(item)) for item in first.items}
+        done, last, fruitful = 1, first.pages, Fruitful()
+        fruitful.page(first.items)
         while done < last:
             streams = (self._stream(number) for number in range(done + 1, last + 1))
             done, known = last, last
             for part in merged(streams, self.at_once):
-                known, before = max(known, part.pages), len(seen)
-                seen.update(hash(_identity(item)) for item in part.items)
-                fruitless = fruitless + 1 if len(seen) == before else 0
-                if fruitless > _FRUITLESS_PAGES:
+                known = max(known, part.pages)
+                if not fruitful.page(part.items):
                     raise ProtocolError(
                         f"Thinkific gives no other rows of {self.path} on page after page: the paging never ends"
                     )
@@ -102,9 +99,3 @@ class Listing:
                 f"Thinkific was asked for page {number} of {self.path} and gives page {current!r}: the paging never ends"
             )
         return Part(items, pages, total)
-
-
-def _identity(item: Any) -> str:
-    """What makes a row one that hasn't come yet."""
-    own = item.get("id") if isinstance(item, dict) else None
-    return repr(item) if own is None else str(own)
