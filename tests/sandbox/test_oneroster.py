@@ -527,7 +527,7 @@ def test_a_page_far_into_a_large_school_is_as_cheap_as_the_first() -> None:
 
 def test_the_rows_of_a_store_are_numbered_as_they_are_listed() -> None:
     simulator = OneRosterSimulator(learners=200, courses=3, enrollments=300)
-    assert isinstance(simulator._store, Store)
+    assert isinstance(simulator.store, Store)
     for service in simulator._services["gradebook"].values():
         ids = list(service.collection.ids(0))
         assert service.collection.count() == len(ids)

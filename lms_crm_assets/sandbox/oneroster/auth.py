@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from lms_crm_assets.sandbox.core import json_response
 from lms_crm_assets.sandbox.oneroster.errors import forbidden, unauthorised
-from lms_crm_assets.sandbox.oneroster.options import Options
+from lms_crm_assets.sandbox.oneroster.options import OneRosterOptions
 
 _SCOPE = "https://purl.imsglobal.org/spec/or/v1p2/scope/{}.readonly"
 ROSTER, ROSTER_CORE = _SCOPE.format("roster"), _SCOPE.format("roster-core")
@@ -48,7 +48,7 @@ class Tokens:
         self._clients = clients
         self._living: dict[str, _Token] = {}
 
-    def grant(self, form: Mapping[str, str], authorization: str, options: Options) -> Response:
+    def grant(self, form: Mapping[str, str], authorization: str, options: OneRosterOptions) -> Response:
         """The answer to a token request."""
         client = self._client(authorization)
         if client is None:

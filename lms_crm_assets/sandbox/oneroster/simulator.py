@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import fields, replace
 from math import ceil
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -13,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from lms_crm_assets.sandbox.core import SandboxRequestError, Stats, json_response, listed
+from lms_crm_assets.sandbox.core import json_response, listed
 from lms_crm_assets.sandbox.oneroster.auth import (
     GRADEBOOK,
     GRADEBOOK_CORE,
@@ -26,11 +25,11 @@ from lms_crm_assets.sandbox.oneroster.auth import (
 from lms_crm_assets.sandbox.oneroster.collections import Service, gradebook, rostering
 from lms_crm_assets.sandbox.oneroster.errors import StatusInfoError, server_busy, unknown_object
 from lms_crm_assets.sandbox.oneroster.listing import Listing
-from lms_crm_assets.sandbox.oneroster.options import Options
+from lms_crm_assets.sandbox.oneroster.options import OneRosterOptions
 from lms_crm_assets.sandbox.oneroster.query import read_fields, read_query
 from lms_crm_assets.sandbox.oneroster.shapes import Shapes
-from lms_crm_assets.sandbox.school.layout import ENTITIES, Row, Size
-from lms_crm_assets.sandbox.school.store import Store
+from lms_crm_assets.sandbox.school.backed import SchoolBacked
+from lms_crm_assets.sandbox.school.layout import Row, Size
 
 _WINDOW_SECONDS = 10
 _POOR_CLIENT = "poor"
@@ -39,15 +38,14 @@ _GRADEBOOK = frozenset({GRADEBOOK, GRADEBOOK_CORE})
 _OUTSIDE_CORE = {"scoreScales": frozenset({GRADEBOOK})}
 
 
-class OneRosterSimulator:
+class OneRosterSimulator(SchoolBacked[OneRosterOptions]):
     """The generated LMS as a OneRoster provider.
 
     Two clients with the same secret: `client_id` may have every scope, `poor` only `roster-core.readonly`.
-    The options are those of `Options`.
+    The options are those of `OneRosterOptions`.
     """
 
     name = "oneroster"
-    lists_fewer = True
 
     def __init__(
         self,
@@ -62,16 +60,14 @@ class OneRosterSimulator:
         start: str = "2026-01-05T00:00:00Z",
         **options: Any,
     ) -> None:
-        """Compute the school's measures; its rows come when they are asked for."""
-        self.stats = Stats()
+        """Serve a school of that size."""
+        super().__init__(Size(learners, courses, enrollments, seed, start), OneRosterOptions().changed(options))
         self._clients = {
             client_id: Client(client_secret, SCOPES),
             _POOR_CLIENT: Client(client_secret, (ROSTER_CORE,)),
         }
         self._token_path = token_path
-        self._size = Size(learners, courses, enrollments, seed, start)
-        self._started_with = self._options = Options().changed(options)
-        self._start_over(Store(self._size))
+        self._start_over()
 
     def routes(self) -> list[BaseRoute]:
         """The token endpoint, the two services, and a refusal for every other path."""
@@ -82,59 +78,39 @@ class OneRosterSimulator:
             Route("/{path:path}", self._nothing),
         ]
 
-    def records(self, kind: str) -> list[Row]:
-        """The live rows of an entity of the school."""
-        if kind not in ENTITIES:
-            raise SandboxRequestError(f"there is no {kind!r}")
-        return [row for _, row in self._store.rows(kind)]
-
     def mutate(self, change: Mapping[str, Any]) -> Row:
-        """See `Store.mutate`."""
+        """See `Store.mutate`; a listing that is kept for its later pages is out of date."""
         self._listing.forget()
-        return self._store.mutate(change)
-
-    def configure(self, options: Mapping[str, Any]) -> None:
-        """Change these options and leave all else."""
-        self._options = self._options.changed(options)
+        return super().mutate(change)
 
     def reset(self, options: Mapping[str, Any]) -> None:
-        """A school anew, with the parameters and options of the start and those in `options`."""
-        names = {field.name for field in fields(Size)}
-        behaviour = self._started_with.changed({name: each for name, each in options.items() if name not in names})
-        try:
-            store = Store(replace(self._size, **{name: each for name, each in options.items() if name in names}))
-        except (TypeError, ValueError) as exc:
-            raise SandboxRequestError(str(exc)) from exc
-        self._options = behaviour
-        self._start_over(store)
-
-    def dump(self) -> Row:
-        """The parameters and the changed rows."""
-        return self._store.dump()
+        """A school anew; the tokens are gone."""
+        super().reset(options)
+        self._start_over()
 
     def load(self, state: Any) -> None:
         """Take up what `dump` gave; the tokens are gone."""
-        self._start_over(Store.load(state))
+        super().load(state)
+        self._start_over()
 
-    def _start_over(self, store: Store) -> None:
-        self._store = store
+    def _start_over(self) -> None:
         self._tokens = Tokens(self._clients)
         self._listing = Listing()
-        self._services = {"rostering": rostering(store), "gradebook": gradebook(store)}
+        self._services = {"rostering": rostering(self.store), "gradebook": gradebook(self.store)}
         self._arrivals: deque[float] = deque()
 
     async def _token(self, request: Request) -> Response:
         await self._wait()
         form = dict(parse_qsl((await request.body()).decode(errors="replace")))
-        return self._tokens.grant(form, request.headers.get("authorization", ""), self._options)
+        return self._tokens.grant(form, request.headers.get("authorization", ""), self.options)
 
     async def _nothing(self, request: Request) -> Response:
         await self._wait()
         return unknown_object(request.url.path).response()
 
     async def _wait(self) -> None:
-        if self._options.latency_seconds:
-            await asyncio.sleep(self._options.latency_seconds)
+        if self.options.latency_seconds:
+            await asyncio.sleep(self.options.latency_seconds)
 
     def _endpoint(self, handler: Callable[[Request, Service], Response]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -157,7 +133,7 @@ class OneRosterSimulator:
         return self._services[service][path]
 
     def _count_arrival(self) -> None:
-        limit, now = self._options.requests_per_10_seconds, time.monotonic()
+        limit, now = self.options.requests_per_10_seconds, time.monotonic()
         if limit is None:
             return
         while self._arrivals and self._arrivals[0] <= now - _WINDOW_SECONDS:
@@ -168,7 +144,7 @@ class OneRosterSimulator:
         self._arrivals.append(now)
 
     def _list(self, request: Request, service: Service) -> Response:
-        query = read_query(request.query_params, service.kind, self._options.page_limit)
+        query = read_query(request.query_params, service.kind, self.options.page_limit)
         name = request.path_params["collection"]
         items, total = self._listing.page(name, service.collection, query, self._shapes(request), listed(request))
         headers = {"Link": _links(request, query.limit, query.offset, total), "X-Total-Count": str(total)}
@@ -182,7 +158,7 @@ class OneRosterSimulator:
         return json_response({service.kind: {name: item[name] for name in item if not chosen or name in chosen}})
 
     def _shapes(self, request: Request) -> Shapes:
-        school = self._store.school
+        school = self.store.school
         return Shapes(str(request.base_url).rstrip("/"), school.start, school.end)
 
 

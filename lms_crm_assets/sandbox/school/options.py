@@ -14,6 +14,13 @@ def positive(value: Any) -> int:
     return value
 
 
+def natural_or_none(value: Any) -> int | None:
+    """A whole number from 0 on, or none."""
+    if value is not None and (type(value) is not int or value < 0):
+        raise ValueError("a whole number from 0 on, or null")
+    return value
+
+
 def positive_or_none(value: Any) -> int | None:
     """A whole number from 1 on, or none."""
     return None if value is None else positive(value)
