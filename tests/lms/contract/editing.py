@@ -5,25 +5,37 @@ No key that is gone comes back, so that a row was there all the while if it was 
 
 import random
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from typing import Any
 
 from lms_crm_assets.sandbox.core import Simulator
 
 
-class Editor(Protocol):
-    """Makes one edit at a time."""
+class Editor:
+    """Makes one edit at a time, each kind as often as its weight in `_edits` says."""
 
-    def edit(self) -> str:
-        """Make an edit; gives what it was."""
-
-
-class SchoolEditor:
-    """Edits a generated school by its entities."""
+    _edits: dict[Callable[[], None], float]
 
     def __init__(self, simulator: Simulator, chance: random.Random) -> None:
         self._simulator, self._chance = simulator, chance
         self._number = 0
-        self._edits: dict[Callable[[], None], float] = {
+
+    def edit(self) -> str:
+        """One of them."""
+        self._number += 1
+        [made] = self._chance.choices(list(self._edits), list(self._edits.values()))
+        made()
+        return made.__name__.strip("_")
+
+    def _rows(self, kind: str) -> list[dict[str, Any]]:
+        return [dict(row) for row in self._simulator.records(kind)]
+
+
+class SchoolEditor(Editor):
+    """Edits a generated school by its entities."""
+
+    def __init__(self, simulator: Simulator, chance: random.Random) -> None:
+        super().__init__(simulator, chance)
+        self._edits = {
             self._rename_learner: 4,
             self._enter_learner: 3,
             self._delete_learner: 2,
@@ -38,16 +50,6 @@ class SchoolEditor:
             self._add_course: 1,
             self._delete_course: 0.3,
         }
-
-    def edit(self) -> str:
-        """One of them."""
-        self._number += 1
-        [made] = self._chance.choices(list(self._edits), list(self._edits.values()))
-        made()
-        return made.__name__.strip("_")
-
-    def _rows(self, kind: str) -> list[dict[str, Any]]:
-        return [dict(row) for row in self._simulator.records(kind)]
 
     def _some(self, kind: str) -> dict[str, Any] | None:
         rows = self._rows(kind)
@@ -129,14 +131,13 @@ class SchoolEditor:
             self._delete("courses")
 
 
-class MoodleEditor:
+class MoodleEditor(Editor):
     """Edits a site's accounts, courses, enrolments and ratings."""
 
     def __init__(self, simulator: Simulator, chance: random.Random) -> None:
-        self._simulator, self._chance = simulator, chance
-        self._number = 0
+        super().__init__(simulator, chance)
         self._gone: set[tuple[int, int]] = set()
-        self._edits: dict[Callable[[], None], float] = {
+        self._edits = {
             self._rename_user: 4,
             self._enter_user: 3,
             self._delete_user: 2,
@@ -148,16 +149,6 @@ class MoodleEditor:
             self._add_course: 1,
             self._delete_course: 0.3,
         }
-
-    def edit(self) -> str:
-        """One of them."""
-        self._number += 1
-        [made] = self._chance.choices(list(self._edits), list(self._edits.values()))
-        made()
-        return made.__name__.strip("_")
-
-    def _rows(self, kind: str) -> list[dict[str, Any]]:
-        return [dict(row) for row in self._simulator.records(kind)]
 
     def _people(self) -> list[dict[str, Any]]:
         # The first four are the accounts of every site.
