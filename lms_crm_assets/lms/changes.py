@@ -46,7 +46,7 @@ class ChangesAdapter:
 
     def probe(self) -> list[str]:
         """Ask the service what it is and what it has for us."""
-        served = _member(self._about(), "entities", list)
+        served = _member(self._about(self._transport.probe("GET", _ROOT).content), "entities", list)
         return [
             f"the LMS serves no {entity}: there are none to be read" for entity in LmsEntity if entity not in served
         ]
@@ -56,7 +56,7 @@ class ChangesAdapter:
         if since is not None:
             yield from self._changes(entities, since - timedelta(seconds=self._source.overlap_seconds))
             return
-        about = self._about()
+        about = self._about(self._transport.get(_ROOT))
         served, segments = _member(about, "entities", list), self._segments(about)
         for entity in LmsEntity:
             if entity in entities and entity in served:
@@ -80,8 +80,8 @@ class ChangesAdapter:
         """Close the connections."""
         self._transport.close()
 
-    def _about(self) -> Any:
-        about = self._transport.probe("GET", _ROOT).content
+    def _about(self, about: Any) -> Any:
+        """What the index says of the service; `ProtocolError` where it is no index."""
         if not isinstance(about, dict) or "entities" not in about:
             raise ProtocolError(f"{self._source.url} answers, but not as the changes contract asks: check source.url")
         return about

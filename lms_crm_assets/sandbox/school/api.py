@@ -146,7 +146,8 @@ class SchoolSimulator(SchoolBacked[Options]):
         return {"items": items, "next": None, "total": self.store.count(entity, self._shown(request))}
 
     def _row(self, request: Request, entity: str, row_id: str) -> Row | None:
-        return None if self._is_poor(request) else self.store.get(entity, row_id)
+        shown = self._shown(request)
+        return self.store.get(entity, row_id) if shown is None or shown(row_id) else None
 
     def _get(self, request: Request) -> Row:
         entity, row_id = _entity(request), request.path_params["id"]
