@@ -40,7 +40,7 @@ class LoopbackSession(requests.Session):
 @contextmanager
 def signed_in(base_url: str, **options: Any) -> Iterator[httpx.Client]:
     """A client with a session, on an org that is empty."""
-    with httpx.Client(base_url=base_url, timeout=30) as client:
+    with httpx.Client(base_url=base_url, timeout=120) as client:
         assert client.post("/_sandbox/reset", json=options).is_success
         sign_in(client)
         yield client

@@ -18,7 +18,7 @@ def serving(simulator: Simulator, around: Callable[[ASGIApp], ASGIApp] = lambda 
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + 120
     while not server.started:
         assert time.monotonic() < give_up_at
         time.sleep(0.005)

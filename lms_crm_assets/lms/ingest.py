@@ -62,13 +62,16 @@ def pull_into(
     """Pull the entities in one go and load all of them, or none when one of them lost too many rows.
 
     `full`: rows that the LMS no longer has become tombstones. Otherwise what changed since the last pull is read, where
-    the LMS can tell, and nothing is concluded from absence. `folder` is empty, and the caller removes it.
+    the LMS can tell, and nothing is concluded from absence; where one of the entities was never loaded there is no
+    moment to start from, and the pull is a full one. `folder` is empty, and the caller removes it.
     """
     served, able = [e for e in entities if e in lms.capabilities.entities], lms.capabilities.supports_since
     since = None
     if not full and able:
         with open_warehouse({}) as con:
             since = cursor(con, [entity for entity in served if entity in able])
+        # All cursors move on with it: what was deleted since the others' cursors no later pull would be told of.
+        full = since is None
     # Before the first call: a cursor is never later, so that what changes while it is read comes again.
     observed_at = datetime.now(UTC)
     done = Ingested(land(lms.pull(served, since), served, folder), since)

@@ -123,7 +123,7 @@ class ChaosTenant:
         httpx.post(f"{self.address}/_sandbox/reset", json=options, timeout=60).raise_for_status()
 
 
-def wait_until(condition: Any, seconds: float = 60.0) -> None:
+def wait_until(condition: Any, seconds: float = 300.0) -> None:
     """Look until it holds."""
     until = time.monotonic() + seconds
     while not condition():

@@ -10,7 +10,7 @@ from lms_crm_assets.demo.sandbox_process import Sandbox
 from tests.e2e.conftest import LmsCrm
 from tests.sandbox_control import fault, writes
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.lms.protocol import Capabilities, Page
 from tests.lms.contract.warehouse import Warehouse
 
-LEARNERS = LmsEntity.LEARNERS
+LEARNERS, COURSES = LmsEntity.LEARNERS, LmsEntity.COURSES
 
 
 class Lms:
@@ -53,3 +53,20 @@ def test_a_row_that_is_denied_becomes_a_tombstone(tmp_path: Path) -> None:
     assert done.absent == {LEARNERS: ["2"]}
     assert warehouse.living()[LEARNERS].keys() == {"1", "3"}
     assert warehouse.tombstones()[LEARNERS] == {"2": {"id": "2"}}
+
+
+class Changing(Lms):
+    """It tells what changed, and serves courses too."""
+
+    capabilities = Capabilities(frozenset({LEARNERS, COURSES}), supports_since=frozenset({LEARNERS, COURSES}))
+
+
+def test_a_pull_without_a_moment_to_start_from_finds_what_was_deleted(tmp_path: Path) -> None:
+    Warehouse(tmp_path, [LEARNERS]).pull(Lms("1", "2", "3"))
+    warehouse = Warehouse(tmp_path, [LEARNERS, COURSES])
+
+    # No course was ever loaded; after this pull nobody is told any more of what was deleted before it.
+    done = warehouse.pull(Changing("1", "3", denied={"2"}), full=False)
+
+    assert done.since is None
+    assert warehouse.living()[LEARNERS].keys() == {"1", "3"}

@@ -117,7 +117,7 @@ def test_after_a_refusal_for_the_day_nothing_is_tried(tmp_path: Path, clock: Clo
 def test_too_many_calls_at_once_become_fewer(tmp_path: Path, clock: Clock) -> None:
     found, widest, under_way, lock = gate(tmp_path, clock, at_once=8), 0, 0, threading.Lock()
     failing(found, TooManyAtOnceError("403"), 2)
-    inside = threading.Barrier(2, timeout=10)
+    inside = threading.Barrier(2, timeout=120)
 
     def call() -> None:
         nonlocal widest, under_way

@@ -68,7 +68,7 @@ def test_fifty_refusals_at_once_make_one_refresh() -> None:
     first = tokens.valid()
 
     def refused() -> None:
-        together.wait(timeout=30)
+        together.wait(timeout=120)
         assert tokens.valid(instead_of=first) == "token-1"
 
     threads = [threading.Thread(target=refused) for _ in range(50)]

@@ -38,7 +38,7 @@ IN_ORDER = {"err_expired_token", "err_expired_token_again"}
 @contextmanager
 def serving(simulator: MoodleSimulator) -> Iterator[httpx.Client]:
     """A client of the simulator on a free port."""
-    with serving_at(simulator) as address, httpx.Client(base_url=address, timeout=10) as client:
+    with serving_at(simulator) as address, httpx.Client(base_url=address, timeout=120) as client:
         yield client
 
 

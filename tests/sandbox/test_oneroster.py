@@ -50,7 +50,7 @@ NEEDED = {
 @contextmanager
 def serving(simulator: OneRosterSimulator) -> Iterator[httpx.Client]:
     """A client of the simulator with a token for everything; `reset` ends the token."""
-    with serving_at(simulator) as address, httpx.Client(base_url=address, timeout=30) as client:
+    with serving_at(simulator) as address, httpx.Client(base_url=address, timeout=120) as client:
         yield client
 
 

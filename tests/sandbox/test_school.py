@@ -34,7 +34,7 @@ SHAPES = {
 @contextmanager
 def serving(simulator: SchoolSimulator) -> Iterator[httpx.Client]:
     """A client of the simulator on a free port, with the token."""
-    with serving_at(simulator) as address, httpx.Client(base_url=address, timeout=10, headers=AUTH) as client:
+    with serving_at(simulator) as address, httpx.Client(base_url=address, timeout=120, headers=AUTH) as client:
         yield client
 
 

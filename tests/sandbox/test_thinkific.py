@@ -26,7 +26,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def api(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=address, headers=KEY, timeout=20) as client:
+    with httpx.Client(base_url=address, headers=KEY, timeout=120) as client:
         client.post("/_sandbox/reset").raise_for_status()
         yield client
 

@@ -115,7 +115,7 @@ def test_a_refused_credential_stops_at_once_and_keeps_what_is_done() -> None:
 
     def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
         if batch[0].external_id == "1":
-            assert other_is_under_way.wait(timeout=10)
+            assert other_is_under_way.wait(timeout=120)
             raise CredentialError("401")
         other_is_under_way.set()
         return succeeded(batch)

@@ -28,7 +28,7 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
 # Never a state, credential or home of the developer's own.
 FOREIGN = re.compile("^(DAGSTER|LMS_CRM|ACME|GLOBEX)_")
 
@@ -43,7 +43,7 @@ class DagsterUI:
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The data of one GraphQL answer."""
-        answer = httpx.post(f"{self.base}/graphql", json={"query": query, "variables": variables}, timeout=30)
+        answer = httpx.post(f"{self.base}/graphql", json={"query": query, "variables": variables}, timeout=120)
         body = answer.raise_for_status().json()
         assert "errors" not in body, body["errors"]
         return body["data"]
@@ -124,7 +124,7 @@ def browser(ui: DagsterUI) -> Iterator[Browser]:  # noqa: ARG001 - no browser be
 @pytest.fixture(scope="module")
 def page(ui: DagsterUI, browser: Browser) -> Page:
     """A window on the UI."""
-    expect.set_options(timeout=30_000)
+    expect.set_options(timeout=90_000)
     found = browser.new_page(base_url=ui.base, viewport={"width": 1600, "height": 1000})
     found.set_default_timeout(30_000)
     return found

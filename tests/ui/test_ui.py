@@ -26,7 +26,7 @@ def _materialized(ui: DagsterUI, page: Page, shoot: Shoot) -> None:
     page.get_by_role("button", name="Launch 1 run").click()
     page.get_by_role("button", name="View", exact=True).or_(page.get_by_role("link", name="View", exact=True)).click()
     page.wait_for_url("**/runs/*")
-    expect(page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first).to_be_visible(timeout=180_000)
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
     shoot(page, "2-run")
 

@@ -63,7 +63,7 @@ def test_a_list_that_stays_is_read_once_in_its_order(limit: int, count: int, at_
 
 
 def test_pages_are_asked_for_ahead_once_the_total_is_known() -> None:
-    meeting = threading.Barrier(4, timeout=5)
+    meeting = threading.Barrier(4, timeout=120)
     provider = Provider(names(31), limit=4)
 
     def read(offset: int) -> Window:
