@@ -19,6 +19,7 @@ from lms_crm_assets.contract.sources import (
     Source,
     ThinkificSource,
 )
+from lms_crm_assets.contract.webhooks import Backpressure, Client, Webhooks
 from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 
 __all__ = [
@@ -218,6 +219,9 @@ class Contract(ContractModel):
     destination: Annotated[SalesforceDestination | HubSpotDestination, Field(discriminator="adapter")] = Field(
         description="The CRM."
     )
+    webhooks: Webhooks = Field(Webhooks(), description="Who may tell the receiver that something changed.")
+    clients: list[Client] = Field(default_factory=list, max_length=100, description="Who may call its endpoints.")
+    backpressure: Backpressure = Field(Backpressure(), description="When events are too many.")
     sla: Sla = Field(Sla(), description="What the tenant was promised.")
     schedules: Schedules = Field(Schedules(), description="When runs start.")
     throttle: Throttle = Field(Throttle(), description="How fast both sides are asked.")
