@@ -48,12 +48,11 @@ class Breaker:
         if not found or found[0][0] is None:
             return State(Verdict.PASS)
         now = self.store.clock()
-        with self.store.transaction() as run:
-            opened_at, until, probing_until = run(
-                "SELECT opened_at, closed_until, probing_until FROM breakers WHERE name = ?", (self.name,)
-            )[0]
-            if opened_at is None:
-                return State(Verdict.PASS)
+        with self.store.transaction(on=self.name) as run:
+            found = run("SELECT opened_at, closed_until, probing_until FROM breakers WHERE name = ?", (self.name,))
+            if not found or found[0][0] is None:
+                return State(Verdict.PASS)  # closed by an answer since we looked
+            opened_at, until, probing_until = found[0]
             down = max(0.0, now - opened_at)
             if now < until <= now + _LONGEST_PAUSE_SECONDS:
                 return State(Verdict.WAIT, until - now, down)
@@ -66,14 +65,14 @@ class Breaker:
         """A call was answered."""
         known = self.store.read("SELECT 1 FROM breakers WHERE name = ? AND failures > 0", (self.name,))
         if known:
-            with self.store.transaction() as run:
+            with self.store.transaction(on=self.name) as run:
                 run("DELETE FROM breakers WHERE name = ?", (self.name,))
 
     def failed(self) -> None:
         """A call was not answered, or with an error of the system's own."""
         now = self.store.clock()
-        with self.store.transaction() as run:
-            run("INSERT OR IGNORE INTO breakers (name, failures) VALUES (?, 0)", (self.name,))
+        with self.store.transaction(on=self.name) as run:
+            run("INSERT INTO breakers (name, failures) VALUES (?, 0) ON CONFLICT (name) DO NOTHING", (self.name,))
             failures, opened_at, pause, probing_until = run(
                 "UPDATE breakers SET failures = failures + 1 WHERE name = ?"
                 " RETURNING failures, opened_at, pause, probing_until",

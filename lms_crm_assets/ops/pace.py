@@ -31,7 +31,7 @@ class Pace:
         """Take the next free turn; gives the seconds until then."""
         now = self.store.clock()
         window = self.window_seconds + _JITTER_SECONDS
-        with self.store.transaction() as run:
+        with self.store.transaction(on=self.name) as run:
             limit, not_before = self._limit(run, now)
             if limit is None and not_before <= now:
                 return 0.0
@@ -45,7 +45,7 @@ class Pace:
                     "SELECT at FROM turns WHERE name = ? ORDER BY at DESC LIMIT 1 OFFSET ?", (self.name, limit - 1)
                 )
                 at = max(at, found[0][0] + window) if found else at
-            run("INSERT INTO turns VALUES (?, ?)", (self.name, at))
+            run("INSERT INTO turns (name, at) VALUES (?, ?)", (self.name, at))
         return float(at - now)
 
     def told(self, calls: int) -> None:
@@ -53,7 +53,7 @@ class Pace:
         known = self.store.read("SELECT told FROM pace WHERE name = ?", (self.name,))
         if known and known[0][0] == calls:
             return
-        with self.store.transaction() as run:
+        with self.store.transaction(on=self.name) as run:
             self._ensure(run)
             run("UPDATE pace SET told = ? WHERE name = ?", (calls, self.name))
 
@@ -63,7 +63,7 @@ class Pace:
         Of the refusals that one burst gets only the first cuts the limit.
         """
         now = self.store.clock()
-        with self.store.transaction() as run:
+        with self.store.transaction(on=self.name) as run:
             self._ensure(run)
             limit, _ = self._limit(run, now)
             (cut_at,) = run("SELECT cut_at FROM pace WHERE name = ?", (self.name,))[0]
@@ -77,12 +77,15 @@ class Pace:
 
     def hold(self, seconds: float) -> None:
         """Everybody waits for so long; the limit stays as it is."""
-        with self.store.transaction() as run:
+        with self.store.transaction(on=self.name) as run:
             self._ensure(run)
             self._wait_until(run, self.store.clock() + seconds)
 
     def _wait_until(self, run: Run, moment: float) -> None:
-        run("UPDATE pace SET not_before = max(coalesce(not_before, 0), ?) WHERE name = ?", (moment, self.name))
+        run(
+            "UPDATE pace SET not_before = ? WHERE name = ? AND coalesce(not_before, 0) < ?",
+            (moment, self.name, moment),
+        )
 
     def _limit(self, run: Run, now: float) -> tuple[int | None, float]:
         """The calls that the window may hold now, and the moment before which there are none."""
@@ -97,4 +100,4 @@ class Pace:
         return max(1, min(ceiling, int(grown))), not_before
 
     def _ensure(self, run: Run) -> None:
-        run("INSERT OR IGNORE INTO pace (name) VALUES (?)", (self.name,))
+        run("INSERT INTO pace (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (self.name,))

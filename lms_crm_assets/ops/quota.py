@@ -17,8 +17,12 @@ class Quota:
 
     def told(self, used: int, allowed: int) -> None:
         """An answer says how many calls were used of how many."""
-        with self.store.transaction() as run:
-            run("INSERT OR REPLACE INTO quotas VALUES (?, ?, ?, ?)", (self.name, used, allowed, self.store.clock()))
+        with self.store.transaction(on=self.name) as run:
+            run(
+                "INSERT INTO quotas (name, used, allowed, told_at) VALUES (?, ?, ?, ?) ON CONFLICT (name)"
+                " DO UPDATE SET used = excluded.used, allowed = excluded.allowed, told_at = excluded.told_at",
+                (self.name, used, allowed, self.store.clock()),
+            )
 
     def known(self) -> tuple[int, int] | None:
         """Calls used and allowed a day, as told last; None when nobody was told."""

@@ -1,111 +1,132 @@
-"""The operational store: small state that several processes of one machine share, in SQLite.
+"""The operational store: small state that several processes share.
 
-Owns the file `ops.sqlite` in the state folder: `pace` and `turns` (`pace`), `breakers` (`breaker`), `quotas` (`quota`),
-`credentials` (`vault`), `described` (`crm.salesforce.describe`). Through apsw, since the SQLite that Python comes with may lack the fix of a corruption that needs
-several connections (facts: reliability).
+Owns the tables `pace` and `turns` (`pace`), `breakers` (`breaker`), `quotas` (`quota`), `credentials` (`vault`) and
+`described` (`crm.salesforce.describe`). They lie in `ops.sqlite` in the state folder, or, where several machines work
+together, in the Postgres database that `LMS_CRM_STORE_URL` names.
 """
 
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import apsw
+from pydantic import SecretStr
 
+from lms_crm_assets import interrupt
 from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.ops.database import Database, Run, Schema
+from lms_crm_assets.ops.sqlite import Sqlite
 
-_SCHEMA = """
+__all__ = ["OPS", "OperationalStore", "Run", "Schema"]
+
+OPS = Schema(
+    "ops",
+    (
+        """
 CREATE TABLE IF NOT EXISTS pace (
-    name TEXT PRIMARY KEY, told INTEGER, level REAL, level_at REAL, cut_at REAL, not_before REAL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS turns (name TEXT, at REAL);
+    name TEXT PRIMARY KEY,
+    told BIGINT, level DOUBLE PRECISION, level_at DOUBLE PRECISION, cut_at DOUBLE PRECISION, not_before DOUBLE PRECISION
+);
+CREATE TABLE IF NOT EXISTS turns (name TEXT, at DOUBLE PRECISION);
 CREATE INDEX IF NOT EXISTS turns_by_name ON turns (name, at);
 CREATE TABLE IF NOT EXISTS breakers (
-    name TEXT PRIMARY KEY, failures INTEGER, opened_at REAL, closed_until REAL, pause REAL, probing_until REAL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS quotas (name TEXT PRIMARY KEY, used INTEGER, allowed INTEGER, told_at REAL) WITHOUT ROWID;
+    name TEXT PRIMARY KEY,
+    failures BIGINT, opened_at DOUBLE PRECISION, closed_until DOUBLE PRECISION, pause DOUBLE PRECISION,
+    probing_until DOUBLE PRECISION
+);
+CREATE TABLE IF NOT EXISTS quotas (name TEXT PRIMARY KEY, used BIGINT, allowed BIGINT, told_at DOUBLE PRECISION);
 CREATE TABLE IF NOT EXISTS credentials (
-    tenant TEXT, kind TEXT, sealed BLOB, saved_at REAL, PRIMARY KEY (tenant, kind)
-) WITHOUT ROWID;
+    tenant TEXT, kind TEXT, sealed BLOB, saved_at DOUBLE PRECISION, PRIMARY KEY (tenant, kind)
+);
 CREATE TABLE IF NOT EXISTS described (
     name TEXT, object TEXT, modified TEXT, body BLOB, PRIMARY KEY (name, object)
 );
-"""
-_BUSY_SECONDS = 30.0
+""",
+    ),
+)
+"""What is asked and answered: rates, breakers, quotas, kept tokens, descriptions."""
 
-Run = Callable[..., list[tuple[Any, ...]]]
-"""Runs SQL with its values, and gives the rows."""
+_LOOK_SECONDS = 0.1
 
-_stores: dict[Path, "OperationalStore"] = {}
+_stores: dict[tuple[Path, str, str], "OperationalStore"] = {}
 _opening = threading.Lock()
 
 
 class OperationalStore:
-    """One process's connection to the store; its methods may be called from several threads.
+    """One process's way to the store; its methods may be called from several threads.
 
-    `clock` gives seconds since 1970: the processes have no other clock in common that a restart leaves alone.
+    `clock` gives seconds since 1970, the same ones for all processes: those of the machine that holds the store. `folder`
+    is the state folder, for what is this machine's own. Without a `url` the store is a SQLite file in that folder.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float] | None = None,
+        *,
+        schema: Schema = OPS,
+        url: SecretStr | None = None,
+    ) -> None:
         self.folder = folder
-        self.clock = clock
-        self._lock = threading.Lock()
-        file = folder / "ops.sqlite"
-        # Credentials lie in it, sealed; nobody else needs to read even that.
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = apsw.Connection(str(file))
-        self._db.set_busy_timeout(int(_BUSY_SECONDS * 1000))
-        self._db.execute("PRAGMA journal_mode = WAL")
-        # A power cut may take the newest turns with it, which is harmless; `durable` is for what must not be lost.
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute(_SCHEMA)
+        self._database = _database(folder, schema, url)
+        self.clock = clock or self._common_clock
 
     @classmethod
-    def at(cls, state_dir: Path) -> "OperationalStore":
-        """The process's one connection to the store of a state folder."""
-        key = state_dir.resolve()
+    def at(cls, state_dir: Path, schema: Schema = OPS, environ: Mapping[str, str] = os.environ) -> "OperationalStore":
+        """The process's one way to the store of a state folder, where the environment says it is."""
+        folder, url = state_dir.resolve(), environ.get("LMS_CRM_STORE_URL", "").strip()
+        key = (folder, schema.name, url)
         with _opening:
             if key not in _stores:
-                _stores[key] = cls(key)
+                _stores[key] = cls(folder, schema=schema, url=SecretStr(url) if url else None)
             return _stores[key]
 
-    @contextmanager
-    def transaction(self, *, durable: bool = False) -> Iterator[Run]:
-        """A transaction that no other process writes beside; gives a function that runs SQL and returns the rows.
+    def transaction(self, *, on: str | None = None, durable: bool = False) -> AbstractContextManager[Run]:
+        """A transaction beside which nobody else writes this schema; gives a function that runs SQL and returns the rows.
 
-        With `durable` it is on the disk when the block ends.
+        A transaction `on` a name promises to touch nothing but the rows of that name (a system's, a tenant's): those on
+        other names may run beside it. With `durable` it is on the disk when the block ends. `RetryableError` when the
+        store can't be reached or stays locked; then nothing was written, unless the connection broke in the last step.
         """
-        with self._lock:
-            if durable:
-                self._db.execute("PRAGMA synchronous = FULL")
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-            except apsw.BusyError as exc:
-                raise RetryableError(f"{self.folder / 'ops.sqlite'} stays locked by another process") from exc
-            try:
-                yield self._run
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            finally:
-                if durable:
-                    self._db.execute("PRAGMA synchronous = NORMAL")
+        return self._database.transaction(on=on, durable=durable)
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query."""
-        with self._lock:
-            return self._run(sql, values)
+        return self._database.read(sql, tuple(values))
 
-    def _run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return list(self._db.execute(sql, tuple(values)))
+    @contextmanager
+    def alone(self, name: str, patience_seconds: float) -> Iterator[None]:
+        """Of all that share the store one at a time is inside, for as long as it takes; a process that dies lets go.
+
+        For what goes on outside of the store, such as a call: a transaction is not held meanwhile. `RetryableError` when
+        the others take longer than that.
+        """
+        until = time.monotonic() + patience_seconds
+        with self._database.lock(name) as take:
+            while not take():
+                interrupt.check()
+                if time.monotonic() >= until:
+                    raise RetryableError(
+                        f"others hold {name} for longer than {patience_seconds:.0f} s: run again later"
+                    )
+                time.sleep(_LOOK_SECONDS)
+            yield
+
+    def _common_clock(self) -> float:
+        return time.time() + self._database.clock_ahead_seconds
 
     def close(self) -> None:
-        """Give the file back."""
-        with self._lock:
-            self._db.close()
+        """Give back what is held."""
+        self._database.close()
+
+
+def _database(folder: Path, schema: Schema, url: SecretStr | None) -> Database:
+    if url is None:
+        return Sqlite(folder, schema)
+    # The driver takes a tenth of a second to load, which most commands don't need.
+    from lms_crm_assets.ops.postgres import Postgres  # noqa: PLC0415
+
+    return Postgres(url, schema)

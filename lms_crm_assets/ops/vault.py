@@ -64,8 +64,12 @@ class Vault:
         """Keep a secret; it is on the disk when this returns."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._cipher().encrypt(nonce, secret.encode(), _associated(tenant, kind))
-        with self.store.transaction(durable=True) as run:
-            run("INSERT OR REPLACE INTO credentials VALUES (?, ?, ?, ?)", (tenant, kind, sealed, self.store.clock()))
+        with self.store.transaction(on=tenant, durable=True) as run:
+            run(
+                "INSERT INTO credentials (tenant, kind, sealed, saved_at) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, kind)"
+                " DO UPDATE SET sealed = excluded.sealed, saved_at = excluded.saved_at",
+                (tenant, kind, sealed, self.store.clock()),
+            )
 
     def _cipher(self) -> AESGCM:
         try:

@@ -42,8 +42,12 @@ def describe(org: Org, store: OperationalStore, to: str) -> Mapping[str, Any] | 
     if told is None:
         return None
     if told[0] and told[0] != modified:
-        with store.transaction() as run:
-            run("INSERT OR REPLACE INTO described VALUES (?, ?, ?, ?)", (name, to, told[0], zlib.compress(told[1])))
+        with store.transaction(on=name) as run:
+            run(
+                "INSERT INTO described (name, object, modified, body) VALUES (?, ?, ?, ?) ON CONFLICT (name, object)"
+                " DO UPDATE SET modified = excluded.modified, body = excluded.body",
+                (name, to, told[0], zlib.compress(told[1])),
+            )
     return _parsed(told[1])
 
 

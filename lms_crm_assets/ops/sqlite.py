@@ -1,0 +1,96 @@
+"""The operational store in a SQLite file: for all processes of one machine.
+
+Through apsw, since the SQLite that Python comes with may lack the fix of a corruption that needs several connections
+(facts: reliability).
+"""
+
+import fcntl
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.ops.database import Run, Schema, build, built
+
+_BUSY_SECONDS = 30.0
+
+
+class Sqlite:
+    """The file of one schema in `folder`, and one connection to it."""
+
+    clock_ahead_seconds = 0.0
+
+    def __init__(self, folder: Path, schema: Schema) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._file = folder / f"{schema.name}.sqlite"
+        # Credentials lie in it, sealed; nobody else needs to read even that.
+        os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
+        self._db = apsw.Connection(str(self._file))
+        self._db.set_busy_timeout(int(_BUSY_SECONDS * 1000))
+        self._db.execute("PRAGMA journal_mode = WAL")
+        # A power cut may take the newest turns with it, which is harmless; `durable` is for what must not be lost.
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        if not built(self._run, schema, self._columns, str(self._file)):
+            with self.transaction(on=None, durable=True) as run:
+                build(run, schema, self._columns, str(self._file))
+
+    @contextmanager
+    def transaction(self, *, on: str | None, durable: bool) -> Iterator[Run]:
+        """One at a time, of all that write this file, whatever they write `on`."""
+        del on
+        with self._lock:
+            if durable:
+                self._db.execute("PRAGMA synchronous = FULL")
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._run
+                self._db.execute("COMMIT")
+            except apsw.BusyError as exc:
+                raise RetryableError(f"{self._file} stays locked by another process") from exc
+            except (apsw.FullError, apsw.IOError) as exc:
+                raise RetryableError(f"{self._file} can't be written ({exc}): is its disk full?") from exc
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if durable:
+                    self._db.execute("PRAGMA synchronous = NORMAL")
+
+    def read(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with self._lock:
+            return self._run(sql, values)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[Callable[[], bool]]:
+        """A lock of a file beside it: each opened file has one of its own, so threads wait for each other as processes do."""
+        file = self._folder / "locks" / re.sub(r"[^\w.-]", "-", name, flags=re.ASCII)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wb") as opened:
+
+            def take() -> bool:
+                try:
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+                return True
+
+            yield take
+
+    def _columns(self, table: str) -> set[str]:
+        return {column for (column,) in self._run("SELECT name FROM pragma_table_info(?)", (table,))}
+
+    def _run(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return list(self._db.execute(sql, tuple(values)))
+
+    def close(self) -> None:
+        """Give the file back."""
+        with self._lock:
+            self._db.close()
