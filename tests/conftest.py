@@ -13,6 +13,7 @@ from lms_crm_assets.demo.sandbox_process import Sandbox, running_sandbox
 from lms_crm_assets.ops import tokens
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
+from tests.postgres import _database, database, place, postgres  # noqa: F401 - fixtures for all
 
 TENANTS = Path(__file__).parent.parent / "tenants"
 

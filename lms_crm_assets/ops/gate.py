@@ -1,8 +1,8 @@
 """The gate before one system: every call to it passes here, and what came of the call is learned here.
 
 A call waits for its turn (`pace`), for a breaker that is open (`breaker`) and for a place among the calls under way; it
-is not made when the day's share is used up (`quota`). Rate, breaker and quota are shared by every process of the state
-folder, and by all tenants that use the same credential at the same address.
+is not made when the day's share is used up (`quota`). Rate, breaker and quota are shared by every process of the
+store, and by all tenants that use the same credential at the same address.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from lms_crm_assets import interrupt
@@ -96,9 +96,12 @@ class Gate:
             try:
                 yield
             except BaseException as exc:
-                self._learn(exc, pool)
+                # What came of the call counts, even where the store can't be told: an answer must not be lost by it.
+                with suppress(RetryableError):
+                    self._learn(exc, pool)
                 raise
-            self._breaker.succeeded()
+            with suppress(RetryableError):
+                self._breaker.succeeded()
             self._widen()
         finally:
             self._leave()

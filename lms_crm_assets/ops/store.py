@@ -98,20 +98,18 @@ class OperationalStore:
         return self._database.read(sql, tuple(values))
 
     @contextmanager
-    def alone(self, name: str, patience_seconds: float) -> Iterator[None]:
+    def alone(self, name: str, patience_seconds: float, busy: str) -> Iterator[None]:
         """Of all that share the store one at a time is inside, for as long as it takes; a process that dies lets go.
 
-        For what goes on outside of the store, such as a call: a transaction is not held meanwhile. `RetryableError` when
-        the others take longer than that.
+        For what goes on outside of the store, such as a call: no transaction waits for it. `RetryableError` with the text
+        of `busy` when the others take longer than that.
         """
         until = time.monotonic() + patience_seconds
         with self._database.lock(name) as take:
             while not take():
                 interrupt.check()
                 if time.monotonic() >= until:
-                    raise RetryableError(
-                        f"others hold {name} for longer than {patience_seconds:.0f} s: run again later"
-                    )
+                    raise RetryableError(busy)
                 time.sleep(_LOOK_SECONDS)
             yield
 

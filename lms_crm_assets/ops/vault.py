@@ -25,7 +25,7 @@ _HOW = "make one with `head -c 32 /dev/urandom | base64` and put it into a file 
 
 @dataclass(frozen=True)
 class Vault:
-    """The sealed secrets of a state folder; `CredentialError` when there is no key, or another one."""
+    """The sealed secrets of a store; `CredentialError` when there is no key, or another one."""
 
     store: OperationalStore
     key: SecretStr
@@ -45,9 +45,11 @@ class Vault:
         vault._cipher()
         return vault
 
-    def get(self, tenant: str, kind: str) -> SecretStr | None:
-        """The tenant's secret of that kind, None when there is none."""
-        found = self.store.read("SELECT sealed FROM credentials WHERE tenant = ? AND kind = ?", (tenant, kind))
+    def get(self, tenant: str, kind: str, since: float = 0.0) -> SecretStr | None:
+        """The tenant's secret of that kind, None when there is none that was kept since that moment."""
+        found = self.store.read(
+            "SELECT sealed FROM credentials WHERE tenant = ? AND kind = ? AND saved_at >= ?", (tenant, kind, since)
+        )
         if not found:
             return None
         sealed = found[0][0]

@@ -1,8 +1,7 @@
 """A clock that only tests move, and a store that goes by it."""
 
-from pathlib import Path
-
 from lms_crm_assets.ops.store import OperationalStore
+from tests.postgres import Place
 
 
 class Clock:
@@ -15,7 +14,7 @@ class Clock:
         return self.now
 
 
-def store_with_clock(folder: Path) -> tuple[OperationalStore, Clock]:
+def store_with_clock(place: Place) -> tuple[OperationalStore, Clock]:
     """An empty store and its clock."""
     clock = Clock()
-    return OperationalStore(folder, clock), clock
+    return place.store(clock), clock

@@ -1,13 +1,12 @@
 """The circuit breaker: it opens after many failures in a row, lets one probe through, and closes by itself."""
 
-from pathlib import Path
-
 from lms_crm_assets.ops.breaker import FAILING_CALLS, Breaker, Verdict
 from tests.ops.clock import store_with_clock
+from tests.postgres import Place
 
 
-def test_it_opens_after_many_failures_in_a_row_and_one_probe_closes_it(tmp_path: Path) -> None:
-    store, clock = store_with_clock(tmp_path)
+def test_it_opens_after_many_failures_in_a_row_and_one_probe_closes_it(place: Place) -> None:
+    store, clock = store_with_clock(place)
     breaker = Breaker(store, "crm")
     for _ in range(FAILING_CALLS - 1):
         breaker.failed()
@@ -23,8 +22,8 @@ def test_it_opens_after_many_failures_in_a_row_and_one_probe_closes_it(tmp_path:
     assert breaker.ask().verdict is Verdict.PASS
 
 
-def test_an_answer_between_starts_the_count_anew(tmp_path: Path) -> None:
-    store, _ = store_with_clock(tmp_path)
+def test_an_answer_between_starts_the_count_anew(place: Place) -> None:
+    store, _ = store_with_clock(place)
     breaker = Breaker(store, "crm")
     for _ in range(10):
         for _ in range(FAILING_CALLS - 1):
@@ -34,8 +33,8 @@ def test_an_answer_between_starts_the_count_anew(tmp_path: Path) -> None:
     assert breaker.ask().verdict is Verdict.PASS
 
 
-def test_probes_of_a_system_that_stays_down_become_rare(tmp_path: Path) -> None:
-    store, clock = store_with_clock(tmp_path)
+def test_probes_of_a_system_that_stays_down_become_rare(place: Place) -> None:
+    store, clock = store_with_clock(place)
     breaker, started, probes = Breaker(store, "crm"), clock.now, 0
     for _ in range(FAILING_CALLS):
         breaker.failed()
@@ -50,8 +49,8 @@ def test_probes_of_a_system_that_stays_down_become_rare(tmp_path: Path) -> None:
     assert breaker.ask().down_seconds >= 3600
 
 
-def test_a_probe_that_nobody_heard_of_again_gives_its_place_free(tmp_path: Path) -> None:
-    store, clock = store_with_clock(tmp_path)
+def test_a_probe_that_nobody_heard_of_again_gives_its_place_free(place: Place) -> None:
+    store, clock = store_with_clock(place)
     breaker = Breaker(store, "crm")
     for _ in range(FAILING_CALLS):
         breaker.failed()

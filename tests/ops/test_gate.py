@@ -1,7 +1,6 @@
 """The gate before a system: what leaves a call's block changes the next calls."""
 
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -17,12 +16,13 @@ from lms_crm_assets.ops import gate as gate_module
 from lms_crm_assets.ops.breaker import FAILING_CALLS
 from lms_crm_assets.ops.gate import Gate, Pool
 from tests.ops.clock import Clock, store_with_clock
+from tests.postgres import Place
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch, place: Place) -> Clock:
     """The store's clock, which waiting moves on."""
-    _, found = store_with_clock(tmp_path)
+    _, found = store_with_clock(place)
 
     def wait(seconds: float) -> None:
         found.now += seconds
@@ -31,8 +31,8 @@ def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
     return found
 
 
-def gate(tmp_path: Path, clock: Clock, *, share: float = 1.0, at_once: int = 4, credential: str = "secret") -> Gate:
-    store, _ = store_with_clock(tmp_path)
+def gate(place: Place, clock: Clock, *, share: float = 1.0, at_once: int = 4, credential: str = "secret") -> Gate:
+    store, _ = store_with_clock(place)
     store.clock = clock
     return Gate(store, "https://crm.test", credential, calls=None, at_once=at_once, quota_share=share)
 
@@ -43,8 +43,8 @@ def failing(found: Gate, error: Exception, times: int = 1) -> None:
             raise error
 
 
-def test_a_system_that_stays_down_ends_the_run_and_is_not_hammered(tmp_path: Path, clock: Clock) -> None:
-    found = gate(tmp_path, clock)
+def test_a_system_that_stays_down_ends_the_run_and_is_not_hammered(place: Place, clock: Clock) -> None:
+    found = gate(place, clock)
     failing(found, RetryableError("503"), FAILING_CALLS)
     before = found.traffic["calls"]
     ends: list[RetryableError] = []
@@ -56,12 +56,12 @@ def test_a_system_that_stays_down_ends_the_run_and_is_not_hammered(tmp_path: Pat
     assert "has not answered for" in str(ends[-1])
     assert found.traffic["calls"] - before <= 5
     # The next run of any tenant at that address learns it at once.
-    with pytest.raises(OutageError), gate(tmp_path, clock, credential="another").call():
+    with pytest.raises(OutageError), gate(place, clock, credential="another").call():
         pass
 
 
-def test_a_short_outage_is_waited_out(tmp_path: Path, clock: Clock) -> None:
-    found = gate(tmp_path, clock)
+def test_a_short_outage_is_waited_out(place: Place, clock: Clock) -> None:
+    found = gate(place, clock)
     failing(found, RetryableError("503"), FAILING_CALLS)
     before = clock.now
     with found.call():
@@ -72,8 +72,8 @@ def test_a_short_outage_is_waited_out(tmp_path: Path, clock: Clock) -> None:
     assert 5 <= clock.now - before < 6
 
 
-def test_a_person_who_waits_is_not_kept_by_an_open_breaker(tmp_path: Path, clock: Clock) -> None:
-    found = gate(tmp_path, clock)
+def test_a_person_who_waits_is_not_kept_by_an_open_breaker(place: Place, clock: Clock) -> None:
+    found = gate(place, clock)
     failing(found, RetryableError("503"), FAILING_CALLS)
     before = clock.now
     with found.call(urgent=True):
@@ -83,8 +83,8 @@ def test_a_person_who_waits_is_not_kept_by_an_open_breaker(tmp_path: Path, clock
 
 
 @pytest.mark.parametrize("answer", [CredentialError("401"), RateLimitedError("429")])
-def test_an_answer_of_any_kind_is_no_outage(tmp_path: Path, clock: Clock, answer: Exception) -> None:
-    found = gate(tmp_path, clock)
+def test_an_answer_of_any_kind_is_no_outage(place: Place, clock: Clock, answer: Exception) -> None:
+    found = gate(place, clock)
     failing(found, answer, 3 * FAILING_CALLS)
     before = clock.now
     with found.call():
@@ -93,8 +93,8 @@ def test_an_answer_of_any_kind_is_no_outage(tmp_path: Path, clock: Clock, answer
     assert clock.now - before < 5
 
 
-def test_the_share_of_the_day_that_others_need_is_kept(tmp_path: Path, clock: Clock) -> None:
-    found = gate(tmp_path, clock, share=0.8)
+def test_the_share_of_the_day_that_others_need_is_kept(place: Place, clock: Clock) -> None:
+    found = gate(place, clock, share=0.8)
     found.quota.told(799, 1000)
     with found.call():
         found.quota.told(800, 1000)
@@ -106,16 +106,16 @@ def test_the_share_of_the_day_that_others_need_is_kept(tmp_path: Path, clock: Cl
         pass
 
 
-def test_after_a_refusal_for_the_day_nothing_is_tried(tmp_path: Path, clock: Clock) -> None:
-    found = gate(tmp_path, clock)
+def test_after_a_refusal_for_the_day_nothing_is_tried(place: Place, clock: Clock) -> None:
+    found = gate(place, clock)
     failing(found, QuotaReachedError("the day's quota is used up"))
 
-    with pytest.raises(QuotaReachedError), gate(tmp_path, clock).call():
+    with pytest.raises(QuotaReachedError), gate(place, clock).call():
         pass
 
 
-def test_too_many_calls_at_once_become_fewer(tmp_path: Path, clock: Clock) -> None:
-    found, widest, under_way, lock = gate(tmp_path, clock, at_once=8), 0, 0, threading.Lock()
+def test_too_many_calls_at_once_become_fewer(place: Place, clock: Clock) -> None:
+    found, widest, under_way, lock = gate(place, clock, at_once=8), 0, 0, threading.Lock()
     failing(found, TooManyAtOnceError("403"), 2)
     inside = threading.Barrier(2, timeout=120)
 
@@ -138,8 +138,8 @@ def test_too_many_calls_at_once_become_fewer(tmp_path: Path, clock: Clock) -> No
     assert widest == 2
 
 
-def test_a_pool_has_a_limit_of_its_own_and_may_count_against_the_general_one(tmp_path: Path, clock: Clock) -> None:
-    store, _ = store_with_clock(tmp_path)
+def test_a_pool_has_a_limit_of_its_own_and_may_count_against_the_general_one(place: Place, clock: Clock) -> None:
+    store, _ = store_with_clock(place)
     store.clock = clock
     pools = {"search": Pool(2, 1.0, is_part=False), "links": Pool(3, 10.0, is_part=True)}
     found = Gate(store, "https://crm.test", "secret", calls=4, pools=pools)
@@ -159,8 +159,8 @@ def test_a_pool_has_a_limit_of_its_own_and_may_count_against_the_general_one(tmp
     assert found.traffic["calls"] == 8
 
 
-def test_a_call_of_a_pool_fails_once(tmp_path: Path, clock: Clock) -> None:
-    store, _ = store_with_clock(tmp_path)
+def test_a_call_of_a_pool_fails_once(place: Place, clock: Clock) -> None:
+    store, _ = store_with_clock(place)
     store.clock = clock
     found = Gate(store, "https://crm.test", "s", calls=400, pools={"links": Pool(300, 10.0, is_part=True)})
     for _ in range(FAILING_CALLS - 1):
@@ -173,27 +173,25 @@ def test_a_call_of_a_pool_fails_once(tmp_path: Path, clock: Clock) -> None:
     assert clock.now == before
 
 
-def test_whoever_comes_while_an_old_outage_is_probed_waits_for_what_the_probe_finds(
-    tmp_path: Path, clock: Clock
-) -> None:
-    found = gate(tmp_path, clock)
+def test_whoever_comes_while_an_old_outage_is_probed_waits_for_what_the_probe_finds(place: Place, clock: Clock) -> None:
+    found = gate(place, clock)
     failing(found, RetryableError("503"), FAILING_CALLS)
     clock.now += 8 * 3600  # a night later
 
     with found.call():  # the probe
         before = clock.now
-        with pytest.raises(OutageError), gate(tmp_path, clock).call():
+        with pytest.raises(OutageError), gate(place, clock).call():
             pass
         assert clock.now - before >= 30
-    with gate(tmp_path, clock).call():
+    with gate(place, clock).call():
         pass
 
 
 @pytest.mark.parametrize("answer", [RateLimitedError("429"), TooManyAtOnceError("403"), QuotaReachedError("used up")])
 def test_a_probe_that_is_answered_with_a_limit_closes_the_breaker(
-    tmp_path: Path, clock: Clock, answer: RetryableError
+    place: Place, clock: Clock, answer: RetryableError
 ) -> None:
-    found = gate(tmp_path, clock)
+    found = gate(place, clock)
     failing(found, RetryableError("503"), FAILING_CALLS)
     clock.now += 6
     failing(found, answer)
@@ -205,8 +203,8 @@ def test_a_probe_that_is_answered_with_a_limit_closes_the_breaker(
     assert clock.now - before < 1
 
 
-def test_a_quota_that_was_told_in_the_future_blocks_nobody(tmp_path: Path, clock: Clock) -> None:
-    found = gate(tmp_path, clock)
+def test_a_quota_that_was_told_in_the_future_blocks_nobody(place: Place, clock: Clock) -> None:
+    found = gate(place, clock)
     found.quota.told(1000, 1000)
     clock.now -= 3 * 3600  # the clock was set back
 

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
@@ -22,9 +21,9 @@ from lms_crm_assets.lms.changes import ChangesAdapter
 from lms_crm_assets.lms.protocol import Page
 from lms_crm_assets.ops.pace import Pace
 from lms_crm_assets.ops.patience import TRIES
-from lms_crm_assets.ops.store import OperationalStore
 from tests.conftest import empty_store
 from tests.ops.clock import store_with_clock
+from tests.postgres import Place
 from tests.sandbox_control import fault, requests
 
 WINDOW = 10.0
@@ -44,13 +43,11 @@ def called(pace: Pace, clock: Any, times: int) -> list[float]:
     return moments
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limit=st.integers(1, 30), gaps=st.lists(st.floats(0, 3), max_size=80))
-def test_no_window_holds_more_than_its_calls(limit: int, gaps: list[float]) -> None:
-    store = empty_store()
-    clock = store_with_clock(store.folder)[1]
-    store.clock = clock
-    pace = Pace(store, "crm", limit)
+def test_no_window_holds_more_than_its_calls(place: Place, limit: int, gaps: list[float]) -> None:
+    store, clock = store_with_clock(place)
+    pace = Pace(store, f"crm {len(place.opened)}", limit)
     moments = []
     for gap in gaps:
         clock.now += gap
@@ -59,16 +56,16 @@ def test_no_window_holds_more_than_its_calls(limit: int, gaps: list[float]) -> N
     assert not moments or most_in_a_window(sorted(moments)) <= limit
 
 
-def test_the_allowed_rate_is_used(tmp_path: Path) -> None:
-    store, clock = store_with_clock(tmp_path)
+def test_the_allowed_rate_is_used(place: Place) -> None:
+    store, clock = store_with_clock(place)
 
-    moments = called(Pace(store, "crm", 190), clock, 1900)
+    moments = called(Pace(store, "crm", 190), clock, 950)
 
-    assert 1900 / (moments[-1] - moments[0] + WINDOW) >= 0.97 * 19
+    assert 950 / (moments[-1] - moments[0] + WINDOW) >= 0.97 * 19
 
 
-def test_a_refusal_slows_down_for_a_while(tmp_path: Path) -> None:
-    store, clock = store_with_clock(tmp_path)
+def test_a_refusal_slows_down_for_a_while(place: Place) -> None:
+    store, clock = store_with_clock(place)
     pace = Pace(store, "crm", 100)
     for _ in range(8):  # one burst is refused, not eight
         pace.refused(None)
@@ -78,8 +75,8 @@ def test_a_refusal_slows_down_for_a_while(tmp_path: Path) -> None:
     assert most_in_a_window(called(pace, clock, 200)) == 100
 
 
-def test_everybody_waits_as_long_as_the_other_side_says(tmp_path: Path) -> None:
-    store, clock = store_with_clock(tmp_path)
+def test_everybody_waits_as_long_as_the_other_side_says(place: Place) -> None:
+    store, clock = store_with_clock(place)
     Pace(store, "crm", None).refused(7.0)
 
     assert Pace(store, "crm", None).turn() == pytest.approx(7.0)
@@ -87,8 +84,8 @@ def test_everybody_waits_as_long_as_the_other_side_says(tmp_path: Path) -> None:
     assert Pace(store, "crm", None).turn() == 0
 
 
-def test_the_lower_limit_of_contract_and_headers_counts(tmp_path: Path) -> None:
-    store, clock = store_with_clock(tmp_path)
+def test_the_lower_limit_of_contract_and_headers_counts(place: Place) -> None:
+    store, clock = store_with_clock(place)
     pace = Pace(store, "crm", 50)
     pace.told(20)
     assert most_in_a_window(called(pace, clock, 100)) == 20
@@ -98,8 +95,8 @@ def test_the_lower_limit_of_contract_and_headers_counts(tmp_path: Path) -> None:
     assert most_in_a_window(called(pace, clock, 200)) == 50
 
 
-def test_a_clock_that_is_set_back_stops_nothing(tmp_path: Path) -> None:
-    store, clock = store_with_clock(tmp_path)
+def test_a_clock_that_is_set_back_stops_nothing(place: Place) -> None:
+    store, clock = store_with_clock(place)
     pace = Pace(store, "crm", 5)
     called(pace, clock, 20)
     clock.now -= 86_400
@@ -112,7 +109,7 @@ import sys, time, json
 from pathlib import Path
 from lms_crm_assets.ops.pace import Pace
 from lms_crm_assets.ops.store import OperationalStore
-pace, moments = Pace(OperationalStore(Path(sys.argv[1])), "crm", 20, 0.5), []
+pace, moments = Pace(OperationalStore.at(Path(sys.argv[1])), "crm", 20, 0.5), []
 print("ready", flush=True)
 sys.stdin.readline()
 until = time.time() + 4
@@ -123,11 +120,15 @@ print(json.dumps(moments))
 """
 
 
-def test_processes_share_one_pace_and_none_starves(tmp_path: Path) -> None:
-    OperationalStore(tmp_path).close()
+def test_processes_share_one_pace_and_none_starves(place: Place) -> None:
+    place.store().close()
     callers = [
         subprocess.Popen(
-            [sys.executable, "-c", _CALLER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", _CALLER, str(place.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=place.environ(),
         )
         for _ in range(4)
     ]

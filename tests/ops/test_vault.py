@@ -2,8 +2,9 @@
 
 import base64
 import os
+import subprocess
+import sys
 import threading
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -12,33 +13,37 @@ from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.tokens import Tokens, refreshing
 from lms_crm_assets.ops.vault import Vault
+from tests.postgres import Place
 
 KEY = base64.b64encode(b"k" * 32).decode()
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OperationalStore:
+def store(place: Place, monkeypatch: pytest.MonkeyPatch) -> OperationalStore:
     monkeypatch.setenv("LMS_CRM_KEY", KEY)
     monkeypatch.delenv("LMS_CRM_KEY_FILE", raising=False)
-    return OperationalStore(tmp_path)
+    return place.store()
 
 
-def test_a_secret_is_on_the_disk_only_sealed(store: OperationalStore, tmp_path: Path) -> None:
+def test_a_secret_is_kept_only_sealed(store: OperationalStore, place: Place) -> None:
     Vault.opened(store).put("acme", "refresh_token x", "canary-of-a-secret")
 
-    found = Vault.opened(OperationalStore(tmp_path)).get("acme", "refresh_token x")
+    found = Vault.opened(place.store()).get("acme", "refresh_token x")
     assert found is not None
     assert found.get_secret_value() == "canary-of-a-secret"
-    for file in tmp_path.iterdir():
+    assert b"canary" not in store.read("SELECT sealed FROM credentials")[0][0]
+    for file in place.folder.iterdir():
         assert not file.is_file() or b"canary" not in file.read_bytes(), file
-    assert (tmp_path / "ops.sqlite").stat().st_mode & 0o077 == 0
+    assert place.url or (place.folder / "ops.sqlite").stat().st_mode & 0o077 == 0
 
 
 def test_a_row_that_is_copied_to_another_tenant_opens_for_nobody(store: OperationalStore) -> None:
     vault = Vault.opened(store)
     vault.put("acme", "refresh_token x", "secret")
     with store.transaction() as run:
-        run("INSERT INTO credentials SELECT 'globex', kind, sealed, saved_at FROM credentials")
+        run(
+            "INSERT INTO credentials (tenant, kind, sealed, saved_at) SELECT 'globex', kind, sealed, saved_at FROM credentials"
+        )
 
     with pytest.raises(CredentialError, match="globex was sealed with another key"):
         vault.get("globex", "refresh_token x")
@@ -104,3 +109,52 @@ def test_a_token_that_can_not_be_kept_is_not_used_up(store: OperationalStore, mo
 
     with pytest.raises(CredentialError, match="rotates has to be kept"):
         refreshing(store, "acme", SecretStr("refresh-0"), exchange)()
+
+
+_REFRESHER = """
+import sys
+from pathlib import Path
+from pydantic import SecretStr
+from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.tokens import Tokens, refreshing
+store = OperationalStore.at(Path(sys.argv[1]))
+moments = store.clock
+def clock():
+    now = moments()
+    print("asked", flush=True)
+    return now
+def exchange(refresh_token):
+    print("exchanged", refresh_token)
+    sys.stdin.readline()
+    return "access-of-" + sys.argv[2], "refresh-1"
+store.clock = clock
+print(Tokens(refreshing(store, "acme", SecretStr("refresh-0"), exchange)).valid())
+"""
+
+
+def test_processes_that_are_refused_together_make_one_refresh(store: OperationalStore, place: Place) -> None:
+    refreshers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _REFRESHER, str(place.folder), str(n)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=place.environ(),
+        )
+        for n in range(4)
+    ]
+    pipes = [(each.stdin, each.stdout) for each in refreshers if each.stdin and each.stdout]
+    for _, answers in pipes:
+        assert answers.readline() == "asked\n"
+    for questions, _ in pipes:
+        questions.write("go\n")
+        questions.flush()
+    told = [answers.read().splitlines() for _, answers in pipes]
+    for refresher in refreshers:
+        refresher.communicate(timeout=60)
+
+    assert sum(lines.count("exchanged refresh-0") for lines in told) == 1
+    assert len({lines[-1] for lines in told}) == 1
+    kept = Vault.opened(store).get("acme", store.read("SELECT kind FROM credentials ORDER BY kind DESC")[0][0])
+    assert kept is not None
+    assert kept.get_secret_value() == "refresh-1"

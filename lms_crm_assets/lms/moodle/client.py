@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import httpx
@@ -39,7 +39,7 @@ class Client:
         entry = FixedEntry(source.url, self._token, "source.token")
         # Filters are kept by the site for an account: whoever has the same token shares them.
         account = hashlib.sha256(f"{source.url} {entry.credential}".encode()).hexdigest()[:16]
-        self.reports_lock = store.folder / "locks" / f"{account}.reports"
+        self.alone_with_reports = partial(store.alone, f"{account}.reports")
         gate = lms_gate(store, source.url, entry.credential, limit, at_once=source.concurrency)
         self._transport = Transport(
             source.url, gate, entry, check=raise_for_exception, connections=max(source.concurrency, 2)

@@ -2,21 +2,18 @@
 
 A report's filters are kept by the site, for the account, until others are set: what a killed run left there would cut
 a full pull short. So every read begins with setting the filters it needs, none for a whole report, and of one account
-never two reads are under way in the processes of one state folder.
+never two reads are under way in the processes that share a store.
 """
 
-import fcntl
 import html
-import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
-from lms_crm_assets import interrupt
 from lms_crm_assets.errors import FatalError, LmsCrmError, MissingError, ProtocolError, RetryableError
 from lms_crm_assets.lms.moodle.client import Client
 
@@ -33,7 +30,6 @@ _TEXT_EQUALS = 3
 # sizes cut elsewhere.
 _PAGE_SIZES = (500, 467, 389)
 _PATIENCE_SECONDS = 900
-_LOOK_SECONDS = 0.2
 
 
 def since_filter(name: str, epoch: int) -> Filters:
@@ -79,7 +75,11 @@ class Report:
 
         `RetryableError` when fewer rows come than the site says there are.
         """
-        with self._alone():
+        busy = (
+            f"{self._client.url}: another read of reports with the same token takes longer than {_PATIENCE_SECONDS // 60}"
+            " minutes: run again later"
+        )
+        with self._client.alone_with_reports(_PATIENCE_SECONDS, busy):
             try:
                 yield from self._passes(filters or {})
             finally:
@@ -87,23 +87,6 @@ class Report:
                     # The next read sets its own filters anyway.
                     with suppress(LmsCrmError):
                         self._set({})
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        file = self._client.reports_lock
-        file.parent.mkdir(parents=True, exist_ok=True)
-        until = time.monotonic() + _PATIENCE_SECONDS
-        # Each opened file has a lock of its own: threads wait for each other as processes do, and a killed one lets go.
-        with file.open("wb") as lock:
-            while not _taken(lock):
-                interrupt.check()
-                if time.monotonic() >= until:
-                    raise RetryableError(
-                        f"{self._client.url}: another read of reports with the same token takes longer than"
-                        f" {_PATIENCE_SECONDS // 60} minutes: run again later"
-                    )
-                time.sleep(_LOOK_SECONDS)
-            yield
 
     def _set(self, filters: Filters) -> None:
         values = orjson.dumps(dict(filters)).decode()
@@ -178,14 +161,6 @@ class Report:
 
     def _named(self) -> str:
         return f"{self._client.url}: the report {self._id}"
-
-
-def _taken(lock: BinaryIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _text(cell: Any) -> str:
