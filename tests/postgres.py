@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from lms_crm_assets.ops.store import OPS, OperationalStore, Schema
 
 _SUPERUSER = "tests"
-_PASSWORD = "canary-p@ss:w/rd"
+PASSWORD = "canary-p@ss:w/rd"
 _OWNERS = ("postgres", "nobody")
 """Postgres does not run as root: these are tried."""
 
@@ -103,7 +103,7 @@ def postgres() -> Iterator[Server]:
     try:
         server.make()
         server.start()
-        server.run(f"ALTER ROLE {_SUPERUSER} PASSWORD '{_PASSWORD}'")
+        server.run(f"ALTER ROLE {_SUPERUSER} PASSWORD '{PASSWORD}'")
         yield server
     finally:
         with suppress(subprocess.CalledProcessError):

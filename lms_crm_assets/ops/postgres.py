@@ -36,6 +36,7 @@ from lms_crm_assets.errors import (
 )
 from lms_crm_assets.ops.database import Run, Schema, build, built
 
+_BUSY_SECONDS = 30
 _CONNECTIONS = 8
 """At once in this process: transactions are milliseconds long."""
 
@@ -52,7 +53,7 @@ _DEFAULTS = {
 # What is not durable may be lost by a crash of the server, half a second's worth; nobody waits for its disk then.
 _BEGIN = """
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s';
+SET LOCAL lock_timeout = '{patience}s'; SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL synchronous_commit = {synchronous};
 SELECT {locks};
 SELECT extract(epoch FROM clock_timestamp())::float8
@@ -94,15 +95,22 @@ class Postgres:
         self._room = threading.BoundedSemaphore(_CONNECTIONS)
         self._idle: deque[Connection] = deque()
         self._is_closed = False
-        if not built(self._run, schema, self._columns, self._where):
-            with self.transaction(on=None, durable=True) as run:
-                # Another schema's builder makes the table of versions too.
-                run(f"SELECT pg_advisory_xact_lock({_key('building')})")
+        try:
+            if not built(self._run, schema, self._columns, self._where):
+                self._build(schema)
+        except BaseException:
+            self.close()
+            raise
 
-                def columns(table: str) -> set[str]:
-                    return {column for (column,) in run(_COLUMNS, (table,))}
+    def _build(self, schema: Schema) -> None:
+        with self.transaction(on=None, durable=True) as run:
+            # Another schema's builder makes the table of versions too.
+            run(f"SELECT pg_advisory_xact_lock({_key('building')})")
 
-                build(lambda sql, values=(): run(_with_types(sql), values), schema, columns, self._where)
+            def columns(table: str) -> set[str]:
+                return {column for (column,) in run(_COLUMNS, (table,))}
+
+            build(lambda sql, values=(): run(_with_types(sql), values), schema, columns, self._where)
 
     @contextmanager
     def transaction(self, *, on: str | None, durable: bool) -> Iterator[Run]:
@@ -114,7 +122,7 @@ class Postgres:
             locks = (
                 f"pg_advisory_xact_lock_shared({whole}), pg_advisory_xact_lock({_key('row', self._schema.name, on)})"
             )
-        begin = _BEGIN.format(synchronous="on" if durable else "off", locks=locks)
+        begin = _BEGIN.format(patience=_BUSY_SECONDS, synchronous="on" if durable else "off", locks=locks)
         with self._connected(begin) as (connection, begun):
             self._set_clock(begun)
 
@@ -173,18 +181,20 @@ class Postgres:
     def _started(self, first: str, values: tuple[Any, ...]) -> tuple[Connection, psycopg.Cursor[Any]]:
         """The server may have been started anew since a connection was used: a new one tries again what was not begun."""
         while True:
-            is_new = False
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection, is_new = self._connect(), True
+            used = self._used()
+            connection = used or self._connect()
             try:
                 return connection, self._executed(connection, first, values)
             except BaseException as exc:
-                is_stale = connection.closed and not is_new and isinstance(exc, RetryableError)
+                is_stale = bool(used and connection.closed and isinstance(exc, RetryableError))
                 connection.close()
                 if not is_stale:
                     raise
+
+    def _used(self) -> Connection | None:
+        with suppress(IndexError):
+            return self._idle.pop()
+        return None
 
     def _run(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self._connected(sql, values) as (_, answer):
@@ -249,13 +259,13 @@ class Postgres:
         match exc:
             case errors.LockNotAvailable():
                 return RetryableError(f"{self._where} stays locked by another process")
-            case errors.InsufficientPrivilege():
+            case errors.InsufficientPrivilege() | errors.InvalidSchemaName():
                 return PermissionMissingError(
                     f"{self._where}: the user {self._user} may not do what is needed ({said}); the grants are in"
                     " docs/operational-store.md"
                 )
-            case errors.InvalidSchemaName() | errors.UndefinedTable() | errors.UndefinedColumn():
-                return FatalError(f"{self._where}: {said}; the grants and the schema are in docs/operational-store.md")
+            case errors.UndefinedTable() | errors.UndefinedColumn():
+                return FatalError(f"{self._where} was changed by somebody else: {said}")
             case errors.ReadOnlySqlTransaction():
                 return RetryableError(f"{self._where} is a standby that can't be written: name the primary")
         if is_lost:
@@ -267,26 +277,41 @@ class Postgres:
 
 
 def _address(url: SecretStr) -> tuple[SecretStr, str, str]:
-    """How to connect, what to call the place, and as whom; no error quotes an address that isn't one."""
-    text = url.get_secret_value()
-    parts: dict[str, Any] | None = None
-    if text.startswith(("postgresql://", "postgres://")):
-        with suppress(psycopg.Error):
-            parts = conninfo_to_dict(text)
-    if parts is None or not all(re.fullmatch(rule, str(parts.get(part, ""))) for part, rule in _PARTS.items()):
+    """How to connect, what to call the place, and as whom; no error quotes an address that isn't one, or holds a password."""
+    password = _password_of_file()
+    parts = _parts(url)
+    if parts is None:
         raise WrongAddressError(f"LMS_CRM_STORE_URL is no address of a Postgres database: write it as {_HOW}")
-    if file := os.environ.get("LMS_CRM_STORE_PASSWORD_FILE"):
-        try:
-            parts["password"] = Path(file).read_text(encoding="utf-8").strip("\r\n")
-        except (OSError, UnicodeDecodeError):
-            raise CredentialError(f"the file {file} of LMS_CRM_STORE_PASSWORD_FILE can't be read") from None
     environ = os.environ
     host = parts.get("host") or environ.get("PGHOST") or "the local socket"
     port = parts.get("port") or environ.get("PGPORT") or "5432"
     user = parts.get("user") or environ.get("PGUSER") or "of this process"
     name = parts.get("dbname") or environ.get("PGDATABASE") or user
-    where = f"the Postgres database {name} at {host}:{port}"
-    return SecretStr(make_conninfo("", **(_DEFAULTS | parts))), where, user
+    conninfo = make_conninfo("", **(_DEFAULTS | parts | password))
+    return SecretStr(conninfo), f"the Postgres database {name} at {host}:{port}", user
+
+
+def _parts(url: SecretStr) -> dict[str, Any] | None:
+    """What the address names; None when it isn't one."""
+    text = url.get_secret_value()
+    if not text.startswith(("postgresql://", "postgres://")):
+        return None
+    try:
+        parts = conninfo_to_dict(text)
+    except psycopg.Error:
+        return None
+    is_sound = all(re.fullmatch(rule, str(parts.get(part, ""))) for part, rule in _PARTS.items())
+    return dict(parts) if is_sound else None
+
+
+def _password_of_file() -> dict[str, str]:
+    file = os.environ.get("LMS_CRM_STORE_PASSWORD_FILE")
+    if not file:
+        return {}
+    try:
+        return {"password": Path(file).read_text(encoding="utf-8").strip("\r\n")}
+    except (OSError, UnicodeDecodeError):
+        raise CredentialError(f"the file {file} of LMS_CRM_STORE_PASSWORD_FILE can't be read") from None
 
 
 def _rows(answer: psycopg.Cursor[Any]) -> list[tuple[Any, ...]]:

@@ -38,9 +38,13 @@ class Sqlite:
         self._db.execute("PRAGMA journal_mode = WAL")
         # A power cut may take the newest turns with it, which is harmless; `durable` is for what must not be lost.
         self._db.execute("PRAGMA synchronous = NORMAL")
-        if not built(self._run, schema, self._columns, str(self._file)):
-            with self.transaction(on=None, durable=True) as run:
-                build(run, schema, self._columns, str(self._file))
+        try:
+            if not built(self._run, schema, self._columns, str(self._file)):
+                with self.transaction(on=None, durable=True) as run:
+                    build(run, schema, self._columns, str(self._file))
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def transaction(self, *, on: str | None, durable: bool) -> Iterator[Run]:
