@@ -42,6 +42,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The example tenants with an empty state."""
     monkeypatch.setenv("LMS_CRM_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("LMS_CRM_TENANTS_DIR", str(TENANTS))
+    monkeypatch.delenv("LMS_CRM_STORE_URL", raising=False)
     return Settings.from_environ(os.environ)
 
 

@@ -43,6 +43,7 @@ _CONNECTIONS = 8
 # A machine that vanishes without a word is noticed on both sides within a minute, and its locks are free.
 _DEFAULTS = {
     "application_name": "lms-crm",
+    "client_encoding": "utf8",
     "connect_timeout": "10",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
