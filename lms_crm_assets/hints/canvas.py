@@ -1,7 +1,7 @@
 """Canvas Live Events in Canvas's own format (Canvas docs: "Live Events", event format "canvas").
 
-Ids are global, 10^13 times the shard plus the local id, or local, also in one and the same event. The API gives and takes the local ids of
-its own shard, which is the root account's, and the global ones of others.
+Ids are global, which is 10^13 times the shard plus the local id, or local, both in one event too. The API gives and
+takes the local ids of its own shard, which is the root account's, and the global ones of others.
 """
 
 import base64

@@ -48,18 +48,18 @@ class CrmKey:
 class Lead:
     """A learner's row of whom only the username or the e-mail address is told.
 
-    `event` is the event's name, `course` the course of the row, empty for the learner's own.
+    `event` is the event's name, `rest` what stands in the row's key behind the learner's id.
     """
 
     entity: LmsEntity
     by: By
     value: str = field(repr=False)
-    course: str
+    rest: str
     event: str
 
     def key(self, learner_id: str) -> str:
         """The row's key, when it is known which learner that is."""
-        return f"{learner_id}:{self.course}" if self.course else learner_id
+        return learner_id + self.rest
 
     @property
     def lacking(self) -> "Lacking":

@@ -31,6 +31,7 @@ OF_MEMBERS = {
 }
 _OF_COMPETENCIES = "competency_"
 _READ = "r"
+_TOTAL = "course"
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,12 @@ def of_event(source: MoodleSource, told: Told) -> Iterator[Finding]:
 
 
 def _of(user: str | Lead, entity: LmsEntity, course: str) -> Finding:
-    if isinstance(user, Lead):
-        return Lead(entity, user.by, user.value, course, user.event)
-    return Key(entity, f"{user}:{course}" if course else user)
+    """A row of somebody, in a course unless it is empty.
+
+    With a course's total all of somebody's grades in it come, and when none is left it is what they go with.
+    """
+    rest = f":{course}:{_TOTAL}" if entity is _SCORES else f":{course}" if course else ""
+    return Lead(entity, user.by, user.value, rest, user.event) if isinstance(user, Lead) else Key(entity, user + rest)
 
 
 def _rating(source: MoodleSource, user: str, course: str | None, competency: str) -> Iterator[Finding]:

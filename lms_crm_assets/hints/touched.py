@@ -1,7 +1,7 @@
 """Which sender's words a delivery is in."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -9,11 +9,12 @@ from lms_crm_assets.contract.models import CanvasSource, Contract, MoodleSource,
 from lms_crm_assets.hints import canvas, changes, hubspot, moodle, moodle_xapi, salesforce, thinkific
 from lms_crm_assets.hints.found import BATCH, UNREADABLE, Finding, Hints, elements, gathered, lacking, member
 
-Side = Literal["lms", "crm"]
 
+def touched(contract: Contract, side: str, content_type: str, body: bytes) -> Hints:
+    """What a delivery of a side, `lms` or `crm`, touches.
 
-def touched(contract: Contract, side: Side, content_type: str, body: bytes) -> Hints:
-    """What a delivery touches. It was verified before; all that is in it is doubted nevertheless."""
+    It was verified before; all that is in it is doubted nevertheless.
+    """
     return gathered(_of_lms(contract, content_type, body) if side == "lms" else _of_crm(contract, body))
 
 
