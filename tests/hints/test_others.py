@@ -1,8 +1,12 @@
 """Thinkific's webhooks, the changes contract's, and batches of our own connector API."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.hints import BATCH, Hints
@@ -91,3 +95,13 @@ def test_a_batch_touches_its_rows(content_type: str) -> None:
     assert from_lms(CHANGES, {"entity": "learners"}, content_type).unknown == ("LMS-302 batch",)
     people = {"entity": "people", "items": [{"id": 1}]}
     assert from_lms(CHANGES, people, content_type).unknown == ("LMS-301 people",)
+
+
+def test_the_document_s_examples_are_read_as_it_says() -> None:
+    docs = Path(__file__).parent.parent.parent / "docs"
+    one, many = map(json.loads, re.findall(r"```json\n(.*?)```", (docs / "changes-contract.md").read_text(), re.DOTALL))
+    document = yaml.safe_load((docs / "changes-contract.openapi.yaml").read_text())
+
+    assert from_lms(CHANGES, one) == Hints(keys(learners="lrn-0000001"))
+    assert from_lms(CHANGES, many) == Hints(keys(enrollments="enr-0000001", scores="scr-0000002"))
+    assert document["components"]["schemas"]["Touched"]["properties"]["entity"]["enum"] == list(LmsEntity)
