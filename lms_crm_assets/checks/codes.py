@@ -1,6 +1,6 @@
 """The catalogue of error codes: stable, each with its meaning and its remedy.
 
-1xx: one row by itself. 2xx: the row against other rows or against itself as a matter of business. 3xx: no row but an
+1xx: one row by itself. 2xx: the row against other rows or against itself as a matter of business. 5xx: no row but an
 event, by which a sender tells that rows have changed; `hints` finds these.
 """
 
@@ -65,25 +65,25 @@ ORDER = Code(
 )
 
 EVENT_TYPE = Code(
-    "LMS-301",
+    "LMS-501",
     "known_event",
     "The event's type tells of nothing that is synced.",
     "Take the type out of what the sender sends, or leave it: what it told of comes with the next pull.",
 )
 EVENT_UNREADABLE = Code(
-    "LMS-302",
+    "LMS-502",
     "readable_event",
     "The delivery is verified, but it or an id in it can't be read.",
     "See what was sent and set the sender's format right; until then what it told of comes with the next pull.",
 )
 EVENT_UNKEYED = Code(
-    "LMS-303",
+    "LMS-503",
     "keyed_event",
     "The event doesn't tell by ids which row it is about, only by a name or an address, or not at all.",
     "Let the sender send ids, see the LMS's page; until then what it told of comes with the next pull.",
 )
 EVENT_TOO_LARGE = Code(
-    "LMS-304",
+    "LMS-504",
     "bounded_event",
     "The delivery names more than 10,000 rows; those beyond were left out.",
     "Let the sender send fewer at once; those that were left out come with the next pull.",

@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:\\-]{0,79}")
 _NUMBER = re.compile(r"[0-9]{4}")
 _UNNAMED = "unnamed"
 
-UNKNOWN, UNREADABLE, UNKEYED, TOO_MANY = "LMS-301", "LMS-302", "LMS-303", "LMS-304"
+UNKNOWN, UNREADABLE, UNKEYED, TOO_MANY = "LMS-501", "LMS-502", "LMS-503", "LMS-504"
 """Codes of `checks.codes`, which stands above this package."""
 
 By = Literal["username", "email"]

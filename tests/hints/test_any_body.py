@@ -149,7 +149,7 @@ def test_of_too_many_keys_the_same_ones_are_kept_in_any_order() -> None:
 
     assert together == from_lms(CHANGES, changed("changes", items=items[::-1])) == reduce(or_, parts)
     assert sorted(key for _, key in together.lms) == [f"{n:05}" for n in range(10_000)]
-    assert together.unknown == ("LMS-304 more than 10000 keys",)
+    assert together.unknown == ("LMS-504 more than 10000 keys",)
     assert from_lms(CHANGES, changed("changes", items=items[:10_000])).unknown == ()
 
 
@@ -160,7 +160,7 @@ def test_of_too_many_records_the_same_ones_are_kept() -> None:
 
     assert len(touches.crm) == 10_000
     assert touches == from_crm(HUBSPOT, events[::-1])
-    assert touches.unknown == ("LMS-304 more than 10000 keys",)
+    assert touches.unknown == ("LMS-504 more than 10000 keys",)
 
 
 def test_of_too_many_unknown_types_some_are_named() -> None:

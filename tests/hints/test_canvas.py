@@ -73,13 +73,13 @@ def test_ids_of_another_shard_stay_global() -> None:
 @pytest.mark.parametrize(
     ("told", "unknown"),
     [
-        (event("logged_in", {}), "LMS-301 logged_in"),
-        (event("user_updated", {"name": "Ada"}), "LMS-303 user_updated"),
-        (event("grade_change", GRADE, context_type="Account", context_id=at(1)), "LMS-303 grade_change"),
-        (event("enrollment_state_updated", {"enrollment_id": at(1)}), "LMS-303 enrollment_state_updated"),
-        (event("learning_outcome_result_created", {**RESULT, "result_context_type": "Account"}), "LMS-303 learning_outcome_result_created"),
-        (event("course_updated", None), "LMS-303 course_updated"),
-        ({"sensor": "https://canvas.test", "data": [{"type": "GradeEvent"}]}, "LMS-302 canvas"),
+        (event("logged_in", {}), "LMS-501 logged_in"),
+        (event("user_updated", {"name": "Ada"}), "LMS-503 user_updated"),
+        (event("grade_change", GRADE, context_type="Account", context_id=at(1)), "LMS-503 grade_change"),
+        (event("enrollment_state_updated", {"enrollment_id": at(1)}), "LMS-503 enrollment_state_updated"),
+        (event("learning_outcome_result_created", {**RESULT, "result_context_type": "Account"}), "LMS-503 learning_outcome_result_created"),
+        (event("course_updated", None), "LMS-503 course_updated"),
+        ({"sensor": "https://canvas.test", "data": [{"type": "GradeEvent"}]}, "LMS-502 canvas"),
     ],
 )  # fmt: skip
 def test_what_has_no_key_is_named(told: Any, unknown: str) -> None:
@@ -92,4 +92,4 @@ def test_a_signed_body_is_read_as_its_claims() -> None:
     signed = b".".join([b"eyJhbGciOiJSUzI1NiJ9", part, b"c2ln"])
 
     assert from_lms(CANVAS, signed, "application/jwt") == from_lms(CANVAS, told)
-    assert from_lms(CANVAS, b"e30.x.x").unknown == from_lms(CANVAS, b"e30.e3o.x").unknown == ("LMS-302 json",)
+    assert from_lms(CANVAS, b"e30.x.x").unknown == from_lms(CANVAS, b"e30.e3o.x").unknown == ("LMS-502 json",)

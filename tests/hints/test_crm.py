@@ -38,10 +38,10 @@ def event(kind: str, **members: Any) -> dict[str, Any]:
         (event("contact.associationChange", fromObjectId=1, toObjectId=2, associationType="CONTACT_TO_COURSE"), Hints(crm=records(contact="1", course="2"))),
         (event("object.associationChange", fromObjectId=1, toObjectId=2, fromObjectTypeId="2-3453", toObjectTypeId="0-1"), Hints(crm=records(enrollment="1", contact="2"))),
         (event("contact.associationChange", fromObjectId=1, toObjectId=2, associationType="CONTACT_TO_DEAL"), Hints(crm=records(contact="1"))),
-        (event("deal.creation", objectId=1), Hints(unknown=("LMS-301 deal.creation",))),
-        (event("conversation.newMessage", objectId=1), Hints(unknown=("LMS-301 conversation.newMessage",))),
-        (event("contact.creation", objectId=None), Hints(unknown=("LMS-303 contact.creation",))),
-        ({"objectId": 1}, Hints(unknown=("LMS-302 hubspot",))),
+        (event("deal.creation", objectId=1), Hints(unknown=("LMS-501 deal.creation",))),
+        (event("conversation.newMessage", objectId=1), Hints(unknown=("LMS-501 conversation.newMessage",))),
+        (event("contact.creation", objectId=None), Hints(unknown=("LMS-503 contact.creation",))),
+        ({"objectId": 1}, Hints(unknown=("LMS-502 hubspot",))),
     ],
 )  # fmt: skip
 def test_hubspot(told: Any, expected: Hints) -> None:
@@ -51,7 +51,7 @@ def test_hubspot(told: Any, expected: Hints) -> None:
 def test_hubspot_s_batch_is_its_events() -> None:
     batch = [event("contact.creation", objectId=n % 50) for n in range(100)]
 
-    assert from_crm(HUBSPOT, batch) == Hints(crm=records(contact=" ".join(map(str, range(1, 50)))), unknown=("LMS-303 contact.creation",))  # fmt: skip
+    assert from_crm(HUBSPOT, batch) == Hints(crm=records(contact=" ".join(map(str, range(1, 50)))), unknown=("LMS-503 contact.creation",))  # fmt: skip
     assert from_crm(HUBSPOT, []) == Hints()
 
 
@@ -63,10 +63,10 @@ def test_hubspot_s_batch_is_its_events() -> None:
         ({"object": "Contact", "ids": SHORT}, Hints(crm=records(contact=LONG))),
         ({"object": "Contact", "ids": []}, Hints()),
         ([{"object": "Contact", "ids": [SHORT]}, {"object": "Course__c", "ids": ["a015g00000AbCdE"]}], Hints(crm=records(contact=LONG, course="a015g00000AbCdEAAV"))),
-        ({"object": "Lead", "ids": [SHORT]}, Hints(unknown=("LMS-301 Lead",))),
-        ({"object": "Contact", "ids": ["003"]}, Hints(unknown=("LMS-302 Contact without a usable id",))),
-        ({"object": "Contact", "ids": [LONG.lower()]}, Hints(unknown=("LMS-302 Contact without a usable id",))),
-        ({"object": "Contact"}, Hints(unknown=("LMS-302 salesforce",))),
+        ({"object": "Lead", "ids": [SHORT]}, Hints(unknown=("LMS-501 Lead",))),
+        ({"object": "Contact", "ids": ["003"]}, Hints(unknown=("LMS-502 Contact without a usable id",))),
+        ({"object": "Contact", "ids": [LONG.lower()]}, Hints(unknown=("LMS-502 Contact without a usable id",))),
+        ({"object": "Contact"}, Hints(unknown=("LMS-502 salesforce",))),
     ],
 )  # fmt: skip
 def test_a_flow_s_callout(told: Any, expected: Hints) -> None:
@@ -96,7 +96,7 @@ def test_an_outbound_message() -> None:
 
     found = from_crm(SALESFORCE, body, "text/xml; charset=utf-8")
 
-    assert found == Hints(crm=records(contact=LONG, course="a015g00000AbCdEAAV"), unknown=("LMS-301 Lead",))
+    assert found == Hints(crm=records(contact=LONG, course="a015g00000AbCdEAAV"), unknown=("LMS-501 Lead",))
     assert from_crm(SALESFORCE, b"\xef\xbb\xbf" + body, "text/xml") == found
 
 
@@ -119,8 +119,8 @@ BOMB = "<!DOCTYPE x [" + "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n 
     ],
 )
 def test_a_message_that_is_none_of_salesforce_s_is_refused(body: bytes) -> None:
-    assert from_crm(SALESFORCE, body, "text/xml") == Hints(unknown=("LMS-302 soap",))
+    assert from_crm(SALESFORCE, body, "text/xml") == Hints(unknown=("LMS-502 soap",))
 
 
 def test_hubspot_sends_no_xml() -> None:
-    assert from_crm(HUBSPOT, outbound(("Contact", SHORT)), "text/xml").unknown == ("LMS-302 json",)
+    assert from_crm(HUBSPOT, outbound(("Contact", SHORT)), "text/xml").unknown == ("LMS-502 json",)

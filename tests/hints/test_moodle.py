@@ -34,7 +34,7 @@ WEBHOOKS: dict[str, dict[str, str]] = {
     "0019_core_event_course_updated": {"courses": "2"},
     "0020_core_event_user_created": {"learners": "206"},
 }
-BY = "LMS-303 {} by username"
+BY = "LMS-503 {} by username"
 # (entity, rest of the key, event) of each statement of a batch but the last, which is about the course itself.
 REST = {ENROLLMENTS: ":2", COMPLETIONS: ":2", SCORES: ":2:course"}
 STATEMENTS = [
@@ -112,7 +112,7 @@ def test_looking_up_one_of_two_learners_leaves_the_other() -> None:
     one = both.resolved({("email", "ada@acme.test"): "5"})
 
     assert one.lms == keys(learners="5")
-    assert one.unknown == both.unknown == ("LMS-303 user_created by email",)
+    assert one.unknown == both.unknown == ("LMS-503 user_created by email",)
     assert {lead.value for lead in one.leads} == {"bob@acme.test"}
     assert "acme" not in repr(both)
 
@@ -151,12 +151,12 @@ def test_a_statement_with_an_id_has_a_key(told: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("told", "unknown"),
     [
-        (statement("user_created", {"objectType": "Agent"}), "LMS-303 user_created"),
-        (statement("course_completed", FIVE, {"id": f"{SITE}/course/view.php?name=5"}), "LMS-303 course_completed"),
-        (statement("course_updated", FIVE, {"id": SITE}), "LMS-303 course_updated"),
-        (statement("badge_awarded", FIVE), "LMS-301 badge_awarded"),
-        ({"actor": FIVE, "verb": {}}, "LMS-302 xapi"),
-        (statement("user_graded", FIVE, {"id": "/course/view.php?id=" + "9" * 3000}), "LMS-303 user_graded"),
+        (statement("user_created", {"objectType": "Agent"}), "LMS-503 user_created"),
+        (statement("course_completed", FIVE, {"id": f"{SITE}/course/view.php?name=5"}), "LMS-503 course_completed"),
+        (statement("course_updated", FIVE, {"id": SITE}), "LMS-503 course_updated"),
+        (statement("badge_awarded", FIVE), "LMS-501 badge_awarded"),
+        ({"actor": FIVE, "verb": {}}, "LMS-502 xapi"),
+        (statement("user_graded", FIVE, {"id": "/course/view.php?id=" + "9" * 3000}), "LMS-503 user_graded"),
     ],
 )
 def test_a_statement_without_a_key_is_named(told: Any, unknown: str) -> None:
@@ -174,7 +174,7 @@ def test_ids_are_numbers_or_texts(value: Any) -> None:
 def test_what_is_no_id_is_no_key(value: Any) -> None:
     found = from_lms(MOODLE, event("user_graded", relateduserid=value, courseid=2))
 
-    assert found == Hints(unknown=("LMS-303 user_graded",))
+    assert found == Hints(unknown=("LMS-503 user_graded",))
 
 
 def test_the_learner_is_never_the_one_who_acted() -> None:
@@ -199,10 +199,10 @@ def test_ratings_that_are_not_read_are_not_asked_for() -> None:
 
 
 def test_a_competency_that_changed_for_everybody_has_no_key() -> None:
-    assert from_lms(MOODLE, event("competency_updated", objectid=3)).unknown == ("LMS-303 competency_updated",)
+    assert from_lms(MOODLE, event("competency_updated", objectid=3)).unknown == ("LMS-503 competency_updated",)
 
 
 def test_another_type_is_named() -> None:
-    assert from_lms(MOODLE, event("cohort_member_added", relateduserid=5)).unknown == ("LMS-301 cohort_member_added",)
+    assert from_lms(MOODLE, event("cohort_member_added", relateduserid=5)).unknown == ("LMS-501 cohort_member_added",)
     other = {"eventname": "\\mod_quiz\\event\\attempt_submitted", "crud": "u"}
-    assert from_lms(MOODLE, other).unknown == ("LMS-301 unnamed",)
+    assert from_lms(MOODLE, other).unknown == ("LMS-501 unnamed",)

@@ -34,14 +34,14 @@ PERSON = {"course": {"id": 68}, "user": {"id": 94, "email": "a@b.test"}}
         (event("enrollment", "progress", id=3, **PERSON), Hints(ENROLLED)),
         (event("enrollment", "completed", id=3, **PERSON), Hints(ENROLLED)),
         (event("lesson", "completed", id=8, enrollment_id=3, **PERSON), Hints(ENROLLED)),
-        (event("lesson", "completed", id=8, **PERSON), Hints(unknown=("LMS-303 lesson.completed",))),
+        (event("lesson", "completed", id=8, **PERSON), Hints(unknown=("LMS-503 lesson.completed",))),
         (event("user", "signup", id=94), Hints(keys(learners="94"))),
         (event("user", "updated", id=94), Hints(keys(learners="94"))),
         (event("user", "signin", id=94), Hints()),
         (event("course", "deleted", id=68), Hints(keys(courses="68"))),
-        (event("order", "created", id=1), Hints(unknown=("LMS-301 order.created",))),
-        (event("user", "updated", email="a@b.test"), Hints(unknown=("LMS-303 user.updated",))),
-        ({"id": "1"}, Hints(unknown=("LMS-302 thinkific",))),
+        (event("order", "created", id=1), Hints(unknown=("LMS-501 order.created",))),
+        (event("user", "updated", email="a@b.test"), Hints(unknown=("LMS-503 user.updated",))),
+        ({"id": "1"}, Hints(unknown=("LMS-502 thinkific",))),
     ],
 )
 def test_thinkific(told: Any, expected: Hints) -> None:
@@ -63,18 +63,18 @@ def test_every_lms_may_be_told_of_in_the_changes_contract_s_words(source: dict[s
 @pytest.mark.parametrize(
     ("told", "unknown"),
     [
-        (changed("invoice.paid", amount=5), "LMS-301 invoice.paid"),
-        (changed("learner.updated", entity="people", id="1"), "LMS-301 people"),
-        (changed("learner.updated", entity=5, id="1"), "LMS-301 unnamed"),
-        (changed("learner.updated", entity="learners"), "LMS-302 learners without a usable id"),
-        (changed("learner.updated", entity="learners", id="a\u0000"), "LMS-302 learners without a usable id"),
-        (changed("learner.updated", entity="learners", id="a" * 256), "LMS-302 learners without a usable id"),
-        (changed("learner.updated", entity="learners", id=1.5), "LMS-302 learners without a usable id"),
-        (changed("changes", items={"entity": "learners", "id": "1"}), "LMS-302 changes"),
-        ({"type": "changes", "data": []}, "LMS-302 changes"),
-        ({"type": "ada@acme.test", "data": {}}, "LMS-301 unnamed"),
-        ({"type": "learner.12345", "data": {}}, "LMS-301 unnamed"),
-        ("changes", "LMS-302 changes"),
+        (changed("invoice.paid", amount=5), "LMS-501 invoice.paid"),
+        (changed("learner.updated", entity="people", id="1"), "LMS-501 people"),
+        (changed("learner.updated", entity=5, id="1"), "LMS-501 unnamed"),
+        (changed("learner.updated", entity="learners"), "LMS-502 learners without a usable id"),
+        (changed("learner.updated", entity="learners", id="a\u0000"), "LMS-502 learners without a usable id"),
+        (changed("learner.updated", entity="learners", id="a" * 256), "LMS-502 learners without a usable id"),
+        (changed("learner.updated", entity="learners", id=1.5), "LMS-502 learners without a usable id"),
+        (changed("changes", items={"entity": "learners", "id": "1"}), "LMS-502 changes"),
+        ({"type": "changes", "data": []}, "LMS-502 changes"),
+        ({"type": "ada@acme.test", "data": {}}, "LMS-501 unnamed"),
+        ({"type": "learner.12345", "data": {}}, "LMS-501 unnamed"),
+        ("changes", "LMS-502 changes"),
     ],
 )
 def test_what_breaks_the_changes_contract_is_named(source: dict[str, Any], told: Any, unknown: str) -> None:
@@ -84,7 +84,7 @@ def test_what_breaks_the_changes_contract_is_named(source: dict[str, Any], told:
 def test_one_broken_item_leaves_the_others() -> None:
     found = from_lms(CHANGES, changed("changes", items=[{"entity": "courses", "id": 7}, None]))
 
-    assert found == Hints(keys(courses="7"), unknown=("LMS-301 unnamed",))
+    assert found == Hints(keys(courses="7"), unknown=("LMS-501 unnamed",))
 
 
 @pytest.mark.parametrize("content_type", [BATCH, f"{BATCH.upper()}; charset=utf-8"])
@@ -92,9 +92,9 @@ def test_a_batch_touches_its_rows(content_type: str) -> None:
     body = {"entity": "enrollments", "items": [{"id": "205:2", "status": "active"}, {"id": "206:2"}]}
 
     assert from_lms(MOODLE, body, content_type) == Hints(keys(enrollments="205:2 206:2"))
-    assert from_lms(CHANGES, {"entity": "learners"}, content_type).unknown == ("LMS-302 batch",)
+    assert from_lms(CHANGES, {"entity": "learners"}, content_type).unknown == ("LMS-502 batch",)
     people = {"entity": "people", "items": [{"id": 1}]}
-    assert from_lms(CHANGES, people, content_type).unknown == ("LMS-301 people",)
+    assert from_lms(CHANGES, people, content_type).unknown == ("LMS-501 people",)
 
 
 def test_the_document_s_examples_are_read_as_it_says() -> None:
