@@ -112,7 +112,7 @@ from lms_crm_assets.ops.store import OperationalStore
 pace, moments = Pace(OperationalStore.at(Path(sys.argv[1])), "crm", 20, 0.5), []
 print("ready", flush=True)
 sys.stdin.readline()
-until = time.time() + 4
+until = time.time() + 2.5
 while time.time() < until:
     time.sleep(pace.turn())
     moments.append(time.time())
