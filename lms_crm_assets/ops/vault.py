@@ -33,17 +33,7 @@ class Vault:
     @classmethod
     def opened(cls, store: OperationalStore, environ: Mapping[str, str] = os.environ) -> "Vault":
         """The vault with the environment's key."""
-        text = environ.get("LMS_CRM_KEY", "")
-        if file := environ.get("LMS_CRM_KEY_FILE"):
-            try:
-                text = Path(file).read_text(encoding="ascii")
-            except (OSError, UnicodeDecodeError) as exc:
-                raise CredentialError(f"the key file {file} can't be read: {_HOW}") from exc
-        if not text.strip():
-            raise CredentialError(f"a token that rotates has to be kept, sealed with a key, and there is none: {_HOW}")
-        vault = cls(store, SecretStr(text.strip()))
-        vault._cipher()
-        return vault
+        return cls(store, environment_key("a token that rotates has", environ))
 
     def get(self, tenant: str, kind: str, since: float = 0.0) -> SecretStr | None:
         """The tenant's secret of that kind, None when there is none that was kept since that moment."""
@@ -52,20 +42,17 @@ class Vault:
         )
         if not found:
             return None
-        sealed = found[0][0]
-        try:
-            opened = self._cipher().decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _associated(tenant, kind))
-        except InvalidTag:
+        opened = unseal(self.key, found[0][0], _associated(tenant, kind))
+        if opened is None:
             raise CredentialError(
                 f"the {kind.split(maxsplit=1)[0]} that is kept for {tenant} was sealed with another key than the present one: "
                 "give the former key, or enter the CRM anew"
-            ) from None
+            )
         return SecretStr(opened.decode())
 
     def put(self, tenant: str, kind: str, secret: str) -> None:
         """Keep a secret; it is on the disk when this returns."""
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = nonce + self._cipher().encrypt(nonce, secret.encode(), _associated(tenant, kind))
+        sealed = seal(self.key, secret.encode(), _associated(tenant, kind))
         with self.store.transaction(on=tenant, durable=True) as run:
             run(
                 "INSERT INTO credentials (tenant, kind, sealed, saved_at) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, kind)"
@@ -73,14 +60,45 @@ class Vault:
                 (tenant, kind, sealed, self.store.clock()),
             )
 
-    def _cipher(self) -> AESGCM:
+
+def environment_key(what_has: str, environ: Mapping[str, str] = os.environ) -> SecretStr:
+    """The key that the environment names; `what_has` to be kept sealed is said when there is none."""
+    text = environ.get("LMS_CRM_KEY", "")
+    if file := environ.get("LMS_CRM_KEY_FILE"):
         try:
-            key = base64.b64decode(self.key.get_secret_value(), validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        if len(key) != _KEY_BYTES:
-            raise CredentialError(f"the key of LMS_CRM_KEY_FILE has to be {_KEY_BYTES} bytes in base64: {_HOW}")
-        return AESGCM(key)
+            text = Path(file).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise CredentialError(f"the key file {file} can't be read: {_HOW}") from exc
+    if not text.strip():
+        raise CredentialError(f"{what_has} to be kept, sealed with a key, and there is none: {_HOW}")
+    key = SecretStr(text.strip())
+    key_bytes(key)
+    return key
+
+
+def key_bytes(key: SecretStr) -> bytes:
+    """The key itself; `CredentialError` when the text is none."""
+    try:
+        found = base64.b64decode(key.get_secret_value(), validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != _KEY_BYTES:
+        raise CredentialError(f"the key of LMS_CRM_KEY_FILE has to be {_KEY_BYTES} bytes in base64: {_HOW}")
+    return found
+
+
+def seal(key: SecretStr, content: bytes, associated: bytes) -> bytes:
+    """The content as it may lie on a disk; it opens with the same associated data only."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key_bytes(key)).encrypt(nonce, content, associated)
+
+
+def unseal(key: SecretStr, sealed: bytes, associated: bytes) -> bytes | None:
+    """What was sealed; None when it was sealed with another key, or for somebody else."""
+    try:
+        return AESGCM(key_bytes(key)).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
+    except InvalidTag:
+        return None
 
 
 def _associated(tenant: str, kind: str) -> bytes:

@@ -1,0 +1,330 @@
+"""The inbox: what was delivered and is not yet in the CRM, kept so that nothing of it is lost.
+
+Owns `inbox_events`, `inbox_numbers` and `inbox_conflicts`, in the file `inbox.sqlite` of the state folder. Bodies hold
+learner data and are kept sealed; tenant, side and delivery id are associated with the seal, so that a row that is moved
+to another tenant opens for nobody.
+
+    pending ──lease──▶ leased ──done──▶ done ──purge──▶ (gone)
+       ▲  ▲              │ │             │
+       │  └── retry, or the lease runs out ──park──▶ parked
+       └───────────────── replay ───────────────────┘
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from lms_crm_assets.errors import CredentialError
+from lms_crm_assets.ops import inbox_schema as sql
+from lms_crm_assets.ops.store import OperationalStore, Run
+from lms_crm_assets.ops.vault import environment_key, key_bytes, seal, unseal
+
+DERIVED = "sha256:"
+"""How a delivery id begins that we made from the body, because the sender gives none."""
+
+_PAGE = 500
+_PURGE_PAGE = 5_000
+# The waiting events are counted anew after so many that were added; a count of a million takes 10 ms.
+_COUNT_EVERY = 5_000
+
+
+class Side(StrEnum):
+    """Which of the two systems delivered."""
+
+    LMS = "lms"
+    CRM = "crm"
+
+
+class State(StrEnum):
+    """Where an event stands."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    DONE = "done"
+    PARKED = "parked"
+
+
+class Added(StrEnum):
+    """What became of a delivery. `conflict`: the id is known with other content, and the first one stays."""
+
+    NEW = "new"
+    REPEATED = "repeated"
+    CONFLICT = "conflict"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the receiver hands over; `delivery_id` is unique in (tenant, side).
+
+    `essence` is what has to be equal in a repeat, where that is not the body: a sender may count its attempts in there.
+    """
+
+    tenant: str
+    side: Side
+    delivery_id: str
+    content_type: str
+    body: bytes
+    essence: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is read back. `number` grows in the order of arrival; `note` is the last reason, never learner data."""
+
+    number: int
+    tenant: str
+    side: Side
+    delivery_id: str
+    received_at: float
+    state: State
+    attempts: int
+    not_before: float
+    note: str
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much waits. `oldest_at`: when the oldest pending or leased event arrived, None when there is none."""
+
+    pending: int = 0
+    leased: int = 0
+    parked: int = 0
+    oldest_at: float | None = None
+    conflicts: int = 0
+
+
+class Inbox:
+    """The events of a state folder; several processes may use it at once.
+
+    `capacity`: so many events of one tenant may wait (pending, leased or parked), further ones are `FULL`.
+    """
+
+    def __init__(self, store: OperationalStore, key: SecretStr, *, capacity: int = 1_000_000) -> None:
+        self.store = store
+        self._key = key
+        self._digest_key = hmac.digest(key_bytes(key), b"lms-crm inbox digest", hashlib.sha256)
+        self._capacity = capacity
+        self._room: dict[str, int] = {}
+
+    @classmethod
+    def at(cls, state_dir: Path) -> "Inbox":
+        """The inbox of a state folder, with the environment's key."""
+        key = environment_key("what is delivered has")
+        return cls(OperationalStore.at(state_dir, file="inbox.sqlite", schema=sql.SCHEMA), key)
+
+    def add(self, deliveries: Sequence[Delivery]) -> list[Added]:
+        """Keep deliveries, in one transaction that is on the disk when this returns; what became of each.
+
+        A repeat is told by its id. An id that we derived from the body is told apart only while the first event is
+        pending: the sender may well mean another change with the same words, and whoever works on the first may have
+        looked before it.
+        """
+        if not deliveries:
+            return []
+        with self.store.transaction(durable=True) as run:
+            [[last]] = run(sql.NUMBERS, (len(deliveries),))
+            first = last - len(deliveries) + 1
+            full: set[str] = set()
+            return [self._add(run, number, delivery, full) for number, delivery in enumerate(deliveries, first)]
+
+    def _add(self, run: Run, number: int, delivery: Delivery, full: set[str]) -> Added:
+        tenant, side, delivery_id = delivery.tenant, delivery.side.value, delivery.delivery_id
+        essence = delivery.body if delivery.essence is None else delivery.essence
+        digest = hmac.digest(self._digest_key, essence, hashlib.sha256)
+        if held := run(sql.HELD, (tenant, side, delivery_id)):
+            [(held_number, state, held_digest)] = held
+            if not hmac.compare_digest(bytes(held_digest), digest):
+                run(sql.CONFLICT, (tenant,))
+                return Added.CONFLICT
+            if not delivery_id.startswith(DERIVED) or state == State.PENDING:
+                return Added.REPEATED
+            run(sql.SUPERSEDE, (held_number,))
+        if tenant in full or not self._has_room(run, tenant):
+            full.add(tenant)  # so that a full inbox is counted once a transaction, not once a delivery
+            return Added.FULL
+        sealed = seal(self._key, delivery.body, _associated(tenant, side, delivery_id))
+        row = (
+            number,
+            tenant,
+            side,
+            delivery_id,
+            delivery_id,
+            self.store.clock(),
+            delivery.content_type,
+            digest,
+            sealed,
+        )
+        return Added.NEW if run(sql.INSERT, row) else Added.REPEATED
+
+    def _has_room(self, run: Run, tenant: str) -> bool:
+        if self._room.get(tenant, 0) <= 0:
+            [[waiting]] = run(sql.WAITING, (tenant,))
+            self._room[tenant] = min(self._capacity - waiting, _COUNT_EVERY)
+        self._room[tenant] -= 1
+        return self._room[tenant] >= 0
+
+    def lease(self, tenant: str, most: int, seconds: float) -> list[Event]:
+        """Take the tenant's oldest events that are due, of both sides; nobody else gets them for so long."""
+        now = self.store.clock()
+        with self.store.transaction(durable=True) as run:
+            rows = run(sql.LEASE, (now + seconds, tenant, now, now, most, now, now))
+        return sorted((self._event(row) for row in rows), key=lambda event: event.number)
+
+    def extend(self, numbers: Sequence[int], seconds: float) -> int:
+        """Keep leases for so long from now; gives how many still were leases."""
+        return self._move(numbers, "leased_until = ?", (self.store.clock() + seconds,), State.LEASED)
+
+    def done(self, numbers: Sequence[int], note: str = "") -> int:
+        """The events' outcomes are in the ledger, also where a lease ran out on the way."""
+        values = (self.store.clock(), note)
+        return self._move(
+            numbers, "state = 'done', settled_at = ?, note = ?", values, State.LEASED, State.PENDING, State.PARKED
+        )
+
+    def retry(self, number: int, reason: str, not_before: float) -> int:
+        """Give a leased event back, to be taken not before that moment."""
+        return self._move([number], "state = 'pending', note = ?, not_before = ?", (reason, not_before), State.LEASED)
+
+    def park(self, number: int, reason: str) -> int:
+        """Try an event no more, until a person replays it."""
+        values = (reason, self.store.clock())
+        return self._move([number], "state = 'parked', note = ?, settled_at = ?", values, State.LEASED, State.PENDING)
+
+    def replay(self, numbers: Sequence[int]) -> int:
+        """Let done and parked events be taken once more; gives how many were."""
+        change = "state = 'pending', attempts = 0, not_before = 0, settled_at = 0, note = ''"
+        return self._move(numbers, change, (), State.DONE, State.PARKED)
+
+    def purge(self, done_before: float) -> int:
+        """Forget events that were done before that moment, and that their ids were ever seen; gives how many."""
+        gone = 0
+        while True:
+            with self.store.transaction() as run:
+                found = len(run(sql.PURGE, (done_before, _PURGE_PAGE)))
+            gone += found
+            if found < _PURGE_PAGE:
+                return gone
+
+    def depth(self, tenant: str | None = None) -> Depth:
+        """How much of a tenant waits, or of all."""
+        depths = self.depths()
+        if tenant is not None:
+            return depths.get(tenant, Depth())
+        oldest = [depth.oldest_at for depth in depths.values() if depth.oldest_at is not None]
+        return Depth(
+            sum(depth.pending for depth in depths.values()),
+            sum(depth.leased for depth in depths.values()),
+            sum(depth.parked for depth in depths.values()),
+            min(oldest, default=None),
+            sum(depth.conflicts for depth in depths.values()),
+        )
+
+    def depths(self) -> dict[str, Depth]:
+        """How much of each tenant waits; a tenant of which nothing waits and nothing conflicted is not in it."""
+        counts: dict[str, dict[str, Any]] = {}
+        for tenant, state, count, oldest_at in self.store.read(sql.DEPTHS):
+            found = counts.setdefault(tenant, {})
+            found[state] = count
+            if state != State.PARKED:
+                found["oldest_at"] = min(oldest_at, found.get("oldest_at", oldest_at))
+        for tenant, seen in self.store.read("SELECT tenant, seen FROM inbox_conflicts"):
+            counts.setdefault(tenant, {})["conflicts"] = seen
+        return {tenant: Depth(**found) for tenant, found in counts.items()}
+
+    def tenants_waiting(self, now: float) -> list[str]:
+        """The tenants of which `lease` would give something at that moment."""
+        return [tenant for (tenant,) in self.store.read(sql.TENANTS_DUE, (now, now))]
+
+    def find(
+        self,
+        tenant: str | None = None,
+        ids: Sequence[int | str] = (),
+        since: float | None = None,
+        until: float | None = None,
+        state: State | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Event]:
+        """Events in the order of arrival; `ids` are numbers or delivery ids, `until` is excluded."""
+        conditions, values = ["number > ?"], list[Any]()
+        for condition, value in (
+            ("tenant = ?", tenant),
+            ("received_at >= ?", since),
+            ("received_at < ?", until),
+            ("state = ?", None if state is None else state.value),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        if ids:
+            numbers = [each for each in ids if isinstance(each, int)]
+            texts = [each for each in ids if isinstance(each, str)]
+            conditions.append(
+                f"(number IN ({_places(numbers) or 'NULL'}) OR delivery_id IN ({_places(texts) or 'NULL'}))"
+            )
+            values.extend([*numbers, *texts])
+        query = f"SELECT {sql.COLUMNS} FROM inbox_events WHERE {' AND '.join(conditions)} ORDER BY number LIMIT ?"
+        after, left = 0, limit
+        while left is None or left > 0:
+            page = _PAGE if left is None else min(left, _PAGE)
+            rows = self.store.read(query, (after, *values, page))
+            yield from (self._event(row) for row in rows)
+            if len(rows) < page:
+                return
+            after = rows[-1][0]
+            left = None if left is None else left - len(rows)
+
+    def check_writable(self) -> None:
+        """Write something, durably; raises what the store raises when that can't be done."""
+        with self.store.transaction(durable=True) as run:
+            run(sql.NUMBERS, (0,))
+
+    def _move(self, numbers: Sequence[int], change: str, values: Sequence[Any], *from_states: State) -> int:
+        moved = 0
+        states = ", ".join(f"'{state.value}'" for state in from_states)
+        with self.store.transaction(durable=True) as run:
+            for start in range(0, len(numbers), _PAGE):
+                page = numbers[start : start + _PAGE]
+                update = (
+                    f"UPDATE inbox_events SET {change} WHERE number IN ({_places(page)}) AND state IN ({states})"
+                    " RETURNING number"
+                )
+                moved += len(run(update, (*values, *page)))
+        return moved
+
+    def _event(self, row: tuple[Any, ...]) -> Event:
+        number, tenant, side, delivery_id, received_at, state, attempts, not_before, note, content_type, sealed = row
+        body = unseal(self._key, bytes(sealed), _associated(tenant, side, delivery_id))
+        if body is None:
+            raise CredentialError(
+                f"event {number} of {tenant} was sealed with another key than the present one: give the former key"
+            )
+        return Event(
+            number,
+            tenant,
+            Side(side),
+            delivery_id,
+            received_at,
+            State(state),
+            attempts,
+            not_before,
+            note,
+            content_type,
+            body,
+        )
+
+
+def _places(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _associated(tenant: str, side: str, delivery_id: str) -> bytes:
+    return f"inbox\0{tenant}\0{side}\0{delivery_id}".encode()
