@@ -24,8 +24,10 @@ from lms_crm_assets.cli.console import (
 )
 from lms_crm_assets.cli.crm import crm_app
 from lms_crm_assets.cli.dead_letters import dead_letters_app
+from lms_crm_assets.cli.events import events_app
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.plans import apply, explain, plan
+from lms_crm_assets.cli.receiver import receiver
 from lms_crm_assets.cli.tenants import tenants_app
 from lms_crm_assets.errors import LmsCrmError, RetryableError
 from lms_crm_assets.interrupt import StoppedError
@@ -41,9 +43,11 @@ app = typer.Typer(
 app.add_typer(tenants_app, name="tenants")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(crm_app, name="crm")
+app.add_typer(events_app, name="events")
 app.command()(plan)
 app.command()(apply)
 app.command()(explain)
+app.command()(receiver)
 
 
 @app.command()

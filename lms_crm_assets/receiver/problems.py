@@ -105,6 +105,7 @@ def problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _of_validation)
     # A handler for Exception would let the server log the exception too, with its text.
     app.add_middleware(_Unforeseen)
+    _describe(app)
 
 
 def documented(*statuses: int, **also: str) -> dict[int | str, dict[str, Any]]:
@@ -168,6 +169,29 @@ class _Unforeseen:
             _log.error("unforeseen", route=route, error=type(exc).__name__, at=places)
             if not started:
                 await Problem(500, "an error of ours; it is in the receiver's log").response()(scope, receive, send)
+
+
+def _describe(app: FastAPI) -> None:
+    """Let the OpenAPI document say what is answered: problems, in place of the framework's own errors."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = described()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update({**problem.pop("$defs", {}), "ProblemBody": problem})
+            for item in document["paths"].values():
+                for operation in item.values():
+                    invalid = operation["responses"].get("422", {})
+                    if "HTTPValidationError" in str(invalid):
+                        operation["responses"]["422"] = documented(422)[422]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 
 def _title(status: int) -> str:

@@ -1,0 +1,108 @@
+"""The tenants' contracts as they are on the disk now, and the secrets that they name.
+
+A file that changes counts from the next request on. One that is broken hurts its own tenant alone, and not even that one
+where it was read before: the version that was right goes on.
+"""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.loading import load_contract
+from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.errors import ContractError, CredentialError
+from lms_crm_assets.receiver.problems import Problem
+
+_log = structlog.get_logger(__name__)
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+# A secret's file may be replaced while we run; reading it for each request would cost more than the signature.
+_SECRET_SECONDS = 10.0
+
+_Version = tuple[int, int, int]
+
+
+@dataclass
+class _Known:
+    version: _Version | None = None
+    contract: Contract | None = None
+    broken: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Tenants:
+    """The contracts of a folder, by tenant; used from one event loop."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str] = os.environ) -> None:
+        self._folder = folder
+        self._environ = environ
+        self._known: dict[str, _Known] = {}
+
+    async def find(self, name: str) -> Contract | None:
+        """The tenant's contract; None when there is no such tenant, a `Problem` (503) when its file is broken."""
+        version = self._version(name) if _NAME.fullmatch(name) else None
+        if version is None:
+            self._known.pop(name, None)
+            return None
+        known = self._known.setdefault(name, _Known())
+        if known.version != version:
+            async with known.lock:
+                if known.version != version:
+                    await self._read(name, known)
+                    known.version = version
+        if known.contract is None:
+            raise Problem(
+                503, "the tenant's contract is broken; its operator has been told", headers={"Retry-After": "60"}
+            )
+        return known.contract
+
+    def _version(self, name: str) -> _Version | None:
+        try:
+            found = (self._folder / f"{name}.yaml").stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    async def _read(self, name: str, known: _Known) -> None:
+        try:
+            # A large contract takes tens of milliseconds, in which others' requests go on.
+            known.contract = await asyncio.to_thread(load_contract, self._folder, name, self._environ)
+            known.broken = False
+        except ContractError as exc:
+            known.broken = True
+            _log.error("contract_broken", tenant=name, goes_on_with_former=known.contract is not None, error=str(exc))
+
+
+class Secrets:
+    """The values of the secrets that contracts name."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._held: dict[str, tuple[float, bytes]] = {}
+
+    def values(self, refs: Iterable[str]) -> list[bytes]:
+        """The secrets that are there; `CredentialError` when none is."""
+        found, missing = [], None
+        for ref in refs:
+            try:
+                found.append(self._value(ref))
+            except CredentialError as exc:
+                missing = exc
+        if not found and missing is not None:
+            raise missing
+        return found
+
+    def _value(self, ref: str) -> bytes:
+        now = self._clock()
+        held = self._held.get(ref)
+        if held is None or held[0] <= now:
+            held = now + _SECRET_SECONDS, resolve(ref).get_secret_value().encode()
+            self._held[ref] = held
+        return held[1]
