@@ -1,6 +1,6 @@
 """The inbox: what was delivered and is not yet in the CRM, kept so that nothing of it is lost.
 
-Owns `inbox_events`, `inbox_numbers` and `inbox_conflicts`, in the file `inbox.sqlite` of the state folder. Bodies hold
+Owns `inbox_events`, `inbox_numbers`, `inbox_conflicts` and `inbox_probe`, in the file `inbox.sqlite` of the state folder. Bodies hold
 learner data and are kept sealed; tenant, side and delivery id are associated with the seal, so that a row that is moved
 to another tenant opens for nobody.
 
@@ -32,6 +32,7 @@ _PAGE = 500
 _PURGE_PAGE = 5_000
 # The waiting events are counted anew after so many that were added; a count of a million takes 10 ms.
 _COUNT_EVERY = 5_000
+_PROBE_BYTES = 64 * 1024
 
 
 class Side(StrEnum):
@@ -283,9 +284,12 @@ class Inbox:
             left = None if left is None else left - len(rows)
 
     def check_writable(self) -> None:
-        """Write something, durably; raises what the store raises when that can't be done."""
+        """Write as much as a large delivery has, and take it back; raises what the store raises when that can't be done."""
+        # Two transactions: what is taken back before the commit never reaches the disk.
         with self.store.transaction(durable=True) as run:
-            run(sql.NUMBERS, (0,))
+            run(sql.PROBE, (bytes(_PROBE_BYTES),))
+        with self.store.transaction(durable=True) as run:
+            run("DELETE FROM inbox_probe")
 
     def _move(self, numbers: Sequence[int], change: str, values: Sequence[Any], *from_states: State) -> int:
         moved = 0

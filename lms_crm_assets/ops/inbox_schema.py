@@ -16,6 +16,7 @@ CREATE INDEX IF NOT EXISTS inbox_not_done ON inbox_events (tenant, state, receiv
 CREATE INDEX IF NOT EXISTS inbox_settled ON inbox_events (settled_at) WHERE state = 'done';
 CREATE TABLE IF NOT EXISTS inbox_numbers (name TEXT PRIMARY KEY, last BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS inbox_conflicts (tenant TEXT PRIMARY KEY, seen BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS inbox_probe (name TEXT PRIMARY KEY, filler BLOB NOT NULL);
 """
 
 # A row of numbers of one transaction: with it, two writers of one Postgres take turns, and numbers are in commit order.
@@ -68,4 +69,8 @@ PURGE = """
 DELETE FROM inbox_events WHERE number IN (
     SELECT number FROM inbox_events WHERE state = 'done' AND settled_at < ? LIMIT ?
 ) RETURNING number
+"""
+
+PROBE = """
+INSERT INTO inbox_probe (name, filler) VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET filler = excluded.filler
 """
