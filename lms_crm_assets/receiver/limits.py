@@ -12,6 +12,8 @@ from lms_crm_assets.receiver.problems import Problem
 
 MAX_BODY_BYTES = 256 * 1024
 RECEIPT_SECONDS = 5.0
+MOST_AT_ONCE = 2_000
+"""Requests under way; each holds a body of the largest size at most."""
 BEGAN = "lms_crm.receipt_began"
 """The key of the scope that says when the request's first byte arrived, in the event loop's time; see `server`."""
 
@@ -26,23 +28,33 @@ class _HungUpError(Exception):
 
 
 class Limits:
-    """Answers 413, 408, 400 and 415 before anything else looks at the request."""
+    """Answers 503, 413, 408, 400 and 415 before anything else looks at the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body within its limits, and go on with it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._under_way >= MOST_AT_ONCE:
+            await Problem(503, "too many requests at once", headers=_CLOSE | {"Retry-After": "1"})(scope, receive, send)
+            return
+        self._under_way += 1
         try:
-            body = await _within(scope, receive)
-            body = _unpacked(scope, body)
+            await self._limited(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = _unpacked(scope, await _within(scope, receive))
         except _HungUpError:
             return
         except Problem as problem:
-            await problem.response()(scope, receive, send)
+            await problem(scope, receive, send)
             return
         handed = False
 

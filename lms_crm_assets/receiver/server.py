@@ -5,6 +5,7 @@ uvicorn waits for a request's head as long as its sender likes, and each that da
 
 import asyncio
 import json
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,8 +27,6 @@ else:
 # Requests under way get so long when the server is told to stop; a commit takes milliseconds.
 _GRACE_SECONDS = 10
 _BACKLOG = 2048
-# Open connections; further ones are answered 503. Each holds at most a body of the largest size.
-_MOST_AT_ONCE = 2_000
 
 
 _log = structlog.get_logger(__name__)
@@ -75,12 +74,19 @@ class DeadlineProtocol(HttpProtocol):
         self._timer = None
         if self.transport.is_closing() or self._answers():
             return
-        problem = Problem(408, f"the request has to arrive within {RECEIPT_SECONDS:.0f} seconds").response()
+        self._end_with(Problem(408, f"the request has to arrive within {RECEIPT_SECONDS:.0f} seconds"))
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words may quote what was sent
+        """What is no HTTP is answered with a problem too."""
+        self._end_with(Problem(400, "the request is no HTTP", code="INVALID_REQUEST"))
+
+    def _end_with(self, problem: Problem) -> None:
+        body = bytes(problem.response().body)
         head = (
-            f"HTTP/1.1 408 Request Timeout\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(problem.body)}\r\n"
-            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+            f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\nContent-Type: {MEDIA_TYPE}\r\n"
+            f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
         )
-        self.transport.write(head.encode() + bytes(problem.body))
+        self.transport.write(head.encode() + body)
         self.transport.close()
 
 
@@ -112,7 +118,6 @@ def server_of(app: FastAPI, host: str, port: int, port_file: Path | None = None)
         log_level="warning",
         server_header=False,
         backlog=_BACKLOG,
-        limit_concurrency=_MOST_AT_ONCE,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     return _Server(config, port_file)
