@@ -64,7 +64,7 @@ def host_and_port(receiver: ReceiverProcess) -> tuple[str, int]:
     return address.hostname or "", address.port or 0
 
 
-def kills(rounds: int, seed: int, *, a_second: float = 500) -> dict[str, int]:
+def kills(rounds: int, seed: int, *, a_second: float = 300) -> dict[str, int]:
     """Kill and restart a receiver under load; what was acknowledged, and what of that is lost or doubled."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="lms-crm-receiver-") as folder:

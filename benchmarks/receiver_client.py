@@ -21,6 +21,7 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[int] | None = None
         self._content = b""
+        self._is_head = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -28,18 +29,21 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._content += data
-        head, found, rest = self._content.partition(b"\r\n\r\n")
-        if not found or self._answer is None or self._answer.done():
-            return
-        length = 0
-        for line in head.lower().split(b"\r\n"):
-            if line.startswith(b"content-length:"):
-                length = int(line[15:])
-        if len(rest) >= length:
-            if b"\r\nconnection: close" in head.lower() and self.transport is not None:
-                self.transport.close()
-            self._content = b""
-            self._answer.set_result(int(head[9:12]))
+        while self._content and self._answer is not None and not self._answer.done():
+            head, found, rest = self._content.partition(b"\r\n\r\n")
+            if not found:
+                return
+            status, lower, length = int(head[9:12]), head.lower(), 0
+            for line in lower.split(b"\r\n"):
+                if line.startswith(b"content-length:") and not self._is_head:
+                    length = int(line[15:])
+            if len(rest) < length:
+                return
+            self._content = rest[length:]
+            if status >= 200:
+                if b"\r\nconnection: close" in lower and self.transport is not None:
+                    self.transport.close()
+                self._answer.set_result(status)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -53,6 +57,7 @@ class _Connection(asyncio.Protocol):
             return 0
         self._answer = asyncio.get_running_loop().create_future()
         self._content = b""
+        self._is_head = request.startswith(b"HEAD ")
         self.transport.write(request)
         return await self._answer
 

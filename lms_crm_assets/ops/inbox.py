@@ -12,6 +12,7 @@ to another tenant opens for nobody.
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +24,7 @@ from pydantic import SecretStr
 from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops import inbox_schema as sql
 from lms_crm_assets.ops.store import OperationalStore, Run
-from lms_crm_assets.ops.vault import environment_key, key_bytes, seal, unseal
+from lms_crm_assets.ops.vault import Seal, environment_key, key_bytes
 
 DERIVED = "sha256:"
 """How a delivery id begins that we made from the body, because the sender gives none."""
@@ -111,7 +112,7 @@ class Inbox:
 
     def __init__(self, store: OperationalStore, key: SecretStr, *, capacity: int = 1_000_000) -> None:
         self.store = store
-        self._key = key
+        self._seal = Seal(key)
         self._digest_key = hmac.digest(key_bytes(key), b"lms-crm inbox digest", hashlib.sha256)
         self._capacity = capacity
         self._room: dict[str, int] = {}
@@ -129,49 +130,63 @@ class Inbox:
         pending: the sender may well mean another change with the same words, and whoever works on the first may have
         looked before it.
         """
+        added: list[Added] = []
         if not deliveries:
-            return []
+            return added
         with self.store.transaction(durable=True) as run:
             [[last]] = run(sql.NUMBERS, (len(deliveries),))
-            first = last - len(deliveries) + 1
-            full: set[str] = set()
-            return [self._add(run, number, delivery, full) for number, delivery in enumerate(deliveries, first)]
+            number = last - len(deliveries) + 1
+            # A statement for many: between statements the writer's thread has to wait for its turn in the process.
+            for start in range(0, len(deliveries), _PAGE):
+                page = deliveries[start : start + _PAGE]
+                added.extend(self._add(run, number + start, page))
+        return added
 
-    def _add(self, run: Run, number: int, delivery: Delivery, full: set[str]) -> Added:
-        tenant, side, delivery_id = delivery.tenant, delivery.side.value, delivery.delivery_id
-        essence = delivery.body if delivery.essence is None else delivery.essence
-        digest = hmac.digest(self._digest_key, essence, hashlib.sha256)
-        if held := run(sql.HELD, (tenant, side, delivery_id)):
-            [(held_number, state, held_digest)] = held
-            if not hmac.compare_digest(bytes(held_digest), digest):
+    def _add(self, run: Run, number: int, page: Sequence[Delivery]) -> list[Added]:
+        names = [(each.tenant, each.side.value, each.delivery_id) for each in page]
+        query = f"{sql.HELD} ({', '.join(['(?, ?, ?)'] * len(page))})"
+        held = {
+            (tenant, side, dedupe): (held_number, state, bytes(digest))
+            for tenant, side, dedupe, held_number, state, digest in run(
+                query, [part for name in names for part in name]
+            )
+        }
+        self._count_room(run, Counter(each.tenant for each in page))
+        results: list[Added] = []
+        rows: list[Any] = []
+        for own, (name, delivery) in enumerate(zip(names, page, strict=True), number):
+            essence = delivery.body if delivery.essence is None else delivery.essence
+            digest = hmac.digest(self._digest_key, essence, hashlib.sha256)
+            result = self._judge(run, name, held.get(name), digest)
+            results.append(result)
+            if result is Added.NEW:
+                held[name] = own, State.PENDING.value, digest
+                sealed = self._seal.close(delivery.body, _associated(*name))
+                rows += [own, *name, delivery.delivery_id, self.store.clock(), delivery.content_type, digest, sealed]
+        if rows:
+            run(sql.inserting(results.count(Added.NEW)), rows)
+        return results
+
+    def _judge(self, run: Run, name: tuple[str, str, str], held: tuple[int, str, bytes] | None, digest: bytes) -> Added:
+        tenant, _, delivery_id = name
+        if held is not None:
+            held_number, state, held_digest = held
+            if not hmac.compare_digest(held_digest, digest):
                 run(sql.CONFLICT, (tenant,))
                 return Added.CONFLICT
             if not delivery_id.startswith(DERIVED) or state == State.PENDING:
                 return Added.REPEATED
             run(sql.SUPERSEDE, (held_number,))
-        if tenant in full or not self._has_room(run, tenant):
-            full.add(tenant)  # so that a full inbox is counted once a transaction, not once a delivery
+        if self._room[tenant] <= 0:
             return Added.FULL
-        sealed = seal(self._key, delivery.body, _associated(tenant, side, delivery_id))
-        row = (
-            number,
-            tenant,
-            side,
-            delivery_id,
-            delivery_id,
-            self.store.clock(),
-            delivery.content_type,
-            digest,
-            sealed,
-        )
-        return Added.NEW if run(sql.INSERT, row) else Added.REPEATED
-
-    def _has_room(self, run: Run, tenant: str) -> bool:
-        if self._room.get(tenant, 0) <= 0:
-            [[waiting]] = run(sql.WAITING, (tenant,))
-            self._room[tenant] = min(self._capacity - waiting, _COUNT_EVERY)
         self._room[tenant] -= 1
-        return self._room[tenant] >= 0
+        return Added.NEW
+
+    def _count_room(self, run: Run, coming: Counter[str]) -> None:
+        for tenant, number in coming.items():
+            if self._room.get(tenant, 0) < number:
+                [[waiting]] = run(sql.WAITING, (tenant,))
+                self._room[tenant] = min(self._capacity - waiting, _COUNT_EVERY)
 
     def lease(self, tenant: str, most: int, seconds: float) -> list[Event]:
         """Take the tenant's oldest events that are due, of both sides; nobody else gets them for so long."""
@@ -306,7 +321,7 @@ class Inbox:
 
     def _event(self, row: tuple[Any, ...]) -> Event:
         number, tenant, side, delivery_id, received_at, state, attempts, not_before, note, content_type, sealed = row
-        body = unseal(self._key, bytes(sealed), _associated(tenant, side, delivery_id))
+        body = self._seal.open(bytes(sealed), _associated(tenant, side, delivery_id))
         if body is None:
             raise CredentialError(
                 f"event {number} of {tenant} was sealed with another key than the present one: give the former key"

@@ -25,14 +25,20 @@ INSERT INTO inbox_numbers (name, last) VALUES ('events', ?)
 ON CONFLICT (name) DO UPDATE SET last = inbox_numbers.last + excluded.last RETURNING last
 """
 
-INSERT = """
-INSERT INTO inbox_events (number, tenant, side, delivery_id, dedupe, received_at, state, attempts, not_before,
-    leased_until, settled_at, note, content_type, digest, sealed)
-VALUES (?, ?, ?, ?, ?, ?, 'pending', 0, 0, 0, 0, '', ?, ?, ?)
-ON CONFLICT (tenant, side, dedupe) DO NOTHING RETURNING number
+HELD = """
+SELECT tenant, side, dedupe, number, state, digest FROM inbox_events WHERE (tenant, side, dedupe) IN
 """
 
-HELD = "SELECT number, state, digest FROM inbox_events WHERE tenant = ? AND side = ? AND dedupe = ?"
+
+def inserting(rows: int) -> str:
+    """SQL that adds so many new events. Nobody else adds meanwhile, see `NUMBERS`."""
+    row = "(?, ?, ?, ?, ?, ?, 'pending', 0, 0, 0, 0, '', ?, ?, ?)"
+    return f"""
+INSERT INTO inbox_events (number, tenant, side, delivery_id, dedupe, received_at, state, attempts, not_before,
+    leased_until, settled_at, note, content_type, digest, sealed)
+VALUES {", ".join([row] * rows)}
+"""
+
 
 SUPERSEDE = "UPDATE inbox_events SET dedupe = delivery_id || '#' || CAST(number AS TEXT) WHERE number = ?"
 

@@ -25,7 +25,7 @@ _HOW = "make one with `head -c 32 /dev/urandom | base64` and put it into a file 
 
 @dataclass(frozen=True)
 class Vault:
-    """The sealed secrets of a store; `CredentialError` when there is no key, or another one."""
+    """The sealed secrets of a state folder; `CredentialError` when there is no key, or another one."""
 
     store: OperationalStore
     key: SecretStr
@@ -42,7 +42,7 @@ class Vault:
         )
         if not found:
             return None
-        opened = unseal(self.key, found[0][0], _associated(tenant, kind))
+        opened = Seal(self.key).open(found[0][0], _associated(tenant, kind))
         if opened is None:
             raise CredentialError(
                 f"the {kind.split(maxsplit=1)[0]} that is kept for {tenant} was sealed with another key than the present one: "
@@ -52,7 +52,7 @@ class Vault:
 
     def put(self, tenant: str, kind: str, secret: str) -> None:
         """Keep a secret; it is on the disk when this returns."""
-        sealed = seal(self.key, secret.encode(), _associated(tenant, kind))
+        sealed = Seal(self.key).close(secret.encode(), _associated(tenant, kind))
         with self.store.transaction(on=tenant, durable=True) as run:
             run(
                 "INSERT INTO credentials (tenant, kind, sealed, saved_at) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, kind)"
@@ -87,18 +87,23 @@ def key_bytes(key: SecretStr) -> bytes:
     return found
 
 
-def seal(key: SecretStr, content: bytes, associated: bytes) -> bytes:
-    """The content as it may lie on a disk; it opens with the same associated data only."""
-    nonce = os.urandom(_NONCE_BYTES)
-    return nonce + AESGCM(key_bytes(key)).encrypt(nonce, content, associated)
+class Seal:
+    """What lies on a disk is sealed with a key; it opens with the same associated data only."""
 
+    def __init__(self, key: SecretStr) -> None:
+        self._cipher = AESGCM(key_bytes(key))
 
-def unseal(key: SecretStr, sealed: bytes, associated: bytes) -> bytes | None:
-    """What was sealed; None when it was sealed with another key, or for somebody else."""
-    try:
-        return AESGCM(key_bytes(key)).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
-    except InvalidTag:
-        return None
+    def close(self, content: bytes, associated: bytes) -> bytes:
+        """The content as it may lie on a disk."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, content, associated)
+
+    def open(self, sealed: bytes, associated: bytes) -> bytes | None:
+        """What was sealed; None when it was sealed with another key, or for somebody else."""
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
+        except InvalidTag:
+            return None
 
 
 def _associated(tenant: str, kind: str) -> bytes:

@@ -1,6 +1,6 @@
 """The tenants' contracts as they are on the disk now, and the secrets that they name.
 
-A file that changes counts from the next request on. One that is broken hurts its own tenant alone, and not even that one
+A file that changes counts a quarter of a second later. One that is broken hurts its own tenant alone, and not even that one
 where it was read before: the version that was right goes on.
 """
 
@@ -26,6 +26,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 # A secret's file may be replaced while we run; reading it for each request would cost more than the signature.
 _SECRET_SECONDS = 10.0
 
+# To ask the disk gives the process's turn away; once in so long is often enough for a change.
+_LOOK_SECONDS = 0.25
+
 _Version = tuple[int, int, int]
 
 
@@ -33,7 +36,7 @@ _Version = tuple[int, int, int]
 class _Known:
     version: _Version | None = None
     contract: Contract | None = None
-    broken: bool = False
+    looked_at: float = float("-inf")
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -47,16 +50,22 @@ class Tenants:
 
     async def find(self, name: str) -> Contract | None:
         """The tenant's contract; None when there is no such tenant, a `Problem` (503) when its file is broken."""
-        version = self._version(name) if _NAME.fullmatch(name) else None
-        if version is None:
-            self._known.pop(name, None)
-            return None
-        known = self._known.setdefault(name, _Known())
-        if known.version != version:
+        known = self._known.get(name)
+        now = time.monotonic()
+        if known is None or now - known.looked_at >= _LOOK_SECONDS:
+            version = self._version(name) if _NAME.fullmatch(name) else None
+            if version is None:
+                self._known.pop(name, None)
+                return None
+            known = self._known.setdefault(name, _Known())
+            known.looked_at = now
             async with known.lock:
                 if known.version != version:
                     await self._read(name, known)
                     known.version = version
+        elif known.version is None:
+            async with known.lock:  # somebody else reads it
+                pass
         if known.contract is None:
             raise Problem(
                 503, "the tenant's contract is broken; its operator has been told", headers={"Retry-After": "60"}
@@ -74,9 +83,7 @@ class Tenants:
         try:
             # A large contract takes tens of milliseconds, in which others' requests go on.
             known.contract = await asyncio.to_thread(load_contract, self._folder, name, self._environ)
-            known.broken = False
         except ContractError as exc:
-            known.broken = True
             _log.error("contract_broken", tenant=name, goes_on_with_former=known.contract is not None, error=str(exc))
 
 

@@ -96,7 +96,7 @@ def hex_hmac(received: Received, header: str, secrets: Iterable[bytes]) -> None:
     given = received.header(header)
     if not _HEX.fullmatch(given):
         raise RefusedError(f"{header} is malformed")
-    expected = [hmac.digest(secret, received.body, hashlib.sha256).hex().encode() for secret in secrets]
+    expected = [_hmac(secret, received.body).hex().encode() for secret in secrets]
     _check_any([given.lower()], expected, header)
 
 
@@ -217,7 +217,12 @@ def _check_time(now: float, then: float) -> None:
 
 
 def _base64_hmac(secret: bytes, content: bytes) -> bytes:
-    return base64.b64encode(hmac.digest(secret, content, hashlib.sha256))
+    return base64.b64encode(_hmac(secret, content))
+
+
+def _hmac(secret: bytes, content: bytes) -> bytes:
+    # Not `hmac.digest`, which gives the process's turn away and has to wait for it again, for 3 µs of work.
+    return hmac.new(secret, content, hashlib.sha256).digest()
 
 
 def _check_any(given: Iterable[str | bytes], expected: Iterable[bytes], what: str) -> None:

@@ -22,6 +22,7 @@ import jwt
 import pytest
 import standardwebhooks
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from pydantic import SecretStr
 
 from lms_crm_assets.ops.inbox import Added, Delivery, Inbox, Side
 from lms_crm_assets.receiver.problems import Problem
@@ -301,7 +302,7 @@ def test_a_secret_that_is_missing_is_no_fault_of_the_sender(receiver: Running) -
 
 
 def test_a_full_inbox_answers_503(receiver: Running) -> None:
-    small = Inbox(receiver.inbox.store, receiver.inbox._key, capacity=4)
+    small = Inbox(receiver.inbox.store, SecretStr(ENVIRON["LMS_CRM_KEY"]), capacity=4)
 
     async def keep() -> list[Added | BaseException]:
         writer = Writer(small)
