@@ -90,7 +90,7 @@ _OBJECT_OR_LIST = {"schema": {"type": ["object", "array"]}}
 )
 async def deliver(request: Request) -> Response:
     """Take a delivery of the LMS. 202 means that it is on the disk."""
-    return await _deliver(request, Side.LMS)
+    return await take(request, Side.LMS)
 
 
 @router.post(
@@ -123,10 +123,11 @@ async def deliver(request: Request) -> Response:
 )
 async def deliver_crm(request: Request) -> Response:
     """Take a delivery of the CRM. 202 (200 for an outbound message) means that it is on the disk."""
-    return await _deliver(request, Side.CRM)
+    return await take(request, Side.CRM)
 
 
-async def _deliver(request: Request, side: Side) -> Response:
+async def take(request: Request, side: Side) -> Response:
+    """Verify and keep a delivery; the answer says that it is on the disk."""
     service, tenant = service_of(request), request.path_params["tenant"]
     label, result = "", "refused"
     try:
@@ -174,7 +175,7 @@ async def _received(request: Request, contract: Contract | None, kind: str) -> R
     path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
     query = scope["query_string"].decode("latin-1")
     public_url = None if contract is None else contract.webhooks.public_url
-    base = public_url or f"{request.url.scheme}://{request.headers.get('host', '')}"
+    base = public_url or f"{scope['scheme']}://{request.headers.get('host', '')}"
     tokens = request.query_params.getlist("token") if kind == XML else []
     token = tokens[0].encode("utf-8", "surrogatepass") if len(tokens) == 1 else None
     url = f"{base}{path}{'?' + query if query else ''}"

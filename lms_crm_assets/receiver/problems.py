@@ -104,7 +104,7 @@ def problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     # A handler for Exception would let the server log the exception too, with its text.
-    app.add_middleware(_Unforeseen)
+    app.add_middleware(Unforeseen)
     _describe(app)
 
 
@@ -147,13 +147,14 @@ async def _of_validation(_: Request, exc: Exception) -> Response:
     ).response()
 
 
-class _Unforeseen:
+class Unforeseen:
     """Answers what nobody foresaw with 500, and logs where it happened: its message may quote what was sent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and catch what comes back."""
         started = False
 
         async def watched(message: Message) -> None:

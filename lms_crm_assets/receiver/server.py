@@ -15,6 +15,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from lms_crm_assets.receiver.direct import Direct
 from lms_crm_assets.receiver.limits import BEGAN, RECEIPT_SECONDS
 from lms_crm_assets.receiver.problems import MEDIA_TYPE, Problem
 
@@ -114,7 +115,7 @@ def serve(app: FastAPI, host: str, port: int, port_file: Path | None = None) -> 
 def server_of(app: FastAPI, host: str, port: int, port_file: Path | None = None) -> uvicorn.Server:
     """The server, to be run."""
     config = uvicorn.Config(
-        app,
+        Direct(app),
         host=host,
         port=port,
         http=DeadlineProtocol,

@@ -72,12 +72,7 @@ class Writer:
         self._load.deliveries += 1
         self._load.size += size
         self._queue.put((delivery, future))
-        try:
-            # A sender that hangs up doesn't take back what it sent.
-            added = await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
-            raise
+        added = await future
         if added is Added.FULL:
             raise unavailable("the inbox is full")
         return added
@@ -119,6 +114,8 @@ class Writer:
         for (delivery, future), result in zip(batch, results, strict=True):
             self._load.deliveries -= 1
             self._load.size -= len(delivery.body)
+            if future.done():
+                continue  # the sender has hung up, which doesn't take back what it sent
             if isinstance(result, Problem):
                 future.set_exception(result)
             else:
