@@ -121,7 +121,7 @@ class Inbox:
     def at(cls, state_dir: Path) -> "Inbox":
         """The inbox of a state folder, with the environment's key."""
         key = environment_key("what is delivered has")
-        return cls(OperationalStore.at(state_dir, file="inbox.sqlite", schema=sql.SCHEMA), key)
+        return cls(OperationalStore.at(state_dir, sql.INBOX), key)
 
     def add(self, deliveries: Sequence[Delivery]) -> list[Added]:
         """Keep deliveries, in one transaction that is on the disk when this returns; what became of each.

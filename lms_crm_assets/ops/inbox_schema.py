@@ -3,7 +3,12 @@
 `dedupe` is the delivery id as long as a repeat of it is the same event; see `Inbox.add`.
 """
 
-SCHEMA = """
+from lms_crm_assets.ops.database import Schema
+
+INBOX = Schema(
+    "inbox",
+    (
+        """
 CREATE TABLE IF NOT EXISTS inbox_events (
     number BIGINT PRIMARY KEY, tenant TEXT NOT NULL, side TEXT NOT NULL, delivery_id TEXT NOT NULL, dedupe TEXT NOT NULL,
     received_at DOUBLE PRECISION NOT NULL, state TEXT NOT NULL, attempts BIGINT NOT NULL,
@@ -17,7 +22,10 @@ CREATE INDEX IF NOT EXISTS inbox_settled ON inbox_events (settled_at) WHERE stat
 CREATE TABLE IF NOT EXISTS inbox_numbers (name TEXT PRIMARY KEY, last BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS inbox_conflicts (tenant TEXT PRIMARY KEY, seen BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS inbox_probe (name TEXT PRIMARY KEY, filler BLOB NOT NULL);
-"""
+""",
+    ),
+)
+"""The tables."""
 
 # A row of numbers of one transaction: with it, two writers of one Postgres take turns, and numbers are in commit order.
 NUMBERS = """

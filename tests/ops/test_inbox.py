@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops.inbox import DERIVED, Added, Delivery, Inbox, Side, State
-from lms_crm_assets.ops.inbox_schema import SCHEMA
+from lms_crm_assets.ops.inbox_schema import INBOX
 from lms_crm_assets.ops.store import OperationalStore
 from tests.ops.clock import Clock
 
@@ -25,7 +25,7 @@ KEY = SecretStr(base64.b64encode(b"k" * 32).decode())
 
 def inbox_with_clock(folder: Path, *, capacity: int = 1_000_000) -> tuple[Inbox, Clock]:
     clock = Clock()
-    return Inbox(OperationalStore(folder, clock, file="inbox.sqlite", schema=SCHEMA), KEY, capacity=capacity), clock
+    return Inbox(OperationalStore(folder, clock, schema=INBOX), KEY, capacity=capacity), clock
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_row_that_is_moved_opens_for_nobody(inbox: Inbox, change: str) -> None
 def test_another_key_is_told(inbox: Inbox, tmp_path: Path) -> None:
     inbox.add([delivery("a")])
     other = Inbox(
-        OperationalStore(tmp_path, file="inbox.sqlite", schema=SCHEMA),
+        OperationalStore(tmp_path, schema=INBOX),
         SecretStr(base64.b64encode(os.urandom(32)).decode()),
     )
 
@@ -323,7 +323,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.inbox.store.close()
-        store = OperationalStore(Path(self.folder.name), self.clock, file="inbox.sqlite", schema=SCHEMA)
+        store = OperationalStore(Path(self.folder.name), self.clock, schema=INBOX)
         self.inbox = Inbox(store, KEY)
 
     @invariant()

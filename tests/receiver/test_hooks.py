@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from pydantic import SecretStr
 
 from lms_crm_assets.ops.inbox import Added, Delivery, Inbox, Side
+from lms_crm_assets.ops.sqlite import Sqlite
 from lms_crm_assets.receiver.problems import Problem
 from lms_crm_assets.receiver.writer import Writer
 from lms_crm_assets.settings import Settings
@@ -335,8 +336,10 @@ def test_a_full_disk_answers_503_and_nothing_is_promised(receiver: Running, tmp_
     body = json.dumps("x" * 20_000).encode()
     with serving(settings) as address, httpx.Client(base_url=address) as client:
         inbox = Inbox.at(settings.state_dir)
+        database = inbox.store._database
+        assert isinstance(database, Sqlite)
         # SQLite's own word for a full disk, at a size of our choice.
-        inbox.store._db.execute("PRAGMA max_page_count = 60")
+        database._db.execute("PRAGMA max_page_count = 60")
         answers = {
             str(n): client.post("/api/v1/hooks/standard", content=body, headers=signed(body, str(n))) for n in range(20)
         }
@@ -349,7 +352,7 @@ def test_a_full_disk_answers_503_and_nothing_is_promised(receiver: Running, tmp_
         assert {event.delivery_id for event in inbox.find()} == {
             delivery_id for delivery_id, answer in answers.items() if answer.status_code == 202
         }
-        inbox.store._db.execute("PRAGMA max_page_count = 100000")
+        database._db.execute("PRAGMA max_page_count = 100000")
         assert client.post("/api/v1/hooks/standard", content=body, headers=signed(body, "19")).status_code == 202
 
 
