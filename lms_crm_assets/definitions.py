@@ -5,6 +5,7 @@ import dagster as dg
 from lms_crm_assets.defs import automation, jobs
 from lms_crm_assets.defs.crm_snapshot import CRM_SNAPSHOT
 from lms_crm_assets.defs.delta import DELTA
+from lms_crm_assets.defs.events import settled_events, waiting_events
 from lms_crm_assets.defs.fleet import fleet_health, fleet_job, fleet_watch
 from lms_crm_assets.defs.raw_lms import raw_lms
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
@@ -16,10 +17,10 @@ from lms_crm_assets.settings import Settings
 def build_definitions(settings: Settings) -> dg.Definitions:
     """All definitions, over the folders that the settings name."""
     return dg.Definitions(
-        assets=[raw_lms, *STAGING, *CRM_SNAPSHOT, *DELTA, *SYNC, fleet_health],
-        jobs=[jobs.full_reconcile, jobs.incremental_pull, jobs.plan, jobs.apply, fleet_job],
+        assets=[raw_lms, *STAGING, *CRM_SNAPSHOT, *DELTA, *SYNC, settled_events, fleet_health],
+        jobs=[jobs.full_reconcile, jobs.incremental_pull, jobs.sync_events, jobs.plan, jobs.apply, fleet_job],
         schedules=[automation.full_reconciles, automation.incremental_pulls, fleet_watch],
-        sensors=[automation.tenants_folder],
+        sensors=[automation.tenants_folder, waiting_events],
         resources={
             "tenants": TenantsResource(tenants_dir=str(settings.tenants_dir), state_dir=str(settings.state_dir)),
             "warehouse": WarehouseResource(database=settings.warehouse),

@@ -70,8 +70,11 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
             typer.echo(line)
         for sentence in unseen:
             typer.echo(f"{path}:{document.line_of(('source',))}: warning: source: {sentence}")
-        if contract.mode != "pull":
-            typer.echo(f"{path}:{document.line_of(('mode',))}: warning: mode: only 'pull' is acted on yet")
+        if contract.mode != "pull" and not contract.has_inbox:
+            typer.echo(
+                f"{path}:{document.line_of(('mode',))}: warning: mode: nobody may tell of changes: webhooks.lms and clients"
+                " are empty"
+            )
         if not failed:
             typer.echo(f"{tenant}: the contract is valid, both sides answer, and the CRM can hold what it names")
         else:

@@ -261,6 +261,11 @@ class Contract(ContractModel):
             raise ValidationError.from_exception_data(cls.__name__, found)
         return contract
 
+    @property
+    def has_inbox(self) -> bool:
+        """Whether anybody may deliver events for this tenant."""
+        return bool(self.webhooks.lms or self.webhooks.crm or self.clients)
+
     def in_order(self) -> list[CrmObject]:
         """The mapped objects, parents first."""
         return [obj for obj in CrmObject if obj in self.objects]

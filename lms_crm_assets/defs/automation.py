@@ -1,4 +1,4 @@
-"""When things run: schedules, and the sensor that takes up new tenants. Webhooks get their sensor with the receiver.
+"""When things run: schedules, and the sensor that takes up new tenants. Events have a sensor of their own (`events`).
 
 Each tenant's contract says when it runs. Contracts come and change without a restart, so both schedules look every
 minute which tenants are due.
@@ -16,6 +16,7 @@ from lms_crm_assets.defs.jobs import full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
+from lms_crm_assets.ops.modes import Mode, Modes
 
 SCHEDULE_TAG, DUE_TAG = "lms_crm/schedule", "lms_crm/due"
 """On a scheduled run: by which schedule it runs, and the moment at which its tenant came due."""
@@ -51,7 +52,11 @@ def incremental_pulls(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Incremental pulls of the due tenants whose CRM state is known; before that only a full run tells the truth."""
     seen = context.instance.get_materialized_partitions(key("crm_snapshot", CrmObject.CONTACT))
-    crons = {name: found.incremental for name, found in _schedules(context, tenants).items() if name in seen}
+    crons = {
+        name: found.incremental
+        for name, found in _schedules(context, tenants).items()
+        if name in seen and not _is_pushed(tenants, name)
+    }
     yield from _due_runs(context, "incremental", crons)
 
 
@@ -88,6 +93,15 @@ def _schedules(context: dg.ScheduleEvaluationContext, tenants: TenantsResource) 
             except LmsCrmError:
                 found[tenant] = Schedules()
     return found
+
+
+def _is_pushed(tenants: TenantsResource, tenant: str) -> bool:
+    """Whether the tenant's changes come by events alone between its full reconciliations."""
+    try:
+        mode = Mode(tenants.contract(tenant).mode)
+    except LmsCrmError:
+        return False
+    return mode is Mode.PUSH and not Modes(tenants.store()).standing(tenant).switched
 
 
 def _due_runs(

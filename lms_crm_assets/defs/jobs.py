@@ -11,6 +11,7 @@ _EVERYTHING = dg.AssetSelection.groups("raw_lms", "staging", "crm_snapshot", "de
 full_reconcile = dg.define_asset_job(
     "full_reconcile",
     selection=_EVERYTHING,
+    config=dg.RunConfig(ops={"raw_lms": PullConfig(mode="full", take_events=True)}),
     description="Read everything from the LMS and the CRM, compare, and write what differs.",
 )
 
@@ -27,15 +28,20 @@ apply = dg.define_asset_job(
     "what it would change has changed since.",
 )
 
+_CHANGES_OF_THE_CRM = {f"crm_snapshot__{obj}": SnapshotConfig(mode="changes") for obj in CrmObject}
+
 incremental_pull = dg.define_asset_job(
     "incremental_pull",
     selection=_EVERYTHING,
-    config=dg.RunConfig(
-        ops={
-            "raw_lms": PullConfig(mode="incremental"),
-            **{f"crm_snapshot__{obj}": SnapshotConfig(mode="changes") for obj in CrmObject},
-        }
-    ),
+    config=dg.RunConfig(ops={"raw_lms": PullConfig(mode="incremental", take_events=True), **_CHANGES_OF_THE_CRM}),
     description="Read what changed on both sides since the last run, compare, and write what differs.",
 )
 """Records that were deleted in the CRM, and links that were moved there, are found by `full_reconcile`."""
+
+sync_events = dg.define_asset_job(
+    "sync_events",
+    selection=_EVERYTHING,
+    config=dg.RunConfig(ops={"raw_lms": PullConfig(mode="events", take_events=True), **_CHANGES_OF_THE_CRM}),
+    description="Ask the LMS for the rows that waiting events touch, read what changed in the CRM, compare, and write what "
+    "differs.",
+)

@@ -8,12 +8,15 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
+from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import TENANTS, key, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import FatalError
+from lms_crm_assets.events.learners import learner_ids
+from lms_crm_assets.events.share import Share, take
 from lms_crm_assets.lms.adapters import lms_adapter
-from lms_crm_assets.lms.ingest import pull_into
+from lms_crm_assets.lms.ingest import Fetched, Ingested, fetch_into, pull_into
 from lms_crm_assets.lms.landing import Weighed, landing_folder
 
 _MEANING = {
@@ -29,10 +32,15 @@ _MEANING = {
 class PullConfig(dg.Config):
     """How much to read from the LMS."""
 
-    mode: Literal["full", "incremental"] = Field(
+    mode: Literal["full", "incremental", "events"] = Field(
         "full",
         description="full: everything, rows that are gone become tombstones. incremental: what changed since the "
-        "last pull, where the LMS can tell; otherwise everything, and nothing is concluded from absence.",
+        "last pull, where the LMS can tell; otherwise everything, and nothing is concluded from absence. events: only the "
+        "rows that waiting events touch.",
+    )
+    take_events: bool = Field(
+        False,
+        description="Whether the run takes the events that wait in the inbox too; `sync/events` settles them in the end.",
     )
 
 
@@ -70,17 +78,57 @@ def raw_lms(
     """
     tenant = context.partition_key
     entities = [entity for entity in LmsEntity if key("raw_lms", entity) in context.selected_asset_keys]
+    done, fetched = None, Fetched()
     with translated():
         contract = tenants.contract(tenant)
-        with closing(lms_adapter(contract, tenants.store())) as lms, _folder(tenants, tenant) as folder:
-            done = pull_into(
-                lambda settings: warehouse.connect(tenant, settings),
-                lms,
-                folder,
-                entities=entities,
-                full=config.mode == "full",
-                max_shrink_share=contract.checks.max_shrink_share,
+        share = _share(context.run.run_id, contract, tenants, warehouse) if config.take_events else Share()
+        with closing(lms_adapter(contract, tenants.store())) as lms:
+            if config.mode != "events":
+                with _folder(tenants, tenant) as folder:
+                    done = pull_into(
+                        lambda settings: warehouse.connect(tenant, settings),
+                        lms,
+                        folder,
+                        entities=entities,
+                        full=config.mode == "full",
+                        max_shrink_share=contract.checks.max_shrink_share,
+                    )
+            if share.keys and not (done and done.doubted):
+                with _folder(tenants, tenant) as folder:
+                    fetched = fetch_into(lambda settings: warehouse.connect(tenant, settings), lms, folder, share.keys)
+                share.unseen = fetched.unseen
+                share.save(share_file(tenants, tenant, context.run.run_id))
+    yield from _results(tenant, entities, done, fetched)
+
+
+def share_file(tenants: TenantsResource, tenant: str, run_id: str) -> Path:
+    """Where a run keeps which events it took."""
+    return tenants.folder(tenant, "events") / f"{run_id}.json"
+
+
+def _share(run_id: str, contract: Contract, tenants: TenantsResource, warehouse: WarehouseResource) -> Share:
+    """The events that wait, leased to this run."""
+    if not contract.has_inbox:
+        return Share()
+    with warehouse.connect(contract.tenant) as con:
+        learners = learner_ids(con)
+    share = take(tenants.inbox(), contract, learners)
+    share.save(share_file(tenants, contract.tenant, run_id))
+    return share
+
+
+def _results(
+    tenant: str, entities: Collection[LmsEntity], done: Ingested | None, fetched: Fetched
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """What the run shows of each entity; `done` is None where nothing but events was looked at."""
+    if done is None:
+        for entity in entities:
+            yield dg.MaterializeResult(
+                asset_key=key("raw_lms", entity),
+                metadata={"touched_by_events": fetched.rows.get(entity, 0)},
+                check_results=[_untold(tenant, entity)],
             )
+        return
     checks = {
         e: _believable(tenant, e, done.weighed.get(e), doubted=done.doubted, served=done.landed.rows) for e in entities
     }
@@ -96,10 +144,22 @@ def raw_lms(
                 "received": done.landed.rows.get(entity, 0),
                 "asked_for_by_key": len(done.absent.get(entity, ())),
                 "neither_given_nor_gone": done.unanswered.get(entity, 0),
+                "touched_by_events": fetched.rows.get(entity, 0),
                 "since": done.since.isoformat() if done.since else "the beginning",
             },
             check_results=[checks[entity]],
         )
+
+
+def _untold(tenant: str, entity: LmsEntity) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name="believable",
+        asset_key=key("raw_lms", entity),
+        passed=True,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{tenant}: only {entity} that events touch were asked for; none are taken for gone but those of "
+        "which the LMS says so.",
+    )
 
 
 def _folder(tenants: TenantsResource, tenant: str) -> AbstractContextManager[Path]:

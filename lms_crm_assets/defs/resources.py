@@ -14,6 +14,7 @@ from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import translated
 from lms_crm_assets.defs.lock import end_orphans, take_lock
+from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.warehouse.connection import connect
 
@@ -53,6 +54,10 @@ class TenantsResource(dg.ConfigurableResource[None]):
     def store(self) -> OperationalStore:
         """What the runs of this state folder share: rates, breakers, quotas, kept tokens."""
         return OperationalStore.at(Path(self.state_dir))
+
+    def inbox(self) -> Inbox:
+        """What was delivered for the tenants; `CredentialError` where there is no key."""
+        return Inbox.at(Path(self.state_dir))
 
     def folder(self, tenant: str, purpose: str) -> Path:
         """A folder of the tenant's own."""

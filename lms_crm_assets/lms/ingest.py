@@ -1,6 +1,6 @@
 """One pull of an LMS into raw_lms: land, weigh, ask for what is absent by its key, load."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,8 +21,8 @@ from lms_crm_assets.lms.landing import (
     refuse_short,
     weigh,
 )
-from lms_crm_assets.lms.protocol import LmsAdapter
-from lms_crm_assets.warehouse.sql import scalar
+from lms_crm_assets.lms.protocol import LmsAdapter, Page
+from lms_crm_assets.warehouse.sql import scalar, table_exists
 
 OpenWarehouse = Callable[[dict[str, str]], AbstractContextManager[duckdb.DuckDBPyConnection]]
 """A connection to the warehouse with these settings, held only as long as nothing is asked of the network."""
@@ -111,3 +111,48 @@ def _load(
     for entity in entities:
         ensure_raw_table(con, entity)
         done.living[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
+
+
+@dataclass
+class Fetched:
+    """What came of asking for some keys: rows by entity, and the keys that the LMS doesn't show and that we never had."""
+
+    rows: dict[LmsEntity, int] = field(default_factory=dict)
+    unseen: set[tuple[LmsEntity, str]] = field(default_factory=set)
+
+
+def fetch_into(
+    open_warehouse: OpenWarehouse, lms: LmsAdapter, folder: Path, keys: Mapping[LmsEntity, Collection[str]]
+) -> Fetched:
+    """Ask the LMS for these rows and load what it says; no cursor moves, and what it has no more becomes a tombstone."""
+    wanted = {entity: some for entity, some in keys.items() if some and entity in lms.capabilities.entities}
+    known: dict[LmsEntity, set[str]] = {}
+    with open_warehouse({}) as con:
+        for entity, some in wanted.items():
+            if table_exists(con, "raw_lms", entity):
+                query = f"SELECT source_id FROM raw_lms.{entity} WHERE list_contains($1, source_id)"
+                known[entity] = {row[0] for row in con.execute(query, [list(some)]).fetchall()}
+    fetched = Fetched()
+    observed_at = datetime.now(UTC)
+    landed = land(_shown(lms, wanted, known, fetched), list(wanted), folder)
+    with open_warehouse(landed.settings()) as con:
+        for entity in wanted:
+            load(con, entity, landed, observed_at=observed_at, complete=False, moves_cursor=False)
+    fetched.rows = dict(landed.rows)
+    return fetched
+
+
+def _shown(
+    lms: LmsAdapter,
+    wanted: Mapping[LmsEntity, Collection[str]],
+    known: Mapping[LmsEntity, set[str]],
+    fetched: Fetched,
+) -> Iterator[Page]:
+    """The pages without the tombstones of rows that we never had: these may be yet to come."""
+    for entity, some in wanted.items():
+        given: set[str] = set()
+        for page in lms.fetch(entity, some):
+            records = [r for r in page.records if not r.is_deleted or r.source_id in known.get(entity, ())]
+            given.update(record.source_id for record in records)
+            yield Page(entity, records)
+        fetched.unseen |= {(entity, key) for key in set(some) - given - known.get(entity, set())}

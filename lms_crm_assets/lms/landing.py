@@ -201,9 +201,15 @@ def _keys(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) -> 
 
 
 def load(
-    con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, *, observed_at: datetime, complete: bool
+    con: duckdb.DuckDBPyConnection,
+    entity: LmsEntity,
+    landed: Landed,
+    *,
+    observed_at: datetime,
+    complete: bool,
+    moves_cursor: bool = True,
 ) -> None:
-    """Merge a landed entity into raw_lms, with its cursor.
+    """Merge a landed entity into raw_lms, with its cursor unless it is of single rows.
 
     The newest line of a key wins; of a deleted row the payload of before is kept. Rows that didn't land stay as they are:
     absence is no delete. After a `complete` pull most rows are new, and the table is better written anew.
@@ -233,7 +239,8 @@ def load(
             [observed_at],
         )
         con.execute(f"DROP TABLE {keys}; DROP TABLE before")
-        _save_cursor(con, entity, landed, observed_at)
+        if moves_cursor:
+            _save_cursor(con, entity, landed, observed_at)
 
 
 def _save_cursor(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed, observed_at: datetime) -> None:

@@ -22,6 +22,7 @@ from lms_crm_assets.errors import (
     TooManyAtOnceError,
 )
 from lms_crm_assets.ops.breaker import Breaker, Verdict
+from lms_crm_assets.ops.latency import note
 from lms_crm_assets.ops.pace import Pace
 from lms_crm_assets.ops.quota import Quota
 from lms_crm_assets.ops.store import OperationalStore
@@ -73,6 +74,7 @@ class Gate:
             for pool, of in (pools or {}).items()
         }
         self._breaker = Breaker(store, address)
+        self._store = store
         self._share = quota_share
         self._most = self._at_once = max(1, at_once)
         self._under_way = 0
@@ -93,8 +95,11 @@ class Gate:
         try:
             _sleep(max(pace.turn() for pace in self._paces[pool]))
             self._count("calls")
+            started = time.monotonic()
             try:
                 yield
+                with suppress(RetryableError):
+                    note(self._store, self.address, time.monotonic() - started)
             except BaseException as exc:
                 # What came of the call counts, even where the store can't be told: an answer must not be lost by it.
                 with suppress(RetryableError):

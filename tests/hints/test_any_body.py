@@ -21,7 +21,7 @@ from tests.hints.test_others import changed
 CONTRACTS = [("lms", contract(source)) for source in SOURCES.values()]
 CONTRACTS += [("crm", contract(destination=crm)) for crm in (HUBSPOT, SALESFORCE)]
 TYPES = ["application/json", "text/xml", "application/jwt", BATCH, "", ";;", "\x00"]
-UNKNOWN = re.compile(r"LMS-30[1-4] [A-Za-z0-9_.:\\ -]{1,120}")
+UNKNOWN = re.compile(r"LMS-50[1-4] [A-Za-z0-9_.:\\ -]{1,120}")
 RECORDED = [json.loads(file.read_text())["body"] for file in sorted(RECORDINGS.glob("*/*.json"))]
 
 

@@ -1,0 +1,120 @@
+"""Events: the sensor that starts a run where some wait, and the asset that settles them when their outcome is known."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lms_crm_assets.defs.edge import TENANTS, key, translated
+from lms_crm_assets.defs.jobs import sync_events
+from lms_crm_assets.defs.raw_lms import share_file
+from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.errors import LmsCrmError
+from lms_crm_assets.events.share import Share, settle
+from lms_crm_assets.ops.breaker import is_open
+from lms_crm_assets.ops.inbox import Inbox
+from lms_crm_assets.ops.latency import p95_seconds
+from lms_crm_assets.ops.modes import Mode, Modes, Sample
+
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+@dg.asset(
+    key=key("sync", "events"),
+    group_name="sync",
+    partitions_def=TENANTS,
+    deps=[key("sync", obj) for obj in CrmObject],
+    description="The events that this run took from the inbox, settled now that the outcome of what they touched is in "
+    "the ledger: done, tried again later where the LMS does not show the row yet, or parked.",
+)
+def settled_events(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
+    """Settle the run's share of the inbox."""
+    tenant = context.partition_key
+    file = share_file(tenants, tenant, context.run.run_id)
+    share = Share.load(file)
+    if not share.events:
+        file.unlink(missing_ok=True)
+        return dg.MaterializeResult(metadata={"events": 0})
+    with translated():
+        inbox = tenants.inbox()
+        settled = settle(inbox, share)
+        waiting = inbox.depth(tenant)
+    file.unlink()
+    return dg.MaterializeResult(
+        metadata={
+            "events": len(share.events),
+            "done": settled.done,
+            "tried_again_later": settled.retried,
+            "parked": settled.parked,
+            "still_waiting": waiting.pending,
+        }
+    )
+
+
+@dg.sensor(
+    job=sync_events,
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts one run of each tenant for which events wait, unless its contract's mode is pull or backpressure "
+    "has switched it there: then the scheduled runs take them.",
+)
+def waiting_events(
+    context: dg.SensorEvaluationContext, tenants: TenantsResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Runs of the tenants for which events wait."""
+    with translated():
+        due = tenants_to_run(context.instance, tenants)
+    for tenant in due:
+        yield dg.RunRequest(partition_key=tenant, tags={"lms_crm/schedule": "events"})
+    if not due:
+        yield dg.SkipReason("no event waits for a run")
+
+
+def tenants_to_run(instance: dg.DagsterInstance, tenants: TenantsResource) -> list[str]:
+    """The tenants for which a run is to be started now; their modes are looked at on the way."""
+    with_inbox = [name for name in tenants.names() if _has_inbox(tenants, name)]
+    if not with_inbox:
+        return []
+    inbox = tenants.inbox()
+    modes = {tenant: look_at_mode(tenants, tenant, inbox) for tenant in with_inbox}
+    # Before the CRM's state is known only a full run tells the truth.
+    seen = instance.get_materialized_partitions(key("crm_snapshot", CrmObject.CONTACT))
+    known = seen & set(instance.get_dynamic_partitions(str(TENANTS.name)))
+    waiting = known.intersection(inbox.tenants_waiting(inbox.store.clock()))
+    return [
+        tenant
+        for tenant in with_inbox
+        if tenant in waiting and modes[tenant] is not Mode.PULL and not _under_way(instance, tenant)
+    ]
+
+
+def look_at_mode(tenants: TenantsResource, tenant: str, inbox: Inbox) -> Mode:
+    """The tenant's mode, after a look at how much waits and how the CRM answers."""
+    contract = tenants.contract(tenant)
+    store, depth = tenants.store(), inbox.depth(tenant)
+    now = inbox.store.clock()
+    sample = Sample(
+        depth=depth.pending + depth.leased,
+        oldest_seconds=now - depth.oldest_at if depth.oldest_at is not None else 0.0,
+        crm_p95_seconds=p95_seconds(store, contract.destination.url, contract.backpressure.window_seconds),
+        breaker_open=is_open(store, contract.destination.url),
+    )
+    return Modes(store).look(tenant, Mode(contract.mode), sample, contract.backpressure)
+
+
+def _has_inbox(tenants: TenantsResource, tenant: str) -> bool:
+    try:
+        return tenants.contract(tenant).has_inbox
+    except LmsCrmError:
+        return False
+
+
+def _under_way(instance: dg.DagsterInstance, tenant: str) -> bool:
+    """Whether a run of the tenant's events is on its way: it takes all that wait when it starts."""
+    ours = dg.RunsFilter(job_name=sync_events.name, statuses=_UNDER_WAY, tags={"dagster/partition": tenant})
+    return bool(instance.get_runs(ours, limit=1))

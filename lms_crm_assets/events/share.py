@@ -1,0 +1,129 @@
+"""A run's share of the inbox: the events that it takes, the keys that they touch, and how they are settled in the end.
+
+Steps of one run hand it on as a file, and a killed run's events come back when their lease ends.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.hints import Hints, touched
+from lms_crm_assets.hints.found import By
+from lms_crm_assets.ops.inbox import Event, Inbox
+
+LEASE_SECONDS = 900.0
+"""A run of so many events is over in that time; of one that was killed they come back after it."""
+
+MOST_EVENTS = 20_000
+"""Taken by one run: many small events become few calls."""
+
+MOST_ATTEMPTS = 10
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 600.0
+
+
+@dataclass
+class Taken:
+    """One event: its number, how often it was taken, and the LMS keys that it touches."""
+
+    number: int
+    attempts: int
+    keys: list[tuple[LmsEntity, str]]
+
+
+@dataclass
+class Settled:
+    """How many events were done, will be tried again, and are tried no more."""
+
+    done: int = 0
+    retried: int = 0
+    parked: int = 0
+
+
+@dataclass
+class Share:
+    """What one run took. `unseen` are keys that the LMS doesn't show and that we never had: they may come yet."""
+
+    events: list[Taken] = field(default_factory=list)
+    unseen: set[tuple[LmsEntity, str]] = field(default_factory=set)
+
+    @property
+    def keys(self) -> dict[LmsEntity, list[str]]:
+        """The touched keys by entity, each once."""
+        found: defaultdict[LmsEntity, set[str]] = defaultdict(set)
+        for event in self.events:
+            for entity, key in event.keys:
+                found[entity].add(key)
+        return {entity: sorted(found[entity]) for entity in LmsEntity if entity in found}
+
+    def save(self, file: Path) -> None:
+        """Keep it for the steps to come; it holds ids of the LMS and nothing else of anybody."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        events = [[event.number, event.attempts, event.keys] for event in self.events]
+        file.write_bytes(orjson.dumps({"events": events, "unseen": sorted(self.unseen)}))
+
+    @classmethod
+    def load(cls, file: Path) -> "Share":
+        """What `save` kept; nothing where no step took anything."""
+        if not file.exists():
+            return cls()
+        kept = orjson.loads(file.read_bytes())
+        return cls(
+            [Taken(number, attempts, [_key(*key) for key in keys]) for number, attempts, keys in kept["events"]],
+            {_key(*key) for key in kept["unseen"]},
+        )
+
+
+def take(inbox: Inbox, contract: Contract, learners: Mapping[tuple[By, str], str]) -> Share:
+    """Lease the tenant's events; those that tell nothing which could be asked for are parked with the reason.
+
+    `learners`: learner ids by username and by e-mail address, for senders who tell no id.
+    """
+    share = Share()
+    for event in inbox.lease(contract.tenant, MOST_EVENTS, LEASE_SECONDS):
+        hints = touched(contract, event.side.value, event.content_type, event.body).resolved(learners)
+        if event.attempts > MOST_ATTEMPTS:
+            inbox.park(event.number, f"tried {MOST_ATTEMPTS} times")
+        elif hints.lms or hints.crm or not hints.unknown:
+            share.events.append(Taken(event.number, event.attempts, sorted(hints.lms)))
+        else:
+            _cannot_tell(inbox, event, hints)
+    return share
+
+
+def _cannot_tell(inbox: Inbox, event: Event, hints: Hints) -> None:
+    """A learner who is told by address alone may become known; of anything else nothing more will be."""
+    if hints.leads and event.attempts < MOST_ATTEMPTS:
+        inbox.retry(event.number, hints.unknown[0], inbox.store.clock() + pause_seconds(event.attempts))
+    else:
+        inbox.park(event.number, hints.unknown[0])
+
+
+def settle(inbox: Inbox, share: Share) -> Settled:
+    """After the run's sync: an event whose rows were all seen is done; another is retried, and in the end parked."""
+    done: list[int] = []
+    settled = Settled()
+    for event in share.events:
+        if share.unseen.isdisjoint(event.keys):
+            done.append(event.number)
+        elif event.attempts >= MOST_ATTEMPTS:
+            settled.parked += inbox.park(event.number, "LMS-505 the LMS does not show it")
+        else:
+            not_before = inbox.store.clock() + pause_seconds(event.attempts)
+            settled.retried += inbox.retry(event.number, "LMS-505 the LMS does not show it yet", not_before)
+    settled.done = inbox.done(done)
+    return settled
+
+
+def pause_seconds(attempts: int) -> float:
+    """How long an event waits after it was taken so often."""
+    return float(min(_FIRST_PAUSE_SECONDS * 2 ** max(0, attempts - 1), _LONGEST_PAUSE_SECONDS))
+
+
+def _key(entity: str, source_id: str) -> tuple[LmsEntity, str]:
+    return LmsEntity(entity), source_id
