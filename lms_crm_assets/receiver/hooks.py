@@ -14,6 +14,8 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
+from starlette.datastructures import QueryParams
+from starlette.types import Scope
 
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.contract.webhooks import (
@@ -30,6 +32,7 @@ from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops.inbox import Delivery, Side
 from lms_crm_assets.receiver import identity, verifiers
 from lms_crm_assets.receiver.identity import Identity
+from lms_crm_assets.receiver.limits import header_of
 from lms_crm_assets.receiver.problems import Problem, documented
 from lms_crm_assets.receiver.service import Service, service_of
 from lms_crm_assets.receiver.soap import ACK, NotXmlError, notification_ids
@@ -90,7 +93,7 @@ _OBJECT_OR_LIST = {"schema": {"type": ["object", "array"]}}
 )
 async def deliver(request: Request) -> Response:
     """Take a delivery of the LMS. 202 means that it is on the disk."""
-    return await take(request, Side.LMS)
+    return await take(service_of(request), request.scope, await request.body(), request.path_params["tenant"], Side.LMS)
 
 
 @router.post(
@@ -123,19 +126,18 @@ async def deliver(request: Request) -> Response:
 )
 async def deliver_crm(request: Request) -> Response:
     """Take a delivery of the CRM. 202 (200 for an outbound message) means that it is on the disk."""
-    return await take(request, Side.CRM)
+    return await take(service_of(request), request.scope, await request.body(), request.path_params["tenant"], Side.CRM)
 
 
-async def take(request: Request, side: Side) -> Response:
+async def take(service: Service, scope: Scope, body: bytes, tenant: str, side: Side) -> Response:
     """Verify and keep a delivery; the answer says that it is on the disk."""
-    service, tenant = service_of(request), request.path_params["tenant"]
     label, result = "", "refused"
     try:
-        kind = _kind(request, side)
+        kind = _kind(scope, side)
         contract = await service.tenants.find(tenant)
         asked = [] if contract is None else contract.webhooks.lms if side is Side.LMS else contract.webhooks.crm
         label = tenant if asked else ""
-        received = await _received(request, contract, kind)
+        received = _received(scope, body, contract, kind)
         content = _Content.read(received.body, kind)
         if not asked or contract is None:
             _refuse_for_nobody(received, content, side, service.clock())
@@ -154,9 +156,9 @@ async def take(request: Request, side: Side) -> Response:
     )
 
 
-def _kind(request: Request, side: Side) -> str:
+def _kind(scope: Scope, side: Side) -> str:
     """Which of the types that this side sends the body is said to be."""
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    media_type, _, parameters = header_of(scope, b"content-type").decode("latin-1").partition(";")
     media_type = media_type.strip().lower()
     if media_type.startswith("application/") and media_type.endswith("+json"):
         media_type = JSON
@@ -170,16 +172,15 @@ def _kind(request: Request, side: Side) -> str:
     return media_type
 
 
-async def _received(request: Request, contract: Contract | None, kind: str) -> Received:
-    scope = request.scope
+def _received(scope: Scope, body: bytes, contract: Contract | None, kind: str) -> Received:
     path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
     query = scope["query_string"].decode("latin-1")
     public_url = None if contract is None else contract.webhooks.public_url
-    base = public_url or f"{scope['scheme']}://{request.headers.get('host', '')}"
-    tokens = request.query_params.getlist("token") if kind == XML else []
+    base = public_url or f"{scope['scheme']}://{header_of(scope, b'host').decode('latin-1')}"
+    tokens = QueryParams(query).getlist("token") if kind == XML else []
     token = tokens[0].encode("utf-8", "surrogatepass") if len(tokens) == 1 else None
     url = f"{base}{path}{'?' + query if query else ''}"
-    return Received(request.method, url, scope["headers"], await request.body(), token)
+    return Received(scope["method"], url, scope["headers"], body, token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,7 @@ class _Door:
             return await self._by_jwt(verifier, now)
         if self.kind == JWT or (self.kind == XML and not isinstance(verifier, BearerVerifier)):
             raise RefusedError("it is not for a body of this type")
-        found = identity.of_body(body)
+        found = None
         match verifier:
             case StandardVerifier():
                 keys = [verifiers.standard_key(each.decode()) for each in self._secrets(verifier.secrets)]
@@ -267,7 +268,7 @@ class _Door:
                 verifiers.hubspot(received, secret, now)
                 found = identity.of_hubspot(self.content.document, body)
         self.content.check(self.kind)
-        return found, self.kind
+        return found or identity.of_body(body), self.kind
 
     async def _by_jwt(self, verifier: JwtVerifier, now: float) -> tuple[Identity, str]:
         name = verifiers.key_id(self.received.body)

@@ -5,6 +5,8 @@ The body is read here, whole, and handed on as one message.
 
 import asyncio
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,7 +25,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 _TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES // 1024} KiB"
 
 
-class _HungUpError(Exception):
+class HungUpError(Exception):
     """Nobody waits for an answer."""
 
 
@@ -39,37 +41,47 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._under_way >= MOST_AT_ONCE:
-            await Problem(503, "too many requests at once", headers=_CLOSE | {"Retry-After": "1"})(scope, receive, send)
-            return
-        self._under_way += 1
         try:
-            await self._limited(scope, receive, send)
-        finally:
-            self._under_way -= 1
-
-    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            body = _unpacked(scope, await _within(scope, receive))
-        except _HungUpError:
+            with self.place():
+                body = await body_of(scope, receive)
+                await self._app(scope, _whole(body, receive), send)
+        except HungUpError:
             return
         except Problem as problem:
             await problem(scope, receive, send)
-            return
-        handed = False
 
-        async def whole() -> Message:
-            nonlocal handed
-            if handed:
-                return await receive()
-            handed = True
-            return {"type": "http.request", "body": body, "more_body": False}
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Be one of the requests under way; a `Problem` (503) when there are too many."""
+        if self._under_way >= MOST_AT_ONCE:
+            raise Problem(503, "too many requests at once", headers=_CLOSE | {"Retry-After": "1"})
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
 
-        await self._app(scope, whole, send)
+
+def _whole(body: bytes, receive: Receive) -> Receive:
+    handed = False
+
+    async def whole() -> Message:
+        nonlocal handed
+        if handed:
+            return await receive()
+        handed = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return whole
+
+
+async def body_of(scope: Scope, receive: Receive) -> bytes:
+    """The whole body, unpacked; a `Problem` when it is too large, too slow or can't be unpacked."""
+    return _unpacked(scope, await _within(scope, receive))
 
 
 async def _within(scope: Scope, receive: Receive) -> bytes:
-    declared = _header(scope, b"content-length")
+    declared = header_of(scope, b"content-length")
     # The server has checked that it is a number.
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
         raise Problem(413, _TOO_LARGE, headers=_CLOSE)
@@ -82,7 +94,7 @@ async def _within(scope: Scope, receive: Receive) -> bytes:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise _HungUpError
+                    raise HungUpError
                 part = message.get("body", b"")
                 size += len(part)
                 if size > MAX_BODY_BYTES:
@@ -96,7 +108,7 @@ async def _within(scope: Scope, receive: Receive) -> bytes:
 
 def _unpacked(scope: Scope, body: bytes) -> bytes:
     """The body without its content encoding, whose headers go too; signatures are over the plain body."""
-    encoding = _header(scope, b"content-encoding").strip().lower()
+    encoding = header_of(scope, b"content-encoding").strip().lower()
     if encoding in {b"", b"identity"}:
         return body
     if encoding not in {b"gzip", b"x-gzip"}:
@@ -122,5 +134,6 @@ def _unpacked(scope: Scope, body: bytes) -> bytes:
     return bytes(unpacked)
 
 
-def _header(scope: Scope, wanted: bytes) -> bytes:
+def header_of(scope: Scope, wanted: bytes) -> bytes:
+    """The first value of a header, empty without one."""
     return next((bytes(value) for name, value in scope["headers"] if name == wanted), b"")

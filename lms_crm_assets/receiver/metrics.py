@@ -36,6 +36,11 @@ class Metrics:
         """One delivery more."""
         self._deliveries.labels(tenant, side, result).inc()
 
+    def measured(self, scope: Scope, status: int, began: float) -> None:
+        """One request more, that began at that moment of `time.perf_counter`."""
+        route = getattr(scope.get("route"), "path", "none")
+        self.requests.labels(route, status).observe(time.perf_counter() - began)
+
     def watch(self, inbox: Inbox) -> None:
         """Tell the inbox's depth whenever somebody asks."""
         self.registry.register(_InboxFigures(inbox))
@@ -89,5 +94,4 @@ class Measured:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = getattr(scope.get("route"), "path", "none")
-            self._metrics.requests.labels(route, status).observe(time.perf_counter() - began)
+            self._metrics.measured(scope, status, began)

@@ -104,7 +104,7 @@ def problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     # A handler for Exception would let the server log the exception too, with its text.
-    app.add_middleware(Unforeseen)
+    app.add_middleware(_Unforeseen)
     _describe(app)
 
 
@@ -147,7 +147,7 @@ async def _of_validation(_: Request, exc: Exception) -> Response:
     ).response()
 
 
-class Unforeseen:
+class _Unforeseen:
     """Answers what nobody foresaw with 500, and logs where it happened: its message may quote what was sent."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -165,11 +165,17 @@ class Unforeseen:
         try:
             await self._app(scope, receive, watched)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the sender gets an answer
-            route = getattr(scope.get("route"), "path", "no route")
-            places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(exc.__traceback__)[-6:]]
-            _log.error("unforeseen", route=route, error=type(exc).__name__, at=places)
+            problem = unforeseen(scope, exc)
             if not started:
-                await Problem(500, "an error of ours; it is in the receiver's log").response()(scope, receive, send)
+                await problem(scope, receive, send)
+
+
+def unforeseen(scope: Scope, exc: Exception) -> Problem:
+    """Log where an error of ours happened, and give what is answered."""
+    route = getattr(scope.get("route"), "path", "no route")
+    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(exc.__traceback__)[-6:]]
+    _log.error("unforeseen", route=route, error=type(exc).__name__, at=places)
+    return Problem(500, "an error of ours; it is in the receiver's log")
 
 
 def _describe(app: FastAPI) -> None:

@@ -125,6 +125,8 @@ def server_of(app: FastAPI, host: str, port: int, port_file: Path | None = None)
         access_log=False,
         log_level="warning",
         server_header=False,
+        # Nobody asks who the client is.
+        proxy_headers=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
