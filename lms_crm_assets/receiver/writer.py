@@ -7,6 +7,7 @@ one for all that came meanwhile 5 (facts: reliability).
 import asyncio
 import queue
 import threading
+import time
 from dataclasses import dataclass
 
 import apsw
@@ -22,6 +23,7 @@ MOST_ROWS = 500
 MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 64 * 2**20
 RETRY_AFTER_SECONDS = 5
+_COMPANY_SECONDS = 0.003
 
 _Waiting = tuple[Delivery, "asyncio.Future[Added]"]
 
@@ -79,10 +81,14 @@ class Writer:
 
     def _run(self) -> None:
         last = False
+        batch: list[_Waiting] = []
         while not last:
             first = self._queue.get()
             if first is None:
                 return
+            if len(batch) > 1:
+                # Under load a commit waits for company: each costs as much as verifying three deliveries.
+                time.sleep(_COMPANY_SECONDS)
             batch = [first]
             while len(batch) < MOST_ROWS and not last:
                 try:
