@@ -356,6 +356,24 @@ def test_a_full_disk_answers_503_and_nothing_is_promised(receiver: Running, tmp_
         assert client.post("/api/v1/hooks/standard", content=body, headers=signed(body, "19")).status_code == 202
 
 
+def test_more_than_the_writer_can_hold_answers_503(receiver: Running) -> None:
+    async def keep() -> list[Added | BaseException]:
+        writer = Writer(receiver.inbox)
+        writer._loop = asyncio.get_running_loop()  # and its thread doesn't run yet
+        large = [Delivery("much", Side.LMS, str(n), "application/json", bytes(2**20)) for n in range(65)]
+        waiting = [asyncio.ensure_future(writer.keep(each)) for each in large]
+        await asyncio.sleep(0)
+        writer.start()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        await writer.stop()
+        return results
+
+    *kept, last = asyncio.run(keep())
+    assert kept == [Added.NEW] * 64
+    assert isinstance(last, Problem)
+    assert (last.status, last.detail) == (503, "too much arrives at once")
+
+
 def test_one_delivery_that_the_store_refuses_does_not_take_others_with_it(receiver: Running) -> None:
     # No header can hold it; a mistake of ours could.
     bad = Delivery("poison", Side.LMS, "\ud800", "application/json", b"{}")

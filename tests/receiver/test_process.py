@@ -1,6 +1,8 @@
 """The receiver as a process of its own: killed, stopped, started wrongly, and fed with garbage."""
 
+import gzip
 import http.client
+import json
 import random
 import socket
 import subprocess
@@ -84,6 +86,27 @@ def test_a_receiver_that_is_told_to_stop_finishes_what_it_took(process: Receiver
     assert "receiver_listens" in log
     assert "Traceback" not in log
     assert "/api/v1/hooks" not in log
+
+
+def test_large_bodies_and_bombs_leave_no_trace_in_memory(process: ReceiverProcess) -> None:
+    def resident() -> int:
+        status = Path(f"/proc/{process.process.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+    bomb = gzip.compress(bytes(150 * 2**20), 9)
+    assert len(bomb) < 256 * 1024
+    with httpx.Client(base_url=process.address) as client:
+
+        def post(content: bytes, **more: str) -> int:
+            headers = {**signed(content), **more}
+            return client.post("/api/v1/hooks/standard", content=content, headers=headers).status_code
+
+        assert post(json.dumps("x" * 250_000).encode()) == 202
+        before = resident()
+        for _ in range(20):
+            assert post(bomb, **{"content-encoding": "gzip"}) == 413
+            assert post(json.dumps("x" * 250_000).encode(), **{"webhook-id": "x"}) == 401
+    assert resident() - before < 10 * 2**20
 
 
 @pytest.mark.parametrize(
