@@ -197,7 +197,11 @@ def test_a_gzip_body_is_unpacked_before_it_is_verified(receiver: Running) -> Non
     assert event.body == BODY
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(BODY)[:-4], gzip.compress(BODY) + b"x"])
+@pytest.mark.parametrize(
+    "body",
+    [b"no gzip", gzip.compress(BODY)[:-4], gzip.compress(BODY) + b"x"],
+    ids=["none", "cut short", "with a rest"],
+)
 def test_400_for_a_body_that_is_no_gzip(receiver: Running, body: bytes) -> None:
     headers = {**signed(BODY, "bad"), "content-encoding": "gzip"}
     assert_problem(receiver.post(body, headers), 400, "INVALID_ENCODING")
