@@ -22,6 +22,12 @@ def find_violations(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> None:
 
     `candidate` has typed columns, a row number `rid` and in `unreadable` the columns whose text has not their type.
     """
+    find_row_violations(con, entity)
+    _across_rows(con, entity)
+
+
+def find_row_violations(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> None:
+    """The same of what a row violates by itself, without the other rows."""
     con.execute(
         'CREATE OR REPLACE TEMP TABLE violation AS SELECT rid, $1::VARCHAR AS code, unnest(unreadable) AS "column"'
         " FROM candidate",
@@ -35,7 +41,6 @@ def find_violations(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> None:
         ' ANTI JOIN violation v ON v.rid = f.rid AND v."column" = f."column"'
     )
     con.unregister("found")
-    _across_rows(con, entity)
 
 
 def _by_row(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> Iterator[pl.DataFrame]:

@@ -3,6 +3,8 @@
 Owns the tables `staging.<table>` and `staging.quarantine`.
 """
 
+import threading
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +12,13 @@ from datetime import datetime
 import duckdb
 
 from lms_crm_assets.checks.codes import CATALOGUE
-from lms_crm_assets.checks.violations import find_violations
+from lms_crm_assets.checks.violations import find_row_violations, find_violations
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import ensure_raw_table
 from lms_crm_assets.staging.attributes import CUT, extra_function, passes_payload_on
+from lms_crm_assets.staging.feed import note_changes
 from lms_crm_assets.staging.tables import COLUMNS
-from lms_crm_assets.warehouse.connection import transaction
+from lms_crm_assets.warehouse.connection import SETTINGS, transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file
 
 # What CRMs trim too: tab, line feed, carriage return, space, no-break space.
@@ -83,6 +86,7 @@ def build_staging(
             " FROM candidate ANTI JOIN violation USING (rid)"
         )
         _update_quarantine(con, entity, texts, now)
+        note_changes(con, entity, now)
         counts = StagingCounts(
             scalar(con, "SELECT count(*) FROM candidate"),
             scalar(con, f"SELECT count(*) FROM {table}"),
@@ -90,6 +94,43 @@ def build_staging(
         )
         con.execute("DROP TABLE candidate; DROP TABLE violation; DROP TABLE read")
     return counts
+
+
+class RowJudge:
+    """Judges rows by themselves, before they are anywhere, by the very rules that a build applies to them.
+
+    What takes other rows is left to the build. Threads take turns.
+    """
+
+    def __init__(self, adapter: str, timezone: str) -> None:
+        self._adapter = adapter
+        self._timezone = timezone
+        self._turn = threading.Lock()
+        # One thread, in order: a row's number is its place.
+        self._con = duckdb.connect(config={**SETTINGS, "threads": "1", "preserve_insertion_order": "true"})
+        self._con.execute("SET TimeZone = 'UTC'")
+        self._con.execute(sql_file("lms_crm_assets.warehouse", "schema.sql"))
+        for entity in LmsEntity:
+            ensure_raw_table(self._con, entity)
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in COLUMNS[LmsEntity.ENROLLMENTS].items())
+        self._con.execute(f"CREATE TABLE staging.enrollment (source_id VARCHAR, {columns})")
+
+    def judge(self, entity: LmsEntity, payloads: Sequence[str]) -> dict[int, list[tuple[str, str]]]:
+        """Code and column of each violation, by the place of the payload."""
+        with self._turn, transaction(self._con):
+            self._con.execute(f"DELETE FROM raw_lms.{entity}")
+            self._con.execute(
+                f"INSERT INTO raw_lms.{entity} SELECT NULL, payload, false, now()"
+                " FROM (SELECT unnest($1::VARCHAR[]) AS payload)",
+                [list(payloads)],
+            )
+            _type(self._con, entity, _read(self._con, entity, self._adapter, self._timezone, "NULL::VARCHAR"))
+            find_row_violations(self._con, entity)
+            rows = self._con.execute('SELECT rid, code, "column" FROM violation ORDER BY ALL').fetchall()
+        found: dict[int, list[tuple[str, str]]] = {}
+        for rid, code, column in rows:
+            found.setdefault(rid - 1, []).append((code, column))
+        return found
 
 
 def _read(con: duckdb.DuckDBPyConnection, entity: LmsEntity, adapter: str, timezone: str, extra: str) -> list[str]:

@@ -51,6 +51,8 @@ def note_rejections(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:
 
     The table has the journal's columns, see `journal`.
     """
+    # Of a warehouse that was made before there was that column.
+    con.execute("ALTER TABLE sync.rejections ADD COLUMN IF NOT EXISTS noted_at TIMESTAMPTZ")
     keys = f"r.object = {literal(obj)} AND r.external_id = f.external_id AND r.operation = f.operation"
     con.execute(
         "CREATE OR REPLACE TEMP TABLE refused AS SELECT f.*, coalesce(r.attempts, 0) AS before, r.first_rejected_at"
@@ -62,7 +64,7 @@ def note_rejections(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:
     con.execute(
         f"INSERT INTO sync.rejections BY NAME SELECT {literal(obj)} AS object, external_id, operation, code, message,"
         " payload, before + 1 AS attempts, coalesce(first_rejected_at, synced_at) AS first_rejected_at,"
-        " synced_at AS last_rejected_at FROM refused"
+        " synced_at AS last_rejected_at, now() AS noted_at FROM refused"
     )
     con.execute("DROP TABLE refused")
 

@@ -18,6 +18,18 @@ CREATE TABLE IF NOT EXISTS staging.quarantine (
     last_seen_at TIMESTAMPTZ
 );
 
+-- The feed of canonical rows: each row once, with a new number whenever it changes. `op`: upsert, delete, or refused (it
+-- is in quarantine). `feed` tells this feed from one that was begun anew.
+CREATE TABLE IF NOT EXISTS staging.changes (
+    changed_no BIGINT,
+    entity VARCHAR,
+    source_id VARCHAR,
+    op VARCHAR,
+    row_hash UBIGINT,
+    changed_at TIMESTAMPTZ
+);
+CREATE TABLE IF NOT EXISTS staging.feed (feed VARCHAR);
+
 -- When each object was captured last, from where, what its rows' fingerprints depend on, and when its changes were
 -- read last.
 CREATE TABLE IF NOT EXISTS crm_snapshot.captures (
@@ -96,7 +108,8 @@ CREATE TABLE IF NOT EXISTS sync.outcomes (
     synced_at TIMESTAMPTZ
 );
 
--- The records that the CRM refused when they were last sent, and how often in a row with the same `payload`.
+-- The records that the CRM refused when they were last sent, and how often in a row with the same `payload`. `noted_at`:
+-- when the warehouse learned of it; in this order nothing comes late.
 CREATE TABLE IF NOT EXISTS sync.rejections (
     object VARCHAR,
     external_id VARCHAR,
@@ -106,5 +119,6 @@ CREATE TABLE IF NOT EXISTS sync.rejections (
     payload VARCHAR,
     attempts INTEGER,
     first_rejected_at TIMESTAMPTZ,
-    last_rejected_at TIMESTAMPTZ
+    last_rejected_at TIMESTAMPTZ,
+    noted_at TIMESTAMPTZ
 );
