@@ -19,7 +19,7 @@ from lms_crm_assets.warehouse.sql import literal, sql_file
 
 LOCK_PATIENCE_SECONDS = 120.0
 _LOCK_POLL_SECONDS = 0.1
-_SETTINGS: dict[str, str] = {
+SETTINGS: dict[str, str] = {
     # Extensions come from the network, which a production machine need not have.
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -62,7 +62,7 @@ def connect(path: Path, settings: dict[str, str] | None = None) -> Iterator[duck
     path.parent.mkdir(parents=True, exist_ok=True)
     file = _file(path.resolve())
     with file.turn:
-        engine = _engine(file, {**_SETTINGS, "temp_directory": str(path.with_suffix(".tmp")), **(settings or {})})
+        engine = _engine(file, {**SETTINGS, "temp_directory": str(path.with_suffix(".tmp")), **(settings or {})})
         if not engine.users:
             _attach(engine.base, path)
         engine.users += 1
@@ -81,6 +81,29 @@ def connect(path: Path, settings: dict[str, str] | None = None) -> Iterator[duck
             engine.users -= 1
             if not engine.users:
                 _detach(file, engine)
+
+
+@contextmanager
+def held_still(path: Path) -> Iterator[None]:
+    """Keep everybody from writing the warehouse at `path` while the block runs.
+
+    `RetryableError` at once while somebody has it open.
+    """
+    busy = RetryableError(f"the warehouse {path.name} is open in a run", retry_after_seconds=5.0)
+    turn = _file(path.resolve()).turn
+    if not turn.acquire(blocking=False):
+        raise busy
+    try:
+        with duckdb.connect(config=dict(SETTINGS)) as con:
+            try:
+                con.execute(f"ATTACH {literal(str(path))} AS {_CATALOG} (READ_ONLY)")
+            except duckdb.IOException as exc:
+                if "lock" not in str(exc):
+                    raise
+                raise busy from exc
+            yield
+    finally:
+        turn.release()
 
 
 def _file(path: Path) -> _File:
