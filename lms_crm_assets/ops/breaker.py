@@ -67,6 +67,11 @@ class Breaker:
             run("UPDATE breakers SET probing_until = ? WHERE name = ?", (now + _PROBE_SECONDS, self.name))
             return State(Verdict.PROBE, 0.0, down)
 
+    def down_seconds(self) -> float | None:
+        """For how long the breaker has been open, None when it is closed; asking makes nobody the probe."""
+        found = self.store.read("SELECT opened_at FROM breakers WHERE name = ?", (self.name,))
+        return max(0.0, self.store.clock() - found[0][0]) if found and found[0][0] is not None else None
+
     def succeeded(self) -> None:
         """A call was answered."""
         known = self.store.read("SELECT 1 FROM breakers WHERE name = ? AND failures > 0", (self.name,))

@@ -35,6 +35,11 @@ _LOOK_SECONDS = 1.0
 _WIDEN_AFTER = 50
 
 
+def gate_name(address: str, credential: str) -> str:
+    """Under which name rate and quota are shared; it doesn't tell the credential."""
+    return f"{address} {hashlib.sha256(credential.encode()).hexdigest()[:16]}"
+
+
 @dataclass(frozen=True)
 class Pool:
     """Calls with a limit of their own; `is_part`: they count against the general limit too."""
@@ -63,8 +68,7 @@ class Gate:
         quota_share: float = 1.0,
         pools: Mapping[str, Pool] | None = None,
     ) -> None:
-        digest = hashlib.sha256(credential.encode()).hexdigest()[:16]
-        name = f"{address} {digest}"
+        name = gate_name(address, credential)
         self.address = address
         self.traffic: Counter[str] = Counter()
         self.quota = Quota(store, name)
