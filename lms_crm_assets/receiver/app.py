@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from lms_crm_assets.receiver import health, hooks
+from lms_crm_assets.receiver import api_batch, api_changes, api_rejections, health, hooks, tokens
 from lms_crm_assets.receiver.limits import Limits
 from lms_crm_assets.receiver.metrics import Measured
 from lms_crm_assets.receiver.problems import problem_handlers
@@ -16,6 +16,10 @@ from lms_crm_assets.settings import Settings
 routers = [
     hooks.router,
     health.router,
+    tokens.router,
+    api_batch.router,
+    api_changes.router,
+    api_rejections.router,
 ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+import apsw
 import orjson
 import structlog
 from fastapi import FastAPI, Request
@@ -16,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lms_crm_assets.errors import RetryableError
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
@@ -29,6 +32,7 @@ CODES = {
     406: "NOT_ACCEPTABLE",
     408: "REQUEST_TIMEOUT",
     409: "CONFLICT",
+    410: "GONE",
     413: "TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
     422: "UNPROCESSABLE",
@@ -103,6 +107,9 @@ def problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
+    # The store is full, locked or out of reach.
+    app.add_exception_handler(RetryableError, _of_store)
+    app.add_exception_handler(apsw.Error, _of_store)
     # A handler for Exception would let the server log the exception too, with its text.
     app.add_middleware(_Unforeseen)
     _describe(app)
@@ -135,6 +142,11 @@ async def _of_http(request: Request, exc: Exception) -> Response:
     }
     detail = details.get(exc.status_code, exc.detail)
     return Problem(exc.status_code, str(detail), headers=exc.headers).response()
+
+
+async def _of_store(request: Request, exc: Exception) -> Response:
+    _log.error("store_unavailable", route=getattr(request.scope.get("route"), "path", ""), error=type(exc).__name__)
+    return Problem(503, "what this needs can't be read or written now", headers={"Retry-After": "5"}).response()
 
 
 async def _of_validation(_: Request, exc: Exception) -> Response:

@@ -1,0 +1,72 @@
+"""What the connector API works with, beside the inbox and the tenants: keys, rates, and the copies of the warehouses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Request
+from pydantic import SecretStr
+
+from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.ops import allowance
+from lms_crm_assets.ops.store import OperationalStore, Schema
+from lms_crm_assets.ops.vault import environment_key
+from lms_crm_assets.receiver import idempotency
+from lms_crm_assets.receiver.idempotency import IdempotencyKeys
+from lms_crm_assets.receiver.service import service_of
+from lms_crm_assets.receiver.signer import Signer
+from lms_crm_assets.receiver.writer import unavailable
+from lms_crm_assets.settings import Settings
+from lms_crm_assets.staging.build import RowJudge
+from lms_crm_assets.warehouse.published import Published
+
+API = Schema("api", (allowance.TABLES + idempotency.TABLES,))
+"""What the API keeps: rates and idempotency keys."""
+
+Mode = Literal["push", "pull", "hybrid"]
+
+
+@dataclass(frozen=True)
+class Connector:
+    """The parts behind the routes.
+
+    `store` is shared with the runs (breakers, quotas), `calls` is the API's own (rates, idempotency keys).
+    """
+
+    store: OperationalStore
+    calls: OperationalStore
+    signer: Signer
+    keys: IdempotencyKeys
+    judge: RowJudge
+    published: Published
+    mode_of: Callable[[Contract], Mode] = attrgetter("mode")
+    """How a tenant's changes arrive now."""
+
+    @classmethod
+    def at(cls, settings: Settings, key: SecretStr) -> "Connector":
+        """The parts of a state folder."""
+        calls = OperationalStore.at(settings.state_dir, API)
+        return cls(
+            OperationalStore.at(settings.state_dir),
+            calls,
+            Signer(key, calls.clock),
+            IdempotencyKeys(calls),
+            RowJudge("changes", "UTC"),
+            Published(settings.warehouse, settings.state_dir / "published"),
+        )
+
+
+async def _connector(request: Request) -> Connector:
+    service = service_of(request)
+    if service.inbox is None:
+        raise unavailable("the receiver is not ready")
+    state: Any = request.app.state
+    # On the event loop, so that there is one.
+    if getattr(state, "connector", None) is None:
+        state.connector = Connector.at(service.settings, environment_key("what is delivered has"))
+    found: Connector = state.connector
+    return found
+
+
+TheConnector = Annotated[Connector, Depends(_connector)]

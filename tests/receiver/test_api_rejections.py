@@ -1,0 +1,136 @@
+"""What is refused, and how a tenant does, over real HTTP."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from lms_crm_assets.contract.loading import load_contract
+from lms_crm_assets.crm.adapters import crm_adapter
+from lms_crm_assets.crm.standing import crm_standing
+from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.ops.breaker import FAILING_CALLS, Breaker
+from lms_crm_assets.ops.inbox import Delivery, Side
+from lms_crm_assets.warehouse.connection import connect
+from tests.receiver.connector_server import LEARNER, Api, running_api
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    with running_api(tmp_path) as running:
+        yield running
+
+
+def _refuse(con: duckdb.DuckDBPyConnection, key: str, attempts: int) -> None:
+    con.execute(
+        "INSERT INTO sync.rejections VALUES ('contact', $1, 'upsert', 'INVALID_EMAIL', 'ada@example.org is bad', 'p', $2,"
+        " now(), now(), now())",
+        [key, attempts],
+    )
+
+
+def _warehouse(api: Api) -> Path:
+    return Path(api.settings.warehouse.format(tenant="acme"))
+
+
+def _all(api: Api, since: str | None = None, limit: int = 1) -> tuple[list[dict[str, Any]], str]:
+    found: list[dict[str, Any]] = []
+    while True:
+        after: dict[str, Any] = {"since": since} if since else {}
+        page = api.get("rejections", limit=limit, **after).raise_for_status().json()
+        found += page["rejections"]
+        since = page["next"]
+        if not page["more"]:
+            return found, since
+
+
+def test_both_sides_are_listed_with_codes_and_without_learner_data(api: Api) -> None:
+    api.build(LmsEntity.LEARNERS, [{"id": "1", **LEARNER, "email": "secret no address", "status": "odd"}])
+    with connect(_warehouse(api)) as con:
+        _refuse(con, "2", 5)
+    api.copy_at_once()
+    found, since = _all(api)
+    assert [(each["side"], each["kind"], each["id"], each["code"], each["dead_letter"]) for each in found] == [
+        ("lms", "learners", "1", "LMS-104", False),
+        ("lms", "learners", "1", "LMS-105", False),
+        ("crm", "contact", "2", "INVALID_EMAIL", True),
+    ]
+    assert found[0]["remedy"] == "Correct the address in the LMS."
+    assert (found[0]["column"], found[2]["operation"], found[2]["attempts"]) == ("email", "upsert", 5)
+    answer = api.get("rejections")
+    assert "secret" not in answer.text
+    assert "example.org" not in answer.text
+    assert api.get("rejections", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert _all(api, since) == ([], since)
+
+
+def test_since_gives_what_became_known_after_it(api: Api) -> None:
+    api.build(LmsEntity.LEARNERS, [{"id": "1", **LEARNER, "email": "bad"}])
+    _, since = _all(api)
+    api.build(LmsEntity.LEARNERS, [{"id": "1", **LEARNER, "email": "bad"}, {"id": "2", **LEARNER, "email": "bad too"}])
+    found, since = _all(api, since)
+    assert [each["id"] for each in found] == ["2"]
+    with connect(_warehouse(api)) as con:
+        _refuse(con, "3", 1)
+    api.copy_at_once()
+    assert [each["id"] for each in _all(api, since)[0]] == ["3"]
+
+
+def _plan(
+    con: duckdb.DuckDBPyConnection, plan_id: str, age: timedelta, sent: list[str], status: str = "approved"
+) -> None:
+    at = NOW - age
+    con.execute(
+        "INSERT INTO delta.plans VALUES ($1, $1, $2, $3, $4, '{}', [], $5)",
+        [plan_id, status, at, at if status == "approved" else None, sent],
+    )
+
+
+def test_status_tells_lag_depth_breaker_quota_and_runs(api: Api) -> None:
+    contract = load_contract(api.settings.tenants_dir, "acme")
+    everything = [str(obj) for obj in contract.in_order()]
+    with connect(_warehouse(api)) as con:
+        con.execute("INSERT INTO staging.feed VALUES ('feed')")
+        _plan(con, "good", timedelta(hours=2), everything)
+        _plan(con, "rejected", timedelta(hours=1), everything)
+        _plan(con, "half", timedelta(minutes=30), everything[:1])
+        _plan(con, "waiting", timedelta(minutes=10), [], "waiting")
+        con.execute(
+            "INSERT INTO sync.outcomes (object, external_id, status, sync_run_id, synced_at) VALUES"
+            " ('contact', '1', 'succeeded', 'good', $1), ('contact', '1', 'rejected', 'rejected', $2)",
+            [NOW - timedelta(minutes=119), NOW - timedelta(minutes=59)],
+        )
+        _refuse(con, "1", 5)
+        _refuse(con, "2", 1)
+    breaker = Breaker(api.connector.store, contract.destination.url)
+    for _ in range(FAILING_CALLS):
+        breaker.failed()
+    adapter = crm_adapter(contract, api.connector.store)
+    adapter.client._gate.quota.told(70, 100)  # type: ignore[attr-defined]
+    adapter.close()
+    api.inbox.add([Delivery("acme", Side.LMS, "d", "application/json", b"{}")])
+    body = api.get("status").raise_for_status().json()
+    assert (body["mode"], body["promised_seconds"]) == (contract.mode, contract.sla.freshness_minutes * 60)
+    assert body["lag_seconds"] == pytest.approx(7200, abs=120)
+    assert [run["plan_id"] for run in body["runs"]] == ["waiting", "half", "rejected", "good"]
+    assert [(run["succeeded"], run["rejected"]) for run in body["runs"]] == [(0, 0), (0, 0), (0, 1), (1, 0)]
+    assert body["inbox"]["pending"] == 1
+    assert body["inbox"]["oldest_age_seconds"] < 60
+    assert (body["crm"]["breaker"], body["crm"]["dead_letters"], body["crm"]["rejected"]) == ("open", 1, 2)
+    assert body["crm"]["quota"] == {"used": 70, "allowed": 100, "runs_may_use": contract.guardrails.quota_share}
+
+
+def test_looking_at_the_breaker_takes_no_probe(api: Api) -> None:
+    contract = load_contract(api.settings.tenants_dir, "acme")
+    assert not crm_standing(contract, api.connector.store).is_open
+    breaker = Breaker(api.connector.store, contract.destination.url)
+    for _ in range(FAILING_CALLS):
+        breaker.failed()
+    before = api.connector.store.read("SELECT probing_until FROM breakers")
+    assert crm_standing(contract, api.connector.store).is_open
+    assert api.connector.store.read("SELECT probing_until FROM breakers") == before
