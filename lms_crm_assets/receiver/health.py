@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.receiver.problems import documented
 from lms_crm_assets.receiver.service import service_of
 from lms_crm_assets.receiver.writer import unavailable
@@ -37,7 +37,7 @@ async def readyz(request: Request) -> Health:
         raise unavailable(service.trouble or "the receiver is starting or stopping")
     try:
         await asyncio.to_thread(service.inbox.check_writable)
-    except (apsw.Error, OSError, RetryableError):
+    except (apsw.Error, OSError, LmsCrmError):
         raise unavailable("the inbox can't be written") from None
     return Health()
 
@@ -57,6 +57,6 @@ async def metrics(request: Request) -> Response:
     """Depth and age of the inbox by tenant, deliveries by result, durations. For the inside of a network only."""
     try:
         text = await asyncio.to_thread(generate_latest, service_of(request).metrics.registry)
-    except (apsw.Error, OSError, RetryableError):
+    except (apsw.Error, OSError, LmsCrmError):
         raise unavailable("the inbox can't be read") from None
     return Response(text, media_type=CONTENT_TYPE_LATEST)

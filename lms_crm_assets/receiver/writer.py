@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import apsw
 import structlog
 
-from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.ops.inbox import Added, Delivery, Inbox
 from lms_crm_assets.receiver.problems import Problem
 
@@ -110,7 +110,7 @@ class Writer:
         try:
             return list(self._inbox.add(deliveries))
         except Exception as exc:  # noqa: BLE001 - the thread has to live on, and whoever waits be told
-            if len(deliveries) > 1 and not isinstance(exc, apsw.Error | OSError | RetryableError):
+            if len(deliveries) > 1 and not isinstance(exc, apsw.Error | OSError | LmsCrmError):
                 # One of them may be what the store refuses; the others are kept.
                 return [result for delivery in deliveries for result in self._commit([delivery])]
             _log.error("inbox_not_written", error=type(exc).__name__, deliveries=len(deliveries))
