@@ -19,18 +19,23 @@ from lms_crm_assets.ops.inbox import DERIVED, Added, Delivery, Inbox, Side, Stat
 from lms_crm_assets.ops.inbox_schema import INBOX
 from lms_crm_assets.ops.store import OperationalStore
 from tests.ops.clock import Clock
+from tests.postgres import Place
 
 KEY = SecretStr(base64.b64encode(b"k" * 32).decode())
 
 
-def inbox_with_clock(folder: Path, *, capacity: int = 1_000_000) -> tuple[Inbox, Clock]:
+def inbox_with_clock(folder: Path) -> tuple[Inbox, Clock]:
     clock = Clock()
-    return Inbox(OperationalStore(folder, clock, schema=INBOX), KEY, capacity=capacity), clock
+    return Inbox(OperationalStore(folder, clock, schema=INBOX), KEY), clock
+
+
+def inbox_at(place: Place, *, capacity: int = 1_000_000) -> Inbox:
+    return Inbox(place.store(Clock(), INBOX), KEY, capacity=capacity)
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Inbox:
-    return inbox_with_clock(tmp_path)[0]
+def inbox(place: Place) -> Inbox:
+    return inbox_at(place)
 
 
 def clock_of(inbox: Inbox) -> Clock:
@@ -87,8 +92,8 @@ def test_a_repeat_without_an_id_of_the_sender_is_the_same_event_while_that_is_pe
     assert [event.state for event in inbox.find(ids=[same.delivery_id])] == [State.DONE, State.PENDING]
 
 
-def test_a_full_inbox_takes_repeats_and_other_tenants_but_nothing_new(tmp_path: Path) -> None:
-    inbox, _ = inbox_with_clock(tmp_path, capacity=2)
+def test_a_full_inbox_takes_repeats_and_other_tenants_but_nothing_new(place: Place) -> None:
+    inbox = inbox_at(place, capacity=2)
     assert inbox.add([delivery(name) for name in "abcd"]) == [Added.NEW, Added.NEW, Added.FULL, Added.FULL]
 
     assert inbox.add([delivery("a"), delivery("c"), delivery("a", "globex")]) == [Added.REPEATED, Added.FULL, Added.NEW]
@@ -96,7 +101,8 @@ def test_a_full_inbox_takes_repeats_and_other_tenants_but_nothing_new(tmp_path: 
     assert inbox.add([delivery("c")]) == [Added.NEW]
 
 
-def test_bodies_lie_sealed_on_the_disk(inbox: Inbox, tmp_path: Path) -> None:
+def test_bodies_lie_sealed_on_the_disk(tmp_path: Path) -> None:
+    inbox, _ = inbox_with_clock(tmp_path)
     inbox.add([delivery("a", body=b"canary of a learner")])
     inbox.store.close()
 
@@ -115,12 +121,9 @@ def test_a_row_that_is_moved_opens_for_nobody(inbox: Inbox, change: str) -> None
         list(inbox.find())
 
 
-def test_another_key_is_told(inbox: Inbox, tmp_path: Path) -> None:
+def test_another_key_is_told(inbox: Inbox, place: Place) -> None:
     inbox.add([delivery("a")])
-    other = Inbox(
-        OperationalStore(tmp_path, schema=INBOX),
-        SecretStr(base64.b64encode(os.urandom(32)).decode()),
-    )
+    other = Inbox(place.store(schema=INBOX), SecretStr(base64.b64encode(os.urandom(32)).decode()))
 
     with pytest.raises(CredentialError, match="give the former key"):
         list(other.find())
@@ -205,8 +208,8 @@ def test_purged_events_are_gone_and_others_stay(inbox: Inbox) -> None:
     assert len({event.number for event in inbox.find()} | {first.number}) == 4
 
 
-def test_threads_that_lease_at_once_get_different_events(tmp_path: Path) -> None:
-    inboxes = [inbox_with_clock(tmp_path)[0] for _ in range(4)]
+def test_threads_that_lease_at_once_get_different_events(place: Place) -> None:
+    inboxes = [inbox_at(place) for _ in range(4)]
     inboxes[0].add([delivery(str(n)) for n in range(200)])
     got: list[list[int]] = [[] for _ in inboxes]
 
