@@ -1,21 +1,28 @@
 """fleet_health: every tenant's state on one page, so that one tenant's failure is not hidden by another's success."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from lms_crm_assets.contract.cron import last_due
+from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import table
 from lms_crm_assets.defs.jobs import apply, full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.errors import LmsCrmError
+from lms_crm_assets.ops.inbox import Depth, Inbox
+from lms_crm_assets.ops.modes import Modes
 
+# A run of events looks at single rows: it says nothing of the others.
 _RECONCILING = (full_reconcile.name, incremental_pull.name, apply.name)
 _FULL = (full_reconcile.name, apply.name)
 # The checks that fail when something was not sent, or not taken by the CRM.
 _TELLING = {"approved", "delivered", "converged"}
 _LOOKED_AT = 20
+_SWITCHED = "pull: "
+# An event that is done is kept for so long: a repeat is told by it, and it can be replayed.
+_KEPT_SECONDS = 30 * 86_400.0
 _FRESH, _NEVER = "fresh", "never reconciled"
 _COLUMNS = {
     "tenant": "The tenant",
@@ -24,6 +31,10 @@ _COLUMNS = {
     "full_at": "The same of a full reconciliation, which also sees what others changed in the CRM",
     "age_minutes": "How long ago that is",
     "promised_minutes": "The contract's sla.freshness_minutes",
+    "mode": "How changes arrive: the contract's word, or why backpressure has switched it to pull",
+    "events_waiting": "Events in the inbox whose outcome is not known yet",
+    "oldest_event_seconds": "For how long the oldest of them waits",
+    "events_parked": "Events that are tried no more: lms-crm events list --state parked",
 }
 
 
@@ -36,7 +47,12 @@ _COLUMNS = {
             "fresh",
             asset="fleet_health",
             description="Each tenant had a successful run within its contract's sla.freshness_minutes.",
-        )
+        ),
+        dg.AssetCheckSpec(
+            "inbox",
+            asset="fleet_health",
+            description="No event is parked, and no tenant is switched to pull because events or the CRM's answers pile up.",
+        ),
     ],
 )
 def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
@@ -45,7 +61,12 @@ def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) ->
     states = {row["state"] for row in rows}
     amiss = [f"{row['tenant']} ({row['state']})" for row in rows if row["state"] != _FRESH]
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": len(rows), "not_fresh": len(amiss), "tenants": table(rows, _COLUMNS)},
+        metadata={
+            "dagster/row_count": len(rows),
+            "not_fresh": len(amiss),
+            "events_waiting": sum(int(row["events_waiting"] or 0) for row in rows),
+            "tenants": table(rows, _COLUMNS),
+        },
         check_results=[
             dg.AssetCheckResult(
                 check_name="fresh",
@@ -54,24 +75,41 @@ def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) ->
                 description=f"Not as fresh as promised: {', '.join(amiss)}. Look at their newest runs."
                 if amiss
                 else "Every tenant is as fresh as promised.",
-            )
+            ),
+            _inbox_check(rows),
         ],
+    )
+
+
+def _inbox_check(rows: Iterable[Mapping[str, str | int | None]]) -> dg.AssetCheckResult:
+    parked = [f"{row['tenant']} ({row['events_parked']} parked)" for row in rows if row["events_parked"]]
+    switched = [f"{row['tenant']} ({row['mode']})" for row in rows if str(row["mode"]).startswith(_SWITCHED)]
+    amiss = [*switched, *parked]
+    return dg.AssetCheckResult(
+        check_name="inbox",
+        passed=not amiss,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Look at: {', '.join(amiss)}. `lms-crm events list --state parked` shows parked events."
+        if amiss
+        else "Events are dealt with as they come.",
+        metadata={"switched_to_pull": len(switched), "tenants_with_parked_events": len(parked)},
     )
 
 
 def _states(
     instance: dg.DagsterInstance, tenants: TenantsResource, now: datetime
 ) -> Iterator[dict[str, str | int | None]]:
+    inbox = _inbox(tenants)
     for tenant in tenants.names():
         agreed_at, full_at = _agreed_at(instance, tenant, _RECONCILING), _agreed_at(instance, tenant, _FULL)
         age = int((now - agreed_at).total_seconds() // 60) if agreed_at else None
-        promised = None
+        promised, mode = None, ""
         try:
             contract = tenants.contract(tenant)
         except LmsCrmError:
             state = "its contract can't be read"
         else:
-            promised = contract.sla.freshness_minutes
+            promised, mode = contract.sla.freshness_minutes, _mode(tenants, contract)
             state = _state(age, promised, full_at, contract.schedules.full, now)
         yield {
             "tenant": tenant,
@@ -80,7 +118,34 @@ def _states(
             "full_at": _shown(full_at),
             "age_minutes": age,
             "promised_minutes": promised,
+            "mode": mode,
+            **_waiting(inbox, tenant),
         }
+
+
+def _inbox(tenants: TenantsResource) -> Inbox | None:
+    """The inbox, where there is a key for it."""
+    try:
+        inbox = tenants.inbox()
+    except LmsCrmError:
+        return None
+    inbox.purge(inbox.store.clock() - _KEPT_SECONDS)
+    return inbox
+
+
+def _mode(tenants: TenantsResource, contract: Contract) -> str:
+    standing = Modes(tenants.store()).standing(contract.tenant)
+    return f"{_SWITCHED}{standing.reason}" if standing.switched else contract.mode
+
+
+def _waiting(inbox: Inbox | None, tenant: str) -> dict[str, int | None]:
+    depth = inbox.depth(tenant) if inbox else Depth()
+    oldest = int(inbox.store.clock() - depth.oldest_at) if inbox and depth.oldest_at is not None else None
+    return {
+        "events_waiting": depth.pending + depth.leased,
+        "oldest_event_seconds": oldest,
+        "events_parked": depth.parked,
+    }
 
 
 def _state(age: int | None, promised: int, full_at: datetime | None, full: str, now: datetime) -> str:

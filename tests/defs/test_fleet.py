@@ -8,8 +8,12 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
+from lms_crm_assets.contract.webhooks import Backpressure
 from lms_crm_assets.defs.fleet import fleet_health
 from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.ops.inbox import Delivery, Inbox, Side
+from lms_crm_assets.ops.modes import Mode, Modes, Sample
+from lms_crm_assets.ops.store import OperationalStore
 
 CONTRACT = """\
 version: 2
@@ -80,7 +84,8 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
         resources={"tenants": TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))},
     )
 
-    (check,) = result.get_asset_check_evaluations()
+    check, inbox = sorted(result.get_asset_check_evaluations(), key=lambda each: each.check_name)
+    assert inbox.passed
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.ERROR
     assert check.description == (
@@ -91,3 +96,31 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
     ages = {row.data["tenant"]: (row.data["state"], row.data["age_minutes"]) for row in rows.records}  # type: ignore[union-attr]
     assert ages["daily"] == ("fresh", 1200)
     assert ages["hourly"] == ("fresh", 30)
+
+
+def test_what_waits_in_the_inbox_is_told_and_parked_events_and_a_switched_tenant_are_named(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMS_CRM_KEY", "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
+    for tenant in ("busy", "calm", "flooded"):
+        (tmp_path / f"{tenant}.yaml").write_text(CONTRACT.format(tenant=tenant, minutes=60), encoding="utf-8")
+    inbox = Inbox.at(tmp_path)
+    inbox.add([Delivery("busy", Side.LMS, str(n), "application/json", b"{}") for n in range(3)])
+    inbox.park(inbox.lease("busy", 1, 60)[0].number, "LMS-501 survey_answered")
+    flood = Sample(depth=7, oldest_seconds=0)
+    Modes(OperationalStore.at(tmp_path)).look("flooded", Mode.PUSH, flood, Backpressure(depth=6))
+
+    result = dg.materialize(
+        [fleet_health],
+        instance=instance,
+        resources={"tenants": TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))},
+    )
+
+    [check] = [each for each in result.get_asset_check_evaluations() if each.check_name == "inbox"]
+    assert not check.passed
+    assert check.description == (
+        "Look at: flooded (pull: 7 events wait), busy (1 parked). `lms-crm events list --state parked` shows parked events."
+    )
+    rows = result.asset_materializations_for_node("fleet_health")[0].metadata["tenants"].value
+    told = {row.data["tenant"]: (row.data["mode"], row.data["events_waiting"]) for row in rows.records}  # type: ignore[union-attr]
+    assert told == {"busy": ("pull", 2), "calm": ("pull", 0), "flooded": ("pull: 7 events wait", 0)}

@@ -2,10 +2,14 @@
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from lms_crm_assets.domain import LmsEntity, RawRecord
+from lms_crm_assets.lms.ingest import fetch_into
+from lms_crm_assets.lms.landing import landing_folder
 from lms_crm_assets.lms.protocol import Capabilities, Page
+from lms_crm_assets.warehouse.connection import connect
 from tests.lms.contract.warehouse import Warehouse
 
 LEARNERS, COURSES = LmsEntity.LEARNERS, LmsEntity.COURSES
@@ -70,3 +74,26 @@ def test_a_pull_without_a_moment_to_start_from_finds_what_was_deleted(tmp_path: 
 
     assert done.since is None
     assert warehouse.living()[LEARNERS].keys() == {"1", "3"}
+
+
+def test_rows_that_are_asked_for_by_key_are_loaded_and_no_cursor_moves(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path, [LEARNERS])
+    warehouse.pull(Lms("1", "2"))
+    before = warehouse.held()["cursors"]
+
+    class Asked(Lms):
+        def fetch(self, entity: LmsEntity, keys: Collection[str]) -> Iterator[Page]:
+            del keys
+            rows = [RawRecord("1", {"id": "1", "new": True}), RawRecord("3", {"id": "3"})]
+            yield Page(entity, [*rows, RawRecord("2", None, is_deleted=True), RawRecord("9", None, is_deleted=True)])
+
+    with landing_folder(tmp_path / "landing") as folder:
+        fetched = fetch_into(
+            partial(connect, warehouse.file), Asked(), folder, {LEARNERS: ["1", "2", "3", "9"], COURSES: ["1"]}
+        )
+
+    assert warehouse.living()[LEARNERS] == {"1": {"id": "1", "new": True}, "3": {"id": "3"}}
+    assert warehouse.tombstones()[LEARNERS] == {"2": {"id": "2"}}
+    # What the LMS doesn't show and we never had may be yet to come; courses this LMS does not have at all.
+    assert fetched.unseen == {(LEARNERS, "9")}
+    assert warehouse.held()["cursors"] == before
