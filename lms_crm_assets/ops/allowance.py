@@ -12,8 +12,10 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS allowances (name TEXT PRIMARY KEY, full_at DOUBLE PRECISION NOT NULL);
 """
 
-# `full_at`: when the bucket is full again. Each call moves it by one interval; further ahead than the bucket is deep it
-# can only be after a clock was set back.
+_SET_BACK_SECONDS = 1.0
+
+# `full_at`: when the bucket is full again. Each call moves it by one interval; a second further ahead
+# than the bucket is deep it can only be after a clock was set back.
 _TAKE = """
 UPDATE allowances SET full_at = ? + CASE WHEN full_at > ? AND full_at <= ? THEN full_at ELSE ? END
 WHERE name = ? AND (full_at <= ? OR full_at > ?) RETURNING full_at
@@ -49,10 +51,12 @@ class Allowance:
 
     def take(self) -> Taken:
         """Ask for one call."""
-        now, interval = self.store.clock(), 1 / self.per_second
+        interval = 1 / self.per_second
         depth = self.burst * interval
-        latest, far = now + depth - interval, now + depth + interval
         with self.store.transaction(on=self.name) as run:
+            # Not before it is our turn: what waited would take others' calls for ones of the future.
+            now = self.store.clock()
+            latest, far = now + depth - interval, now + depth + _SET_BACK_SECONDS
             run("INSERT INTO allowances (name, full_at) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (self.name, now))
             taken = run(_TAKE, (interval, now, far, now, self.name, latest, far))
             [[full_at]] = taken or run("SELECT full_at FROM allowances WHERE name = ?", (self.name,))
