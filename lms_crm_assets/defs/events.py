@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from lms_crm_assets.crm.standing import crm_standing
 from lms_crm_assets.defs.edge import TENANTS, key, translated
 from lms_crm_assets.defs.jobs import sync_events
 from lms_crm_assets.defs.raw_lms import share_file
@@ -11,7 +12,6 @@ from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.events.share import Share, settle
-from lms_crm_assets.ops.breaker import is_open
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.latency import p95_seconds
 from lms_crm_assets.ops.modes import Mode, Modes, Sample
@@ -102,7 +102,7 @@ def look_at_mode(tenants: TenantsResource, tenant: str, inbox: Inbox) -> Mode:
         depth=depth.pending + depth.leased,
         oldest_seconds=now - depth.oldest_at if depth.oldest_at is not None else 0.0,
         crm_p95_seconds=p95_seconds(store, contract.destination.url, contract.backpressure.window_seconds),
-        breaker_open=is_open(store, contract.destination.url),
+        breaker_open=crm_standing(contract, store).is_open,
     )
     return Modes(store).look(tenant, Mode(contract.mode), sample, contract.backpressure)
 

@@ -35,12 +35,6 @@ class State:
     is_probed: bool = False
 
 
-def is_open(store: OperationalStore, name: str) -> bool:
-    """Whether the breaker of that system is open, without asking for a probe."""
-    found = store.read("SELECT opened_at FROM breakers WHERE name = ?", (name,))
-    return bool(found) and found[0][0] is not None
-
-
 @dataclass(frozen=True)
 class Breaker:
     """The breaker of the system `name`."""

@@ -1,8 +1,6 @@
 """What the connector API works with, beside the inbox and the tenants: keys, rates, and the copies of the warehouses."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
@@ -10,6 +8,7 @@ from pydantic import SecretStr
 
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.ops import allowance
+from lms_crm_assets.ops.modes import Modes
 from lms_crm_assets.ops.store import OperationalStore, Schema
 from lms_crm_assets.ops.vault import environment_key
 from lms_crm_assets.receiver import idempotency
@@ -40,8 +39,10 @@ class Connector:
     keys: IdempotencyKeys
     judge: RowJudge
     published: Published
-    mode_of: Callable[[Contract], Mode] = attrgetter("mode")
-    """How a tenant's changes arrive now."""
+
+    def mode_of(self, contract: Contract) -> Mode:
+        """How the tenant's changes arrive now: as its contract says, unless backpressure has switched it to pull."""
+        return "pull" if Modes(self.store).standing(contract.tenant).switched else contract.mode
 
     @classmethod
     def at(cls, settings: Settings, key: SecretStr) -> "Connector":

@@ -14,6 +14,7 @@ from lms_crm_assets.crm.standing import crm_standing
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.ops.breaker import FAILING_CALLS, Breaker
 from lms_crm_assets.ops.inbox import Delivery, Side
+from lms_crm_assets.ops.modes import Mode, Modes, Sample
 from lms_crm_assets.warehouse.connection import connect
 from tests.receiver.connector_server import LEARNER, Api, running_api
 
@@ -123,6 +124,10 @@ def test_status_tells_lag_depth_breaker_quota_and_runs(api: Api) -> None:
     assert body["inbox"]["oldest_age_seconds"] < 60
     assert (body["crm"]["breaker"], body["crm"]["dead_letters"], body["crm"]["rejected"]) == ("open", 1, 2)
     assert body["crm"]["quota"] == {"used": 70, "allowed": 100, "runs_may_use": contract.guardrails.quota_share}
+
+    flood = Sample(depth=contract.backpressure.depth + 1, oldest_seconds=0)
+    Modes(api.connector.store).look("acme", Mode.PUSH, flood, contract.backpressure)
+    assert api.get("status").raise_for_status().json()["mode"] == "pull"
 
 
 def test_looking_at_the_breaker_takes_no_probe(api: Api) -> None:
