@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,13 @@ def postgres() -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+_NUMBERS = count(1)
+
+
 @pytest.fixture(scope="module")
 def _database(postgres: Server, request: pytest.FixtureRequest) -> str:
-    name = f"test_{request.node.name.removesuffix('.py').rpartition('/')[2]}".lower()
+    # Numbered, since a module may be come back to.
+    name = f"test_{request.node.name.removesuffix('.py').rpartition('/')[2]}_{next(_NUMBERS)}".lower()
     postgres.run(f'CREATE DATABASE "{name}"')
     return name
 

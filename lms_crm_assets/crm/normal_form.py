@@ -120,7 +120,7 @@ def _country(text: str) -> str:
     Most values are alpha-2 already and never reach the map, which is searched entry by entry (0.4 µs a row).
     """
     return (
-        f"CASE WHEN length({text}) = 2 AND upper({text}) <> 'UK' THEN upper({text})"
+        f"CASE WHEN regexp_full_match({text}, '[A-Za-z]{{2}}') AND upper({text}) <> 'UK' THEN upper({text})"
         f" ELSE COALESCE({_countries()}[strip_accents(lower({text}))], {text}) END"
     )
 

@@ -8,7 +8,13 @@ from lms_crm_assets.definitions import defs
 RAW = {"learners", "courses", "enrollments", "completions", "scores", "competencies"}
 STAGING = {"learner", "course", "enrollment", "completion", "score", "learner_competency"}
 OBJECTS = {"contact", "course", "enrollment", "completion", "competency"}
-LAYERS = {"raw_lms": RAW, "staging": STAGING, "crm_snapshot": OBJECTS, "delta": {*OBJECTS, "plan"}, "sync": OBJECTS}
+LAYERS = {
+    "raw_lms": RAW,
+    "staging": STAGING,
+    "crm_snapshot": OBJECTS,
+    "delta": {*OBJECTS, "plan"},
+    "sync": {*OBJECTS, "events"},
+}
 
 
 def keys_of(layer: str) -> set[str]:
@@ -49,7 +55,13 @@ def test_the_contact_waits_for_what_its_roll_ups_are_made_of() -> None:
 
 @pytest.mark.parametrize(
     ("job", "left_out"),
-    [("full_reconcile", set()), ("apply", set()), ("plan", {"sync"}), ("incremental_pull", set())],
+    [
+        ("full_reconcile", set()),
+        ("apply", set()),
+        ("plan", {"sync"}),
+        ("incremental_pull", set()),
+        ("sync_events", set()),
+    ],
 )
 def test_a_job_touches_whole_layers(job: str, left_out: set[str]) -> None:
     selected = list(defs.resolve_job_def(job).asset_layer.executable_asset_keys)
@@ -64,4 +76,4 @@ def test_what_runs_by_itself_is_switched_on() -> None:
         "incremental_pulls",
         "fleet_watch",
     }
-    assert [sensor.name for sensor in defs.sensors or []] == ["tenants_folder"]
+    assert [sensor.name for sensor in defs.sensors or []] == ["tenants_folder", "waiting_events"]

@@ -18,8 +18,6 @@ from lms_crm_assets.ops.modes import Mode, Modes, Sample
 from lms_crm_assets.warehouse.connection import connect
 from tests.receiver.connector_server import LEARNER, Api, running_api
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
@@ -85,7 +83,7 @@ def test_since_gives_what_became_known_after_it(api: Api) -> None:
 def _plan(
     con: duckdb.DuckDBPyConnection, plan_id: str, age: timedelta, sent: list[str], status: str = "approved"
 ) -> None:
-    at = NOW - age
+    at = datetime.now(UTC) - age
     con.execute(
         "INSERT INTO delta.plans VALUES ($1, $1, $2, $3, $4, '{}', [], $5)",
         [plan_id, status, at, at if status == "approved" else None, sent],
@@ -104,7 +102,7 @@ def test_status_tells_lag_depth_breaker_quota_and_runs(api: Api) -> None:
         con.execute(
             "INSERT INTO sync.outcomes (object, external_id, status, sync_run_id, synced_at) VALUES"
             " ('contact', '1', 'succeeded', 'good', $1), ('contact', '1', 'rejected', 'rejected', $2)",
-            [NOW - timedelta(minutes=119), NOW - timedelta(minutes=59)],
+            [datetime.now(UTC) - timedelta(minutes=minutes) for minutes in (119, 59)],
         )
         _refuse(con, "1", 5)
         _refuse(con, "2", 1)

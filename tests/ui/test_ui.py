@@ -39,7 +39,7 @@ def test_the_graph_goes_from_the_lms_to_the_crm(page: Page, shoot: Shoot) -> Non
         expect(group).to_be_visible()
     for name, group in groups.items():
         # The number is that of the assets in the state of their colour: all of them, none is missing a tenant.
-        number = len(LmsEntity) if name in {"raw_lms", "staging"} else len(CrmObject) + (name == "delta")
+        number = len(LmsEntity) if name in {"raw_lms", "staging"} else len(CrmObject) + (name in {"delta", "sync"})
         expect(group).to_have_text(f"{name}{number}")
     shoot(page, "3-lineage")
 

@@ -47,6 +47,7 @@ class Site:
         self._now = contents.until
         self.users = Table(contents.users)
         self.courses = Table(contents.courses)
+        self._last_course = max(self.courses)
         self.enrolments = Table(contents.enrolments, by=("userid", "courseid"))
         self.ratings = Table(contents.ratings, by=("userid",))
         self.activities, self.frameworks = contents.activities, contents.frameworks
@@ -61,7 +62,8 @@ class Site:
         """What it was filled with and the rows changed since, as JSON-able data."""
         tables = {name: table.changes() for name, table in self._tables().items()}
         school = asdict(self.school) if self.school else None
-        return {"school": school, "changed": tables, "filters": dict(self.filters), "now": self._now}
+        kept = {"filters": dict(self.filters), "now": self._now, "last_course": self._last_course}
+        return {"school": school, "changed": tables, **kept}
 
     @classmethod
     def loaded(cls, state: Row) -> "Site":
@@ -75,6 +77,7 @@ class Site:
                 elif key in table:
                     table.remove(key)
         site.filters, site._now = dict(state.get("filters", {})), state.get("now", site._now)
+        site._last_course = state.get("last_course", site._last_course)
         return site
 
     def _tables(self) -> dict[str, Table[Any]]:
@@ -177,7 +180,9 @@ class Site:
         return self.users[user_id]
 
     def _create_course(self, fields: Row) -> Row:
-        course_id, now = max(self.courses) + 1, self._tick()
+        # An id that is gone does not come back.
+        course_id = self._last_course = max(self._last_course, *self.courses) + 1
+        now = self._tick()
         # Moodle puts a new course first in its category.
         sortorder = min(row["sortorder"] for row in self.courses.values() if row["id"] != 1) - 1
         row = {
