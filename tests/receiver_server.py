@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from lms_crm_assets.ops.inbox import Event, Inbox
 from lms_crm_assets.receiver.app import build_app
 from lms_crm_assets.receiver.server import server_of
 from lms_crm_assets.settings import Settings
+from tests.simulator_server import running
 
 TENANTS = Path(__file__).parent.parent / "tenants"
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes ...").decode()
@@ -82,18 +82,8 @@ def signed(body: bytes, delivery_id: str = "msg_1", *, secret: str = SECRET, at:
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """The address of a receiver that runs in a thread of this process."""
-    server = server_of(build_app(settings), "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    give_up_at = time.monotonic() + 60
-    while not server.started:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with running(server_of(build_app(settings), "127.0.0.1", 0)) as address:
+        yield address
 
 
 class ReceiverProcess:

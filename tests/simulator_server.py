@@ -15,7 +15,13 @@ from lms_crm_assets.sandbox.core import Simulator, build_app
 def serving(simulator: Simulator, around: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> Iterator[str]:
     """The simulator's address while it is served from a thread, on a free port; `around` wraps its application."""
     app = around(build_app(simulator))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off", ws="none"))
+    with running(uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off", ws="none"))) as address:
+        yield address
+
+
+@contextmanager
+def running(server: uvicorn.Server) -> Iterator[str]:
+    """The server's address while it runs in a thread."""
     thread = threading.Thread(target=server.run)
     thread.start()
     give_up_at = time.monotonic() + 120

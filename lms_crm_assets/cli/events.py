@@ -1,6 +1,5 @@
 """`lms-crm events`: what was delivered to the receiver, what became of it, and working on it once more."""
 
-import base64
 import itertools
 import json
 import re
@@ -16,6 +15,7 @@ from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
 from lms_crm_assets.contract.loading import contract_file, load_contract
 from lms_crm_assets.contract.webhooks import TokenVerifier
 from lms_crm_assets.errors import ContractError
+from lms_crm_assets.hints.canvas import claims
 from lms_crm_assets.masking import masked, safe_key, shortened
 from lms_crm_assets.ops.inbox import Event, Inbox, State
 from lms_crm_assets.settings import Settings
@@ -199,10 +199,7 @@ def _shown(event: Event, *, reveal: bool) -> Any:
     if event.content_type == "text/xml":
         text = _SESSION.sub(rf"\g<1>{_SECRET}\g<2>", event.body.decode("utf-8", "replace"))
         return text if reveal else f"({len(event.body):,} bytes of XML; --reveal shows them)"
-    body = event.body
-    if event.content_type == "application/jwt":
-        claims = body.split(b".")[1]
-        body = base64.urlsafe_b64decode(claims + b"=" * (-len(claims) % 4))
+    body = (claims(event.body) if event.content_type == "application/jwt" else None) or event.body
     return _masked(json.loads(body), "", _secret_members(event.tenant), reveal=reveal)
 
 

@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from lms_crm_assets.contract.cron import last_due
-from lms_crm_assets.contract.models import Schedules
-from lms_crm_assets.defs.edge import TENANTS, key
+from lms_crm_assets.contract.models import Contract, Schedules
+from lms_crm_assets.defs.edge import TENANTS, tenants_known
 from lms_crm_assets.defs.jobs import full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
-from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.ops.modes import Mode, Modes
 
@@ -24,7 +23,7 @@ SCHEDULE_TAG, DUE_TAG = "lms_crm/schedule", "lms_crm/due"
 # So long after a time that nobody was there to see, the run is made up for.
 _CATCH_UP = timedelta(hours=6)
 _LOOKED_AT = 10
-_WAITING = {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING}
+WAITING = {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING}
 
 
 @dg.schedule(
@@ -37,7 +36,8 @@ def full_reconciles(
     context: dg.ScheduleEvaluationContext, tenants: TenantsResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Full reconciliations of the tenants that are due."""
-    yield from _due_runs(context, "full", {name: found.full for name, found in _schedules(context, tenants).items()})
+    crons = {name: _schedules(contract).full for name, contract in _contracts(context, tenants).items()}
+    yield from _due_runs(context, "full", crons)
 
 
 @dg.schedule(
@@ -51,11 +51,11 @@ def incremental_pulls(
     context: dg.ScheduleEvaluationContext, tenants: TenantsResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Incremental pulls of the due tenants whose CRM state is known; before that only a full run tells the truth."""
-    seen = context.instance.get_materialized_partitions(key("crm_snapshot", CrmObject.CONTACT))
+    known, modes = tenants_known(context.instance), Modes(tenants.store())
     crons = {
-        name: found.incremental
-        for name, found in _schedules(context, tenants).items()
-        if name in seen and not _is_pushed(tenants, name)
+        name: _schedules(contract).incremental
+        for name, contract in _contracts(context, tenants).items()
+        if name in known and not (contract and modes.now(name, Mode(contract.mode)) is Mode.PUSH)
     }
     yield from _due_runs(context, "incremental", crons)
 
@@ -79,29 +79,22 @@ def tenants_folder(context: dg.SensorEvaluationContext, tenants: TenantsResource
     )
 
 
-def _schedules(context: dg.ScheduleEvaluationContext, tenants: TenantsResource) -> dict[str, Schedules]:
-    """When each tenant with both a contract and a partition runs.
-
-    A contract that can't be read runs at the default times: its failed run says why.
-    """
+def _contracts(context: dg.ScheduleEvaluationContext, tenants: TenantsResource) -> dict[str, Contract | None]:
+    """The contract of each tenant that has a partition; None where it can't be read."""
     partitions = set(context.instance.get_dynamic_partitions(str(TENANTS.name)))
-    found = {}
+    found: dict[str, Contract | None] = {}
     for tenant in tenants.names():
         if tenant in partitions:
             try:
-                found[tenant] = tenants.contract(tenant).schedules
+                found[tenant] = tenants.contract(tenant)
             except LmsCrmError:
-                found[tenant] = Schedules()
+                found[tenant] = None
     return found
 
 
-def _is_pushed(tenants: TenantsResource, tenant: str) -> bool:
-    """Whether the tenant's changes come by events alone between its full reconciliations."""
-    try:
-        mode = Mode(tenants.contract(tenant).mode)
-    except LmsCrmError:
-        return False
-    return mode is Mode.PUSH and not Modes(tenants.store()).standing(tenant).switched
+def _schedules(contract: Contract | None) -> Schedules:
+    """When the tenant runs; of a contract that can't be read at the default times, and its failed run says why."""
+    return contract.schedules if contract else Schedules()
 
 
 def _due_runs(
@@ -132,7 +125,7 @@ def _may_run(instance: dg.DagsterInstance, schedule: str, tenant: str, due: date
     ours = dg.RunsFilter(tags={SCHEDULE_TAG: schedule, "dagster/partition": tenant})
     # Several, since a run that was started again by hand carries an older time.
     runs = instance.get_runs(ours, limit=_LOOKED_AT)
-    if any(run.status in _WAITING or datetime.fromisoformat(run.tags[DUE_TAG]) >= due for run in runs):
+    if any(run.status in WAITING or datetime.fromisoformat(run.tags[DUE_TAG]) >= due for run in runs):
         return False
     passed = now - due
     return passed < timedelta(minutes=1) or (bool(runs) and passed <= _CATCH_UP)

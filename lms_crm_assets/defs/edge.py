@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError, LmsCrmError
 
 # Dynamic, so that a new tenant file needs no restart.
@@ -14,6 +15,12 @@ TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
 def key(layer: str, name: str) -> dg.AssetKey:
     """The key of one asset of a layer; Dagster stores plain texts only, no enumeration's members."""
     return dg.AssetKey([layer, f"{name}"])
+
+
+def tenants_known(instance: dg.DagsterInstance) -> set[str]:
+    """The tenants whose CRM state is known: before that only a full run tells the truth."""
+    seen = instance.get_materialized_partitions(key("crm_snapshot", CrmObject.CONTACT))
+    return seen & set(instance.get_dynamic_partitions(str(TENANTS.name)))
 
 
 TABLE_LIMIT = 50

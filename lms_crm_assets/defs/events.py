@@ -1,27 +1,26 @@
 """Events: the sensor that starts a run where some wait, and the asset that settles them when their outcome is known."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import dagster as dg
 
-from lms_crm_assets.crm.standing import crm_standing
-from lms_crm_assets.defs.edge import TENANTS, key, translated
+from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.defs.automation import SCHEDULE_TAG, WAITING
+from lms_crm_assets.defs.edge import TENANTS, key, tenants_known, translated
 from lms_crm_assets.defs.jobs import sync_events
 from lms_crm_assets.defs.raw_lms import share_file
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.events.share import Share, settle
-from lms_crm_assets.ops.inbox import Inbox
+from lms_crm_assets.ops.breaker import Breaker
+from lms_crm_assets.ops.inbox import Depth
 from lms_crm_assets.ops.latency import p95_seconds
 from lms_crm_assets.ops.modes import Mode, Modes, Sample
+from lms_crm_assets.ops.store import OperationalStore
 
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
+_UNDER_WAY = [*WAITING, dg.DagsterRunStatus.STARTED]
 
 
 @dg.asset(
@@ -70,48 +69,49 @@ def waiting_events(
     with translated():
         due = tenants_to_run(context.instance, tenants)
     for tenant in due:
-        yield dg.RunRequest(partition_key=tenant, tags={"lms_crm/schedule": "events"})
+        yield dg.RunRequest(partition_key=tenant, tags={SCHEDULE_TAG: "events"})
     if not due:
         yield dg.SkipReason("no event waits for a run")
 
 
 def tenants_to_run(instance: dg.DagsterInstance, tenants: TenantsResource) -> list[str]:
     """The tenants for which a run is to be started now; their modes are looked at on the way."""
-    with_inbox = [name for name in tenants.names() if _has_inbox(tenants, name)]
-    if not with_inbox:
+    contracts = list(_with_inbox(tenants))
+    if not contracts:
         return []
     inbox = tenants.inbox()
-    modes = {tenant: look_at_mode(tenants, tenant, inbox) for tenant in with_inbox}
-    # Before the CRM's state is known only a full run tells the truth.
-    seen = instance.get_materialized_partitions(key("crm_snapshot", CrmObject.CONTACT))
-    known = seen & set(instance.get_dynamic_partitions(str(TENANTS.name)))
-    waiting = known.intersection(inbox.tenants_waiting(inbox.store.clock()))
+    depths, now = inbox.depths(), inbox.store.clock()
+    modes = {
+        contract.tenant: look_at_mode(tenants.store(), contract, depths.get(contract.tenant, Depth()), now)
+        for contract in contracts
+    }
+    waiting = tenants_known(instance).intersection(inbox.tenants_waiting(now))
     return [
         tenant
-        for tenant in with_inbox
-        if tenant in waiting and modes[tenant] is not Mode.PULL and not _under_way(instance, tenant)
+        for tenant, mode in modes.items()
+        if tenant in waiting and mode is not Mode.PULL and not _under_way(instance, tenant)
     ]
 
 
-def look_at_mode(tenants: TenantsResource, tenant: str, inbox: Inbox) -> Mode:
+def look_at_mode(store: OperationalStore, contract: Contract, depth: Depth, now: float) -> Mode:
     """The tenant's mode, after a look at how much waits and how the CRM answers."""
-    contract = tenants.contract(tenant)
-    store, depth = tenants.store(), inbox.depth(tenant)
-    now = inbox.store.clock()
+    crm = contract.destination.url
     sample = Sample(
         depth=depth.pending + depth.leased,
         oldest_seconds=now - depth.oldest_at if depth.oldest_at is not None else 0.0,
-        crm_p95_seconds=p95_seconds(store, contract.destination.url, contract.backpressure.window_seconds),
-        breaker_open=crm_standing(contract, store).is_open,
+        crm_p95_seconds=p95_seconds(store, crm, contract.backpressure.window_seconds),
+        breaker_open=Breaker(store, crm).down_seconds() is not None,
     )
-    return Modes(store).look(tenant, Mode(contract.mode), sample, contract.backpressure)
+    return Modes(store).look(contract.tenant, Mode(contract.mode), sample, contract.backpressure)
 
 
-def _has_inbox(tenants: TenantsResource, tenant: str) -> bool:
-    try:
-        return tenants.contract(tenant).has_inbox
-    except LmsCrmError:
-        return False
+def _with_inbox(tenants: TenantsResource) -> Iterator[Contract]:
+    """The contracts that name somebody who may deliver; one that can't be read is told by its runs."""
+    for tenant in tenants.names():
+        with suppress(LmsCrmError):
+            contract = tenants.contract(tenant)
+            if contract.has_inbox:
+                yield contract
 
 
 def _under_way(instance: dg.DagsterInstance, tenant: str) -> bool:

@@ -57,7 +57,9 @@ _COLUMNS = {
 )
 def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
     """Compare each tenant's last successful run with what its contract promises."""
-    rows = list(_states(context.instance, tenants, datetime.now(UTC)))
+    if (inbox := _inbox(tenants)) is not None:
+        inbox.purge(inbox.store.clock() - _KEPT_SECONDS)
+    rows = list(_states(context.instance, tenants, inbox, datetime.now(UTC)))
     states = {row["state"] for row in rows}
     amiss = [f"{row['tenant']} ({row['state']})" for row in rows if row["state"] != _FRESH]
     return dg.MaterializeResult(
@@ -97,9 +99,9 @@ def _inbox_check(rows: Iterable[Mapping[str, str | int | None]]) -> dg.AssetChec
 
 
 def _states(
-    instance: dg.DagsterInstance, tenants: TenantsResource, now: datetime
+    instance: dg.DagsterInstance, tenants: TenantsResource, inbox: Inbox | None, now: datetime
 ) -> Iterator[dict[str, str | int | None]]:
-    inbox = _inbox(tenants)
+    depths = inbox.depths() if inbox else {}
     for tenant in tenants.names():
         agreed_at, full_at = _agreed_at(instance, tenant, _RECONCILING), _agreed_at(instance, tenant, _FULL)
         age = int((now - agreed_at).total_seconds() // 60) if agreed_at else None
@@ -119,18 +121,16 @@ def _states(
             "age_minutes": age,
             "promised_minutes": promised,
             "mode": mode,
-            **_waiting(inbox, tenant),
+            **_waiting(depths.get(tenant, Depth()), now),
         }
 
 
 def _inbox(tenants: TenantsResource) -> Inbox | None:
     """The inbox, where there is a key for it."""
     try:
-        inbox = tenants.inbox()
+        return tenants.inbox()
     except LmsCrmError:
         return None
-    inbox.purge(inbox.store.clock() - _KEPT_SECONDS)
-    return inbox
 
 
 def _mode(tenants: TenantsResource, contract: Contract) -> str:
@@ -138,12 +138,10 @@ def _mode(tenants: TenantsResource, contract: Contract) -> str:
     return f"{_SWITCHED}{standing.reason}" if standing.switched else contract.mode
 
 
-def _waiting(inbox: Inbox | None, tenant: str) -> dict[str, int | None]:
-    depth = inbox.depth(tenant) if inbox else Depth()
-    oldest = int(inbox.store.clock() - depth.oldest_at) if inbox and depth.oldest_at is not None else None
+def _waiting(depth: Depth, now: datetime) -> dict[str, int | None]:
     return {
         "events_waiting": depth.pending + depth.leased,
-        "oldest_event_seconds": oldest,
+        "oldest_event_seconds": None if depth.oldest_at is None else int(now.timestamp() - depth.oldest_at),
         "events_parked": depth.parked,
     }
 

@@ -15,6 +15,7 @@ from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.events.learners import learner_ids
 from lms_crm_assets.events.share import Share, take
+from lms_crm_assets.hints.found import By
 from lms_crm_assets.lms.adapters import lms_adapter
 from lms_crm_assets.lms.ingest import Fetched, Ingested, fetch_into, pull_into
 from lms_crm_assets.lms.landing import Weighed, landing_folder
@@ -93,9 +94,9 @@ def raw_lms(
                         full=config.mode == "full",
                         max_shrink_share=contract.checks.max_shrink_share,
                     )
-            if share.keys and not (done and done.doubted):
+            if (keys := share.keys) and not (done and done.doubted):
                 with _folder(tenants, tenant) as folder:
-                    fetched = fetch_into(lambda settings: warehouse.connect(tenant, settings), lms, folder, share.keys)
+                    fetched = fetch_into(lambda settings: warehouse.connect(tenant, settings), lms, folder, keys)
                 share.unseen = fetched.unseen
                 share.save(share_file(tenants, tenant, context.run.run_id))
     yield from _results(tenant, entities, done, fetched)
@@ -110,9 +111,12 @@ def _share(run_id: str, contract: Contract, tenants: TenantsResource, warehouse:
     """The events that wait, leased to this run."""
     if not contract.has_inbox:
         return Share()
-    with warehouse.connect(contract.tenant) as con:
-        learners = learner_ids(con)
-    share = take(tenants.inbox(), contract, learners)
+
+    def ids(named: Collection[tuple[By, str]]) -> Mapping[tuple[By, str], str]:
+        with warehouse.connect(contract.tenant) as con:
+            return learner_ids(con, named)
+
+    share = take(tenants.inbox(), contract, ids)
     share.save(share_file(tenants, contract.tenant, run_id))
     return share
 

@@ -4,7 +4,7 @@ Steps of one run hand it on as a file, and a killed run's events come back when 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +23,12 @@ MOST_EVENTS = 20_000
 """Taken by one run: many small events become few calls."""
 
 MOST_ATTEMPTS = 10
+_PAGE = 500
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
+
+LearnerIds = Callable[[Collection[tuple[By, str]]], Mapping[tuple[By, str], str]]
+"""Looks up the ids of learners who are told by username or e-mail address alone."""
 
 
 @dataclass
@@ -79,21 +83,31 @@ class Share:
         )
 
 
-def take(inbox: Inbox, contract: Contract, learners: Mapping[tuple[By, str], str]) -> Share:
-    """Lease the tenant's events; those that tell nothing which could be asked for are parked with the reason.
+def take(inbox: Inbox, contract: Contract, learner_ids: LearnerIds) -> Share:
+    """Lease the tenant's events; those that tell nothing which could be asked for are parked with the reason."""
+    share, taken = Share(), 0
+    # By pages: bodies are held only until it is known what they touch.
+    while taken < MOST_EVENTS and (events := inbox.lease(contract.tenant, _PAGE, LEASE_SECONDS)):
+        taken += len(events)
+        _sort_out(inbox, share, events, _hints(contract, events, learner_ids))
+    return share
 
-    `learners`: learner ids by username and by e-mail address, for senders who tell no id.
-    """
-    share = Share()
-    for event in inbox.lease(contract.tenant, MOST_EVENTS, LEASE_SECONDS):
-        hints = touched(contract, event.side.value, event.content_type, event.body).resolved(learners)
+
+def _hints(contract: Contract, events: Sequence[Event], learner_ids: LearnerIds) -> list[Hints]:
+    found = [touched(contract, event.side.value, event.content_type, event.body) for event in events]
+    named = {(lead.by, lead.value) for hints in found for lead in hints.leads}
+    ids = learner_ids(named) if named else {}
+    return [hints.resolved(ids) for hints in found]
+
+
+def _sort_out(inbox: Inbox, share: Share, events: Sequence[Event], found: Sequence[Hints]) -> None:
+    for event, hints in zip(events, found, strict=True):
         if event.attempts > MOST_ATTEMPTS:
             inbox.park(event.number, f"tried {MOST_ATTEMPTS} times")
         elif hints.lms or hints.crm or not hints.unknown:
             share.events.append(Taken(event.number, event.attempts, sorted(hints.lms)))
         else:
             _cannot_tell(inbox, event, hints)
-    return share
 
 
 def _cannot_tell(inbox: Inbox, event: Event, hints: Hints) -> None:

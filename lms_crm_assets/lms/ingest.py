@@ -130,7 +130,7 @@ def fetch_into(
     with open_warehouse({}) as con:
         for entity, some in wanted.items():
             if table_exists(con, "raw_lms", entity):
-                query = f"SELECT source_id FROM raw_lms.{entity} WHERE list_contains($1, source_id)"
+                query = f"SELECT source_id FROM raw_lms.{entity} WHERE source_id IN (SELECT unnest($1::VARCHAR[]))"
                 known[entity] = {row[0] for row in con.execute(query, [list(some)]).fetchall()}
     fetched = Fetched()
     observed_at = datetime.now(UTC)

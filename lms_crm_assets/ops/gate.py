@@ -53,10 +53,10 @@ class Gate:
     """The gate before the system at `address`, entered with `credential`.
 
     `calls` in any `window_seconds` (None: no limit known), at most `at_once` under way in this process, up to
-    `quota_share` of the day's calls; `pools` are limits of their own, by name. `traffic` counts what this gate saw: `calls`, `rate_limited`, `failed`.
+    `quota_share` of the day's calls; `pools` are limits of their own, by name; how long its calls take is noted of a system that is `watched` (`latency`). `traffic` counts what this gate saw: `calls`, `rate_limited`, `failed`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword an option
         self,
         store: OperationalStore,
         address: str,
@@ -67,6 +67,7 @@ class Gate:
         at_once: int = 20,
         quota_share: float = 1.0,
         pools: Mapping[str, Pool] | None = None,
+        watched: bool = False,
     ) -> None:
         name = gate_name(address, credential)
         self.address = address
@@ -78,7 +79,7 @@ class Gate:
             for pool, of in (pools or {}).items()
         }
         self._breaker = Breaker(store, address)
-        self._store = store
+        self._watched_in = store if watched else None
         self._share = quota_share
         self._most = self._at_once = max(1, at_once)
         self._under_way = 0
@@ -102,8 +103,9 @@ class Gate:
             started = time.monotonic()
             try:
                 yield
-                with suppress(RetryableError):
-                    note(self._store, self.address, time.monotonic() - started)
+                if self._watched_in is not None:
+                    with suppress(RetryableError):
+                        note(self._watched_in, self.address, time.monotonic() - started)
             except BaseException as exc:
                 # What came of the call counts, even where the store can't be told: an answer must not be lost by it.
                 with suppress(RetryableError):

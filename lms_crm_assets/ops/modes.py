@@ -86,6 +86,10 @@ class Modes:
         switched, reason, since, looked_at, good = found[0]
         return Standing(bool(switched), reason, since, looked_at, good)
 
+    def now(self, tenant: str, wished: Mode) -> Mode:
+        """The mode that counts, as it was looked at last."""
+        return Mode.PULL if self.standing(tenant).switched else wished
+
     def look(self, tenant: str, wished: Mode, sample: Sample, limits: Backpressure) -> Mode:
         """Look once more; the mode that counts now."""
         before = self.standing(tenant)

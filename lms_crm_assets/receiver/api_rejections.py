@@ -14,6 +14,7 @@ from lms_crm_assets.checks.codes import CATALOGUE
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.crm.standing import crm_standing
 from lms_crm_assets.ops.inbox import Depth
+from lms_crm_assets.ops.modes import Mode, Modes
 from lms_crm_assets.receiver.bodies import CACHE_HEADERS, RATE_HEADERS, cacheable, rate_headers
 from lms_crm_assets.receiver.callers import Caller, client_of
 from lms_crm_assets.receiver.connector import Connector, TheConnector
@@ -239,7 +240,7 @@ def _status(connector: Connector, service: Service, caller: Caller) -> Status:
     crm = crm_standing(contract, connector.store)
     return Status(
         tenant=tenant,
-        mode=connector.mode_of(contract),
+        mode=Modes(connector.store).now(tenant, Mode(contract.mode)).value,
         contract_mode=contract.mode,
         agreed_at=agreed_at.strftime(_TIME) if agreed_at else None,
         lag_seconds=round(max(0.0, now - agreed_at.timestamp()), 1) if agreed_at else None,

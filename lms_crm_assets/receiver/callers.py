@@ -1,5 +1,6 @@
 """Who calls a route: a tenant's client, by its access token; what it may do, and how often."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -52,8 +53,7 @@ def client_of(scope: Scope) -> Any:
         found = await _caller(service_of(request), connector, tenant, request.headers.getlist("authorization"))
         if scope not in found.scopes:
             raise _refused(403, "insufficient_scope", f"the token lacks the scope '{scope}'", scope)
-        taken = await run_in_threadpool(check_rate, connector, tenant, found.client)
-        request.state.rate_headers = _rate_headers(found.client, taken)
+        request.state.rate_headers = await run_in_threadpool(check_rate, connector, tenant, found.client)
         return found
 
     return Depends(caller)
@@ -95,28 +95,28 @@ def _allowance(connector: Connector, tenant: str, client: Client) -> Allowance:
     return Allowance(connector.calls, f"client {tenant} {client.id}", rate, max(1, round(rate)))
 
 
-def check_rate(connector: Connector, tenant: str, client: Client) -> Taken:
-    """Count a call; a `Problem` (429) when it is one too many."""
-    taken = _allowance(connector, tenant, client).take()
+def check_rate(connector: Connector, tenant: str, client: Client) -> dict[str, str]:
+    """Count a call, and give the RateLimit headers of its answer; a `Problem` (429) when it is one too many."""
+    allowance = _allowance(connector, tenant, client)
+    taken = allowance.take()
+    headers = _rate_headers(allowance, taken)
     if not taken.allowed:
         raise Problem(
             429,
             f"this client may call {client.requests_per_second:g} times a second",
-            headers={"Retry-After": retry_after(taken), **_rate_headers(client, taken)},
+            headers={"Retry-After": retry_after(taken), **headers},
         )
-    return taken
+    return headers
 
 
-def _rate_headers(client: Client, taken: Taken) -> dict[str, str]:
+def _rate_headers(allowance: Allowance, taken: Taken) -> dict[str, str]:
     """The IETF draft's headers: the policy, and what is left of it."""
-    most = max(1, round(client.requests_per_second))
-    window = max(1, -(-most // client.requests_per_second))
     return {
-        "RateLimit-Policy": f'"client";q={most};w={window:.0f}',
-        "RateLimit": f'"client";r={taken.remaining};t={max(0, -(-taken.full_in_seconds // 1)):.0f}',
+        "RateLimit-Policy": f'"client";q={allowance.burst};w={allowance.window_seconds}',
+        "RateLimit": f'"client";r={taken.remaining};t={max(0, math.ceil(taken.full_in_seconds))}',
     }
 
 
 def retry_after(taken: Taken) -> str:
     """Whole seconds after a refusal."""
-    return str(max(1, int(-(-taken.retry_after_seconds // 1))))
+    return str(max(1, math.ceil(taken.retry_after_seconds)))

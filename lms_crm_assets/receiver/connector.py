@@ -1,14 +1,12 @@
 """What the connector API works with, beside the inbox and the tenants: keys, rates, and the copies of the warehouses."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import SecretStr
 
-from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.ops import allowance
-from lms_crm_assets.ops.modes import Modes
 from lms_crm_assets.ops.store import OperationalStore, Schema
 from lms_crm_assets.ops.vault import environment_key
 from lms_crm_assets.receiver import idempotency
@@ -22,8 +20,6 @@ from lms_crm_assets.warehouse.published import Published
 
 API = Schema("api", (allowance.TABLES + idempotency.TABLES,))
 """What the API keeps: rates and idempotency keys."""
-
-Mode = Literal["push", "pull", "hybrid"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +35,6 @@ class Connector:
     keys: IdempotencyKeys
     judge: RowJudge
     published: Published
-
-    def mode_of(self, contract: Contract) -> Mode:
-        """How the tenant's changes arrive now: as its contract says, unless backpressure has switched it to pull."""
-        return "pull" if Modes(self.store).standing(contract.tenant).switched else contract.mode
 
     @classmethod
     def at(cls, settings: Settings, key: SecretStr) -> "Connector":

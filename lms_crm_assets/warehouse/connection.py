@@ -89,18 +89,12 @@ def held_still(path: Path) -> Iterator[None]:
 
     `RetryableError` at once while somebody has it open.
     """
-    busy = RetryableError(f"the warehouse {path.name} is open in a run", retry_after_seconds=5.0)
     turn = _file(path.resolve()).turn
     if not turn.acquire(blocking=False):
-        raise busy
+        raise _busy(path)
     try:
         with duckdb.connect(config=dict(SETTINGS)) as con:
-            try:
-                con.execute(f"ATTACH {literal(str(path))} AS {_CATALOG} (READ_ONLY)")
-            except duckdb.IOException as exc:
-                if "lock" not in str(exc):
-                    raise
-                raise busy from exc
+            _attach_now(con, path, "(READ_ONLY)")
             yield
     finally:
         turn.release()
@@ -135,14 +129,26 @@ def _engine(file: _File, settings: dict[str, str]) -> _Engine:
     return engine
 
 
+def _attach_now(con: duckdb.DuckDBPyConnection, path: Path, how: str = "") -> None:
+    """`RetryableError` while another process has the file open."""
+    try:
+        con.execute(f"ATTACH {literal(str(path))} AS {_CATALOG} {how}")
+    except duckdb.IOException as exc:
+        if "lock" not in str(exc):
+            raise
+        raise _busy(path) from exc
+
+
+def _busy(path: Path) -> RetryableError:
+    return RetryableError(f"the warehouse {path.name} is open in a run", retry_after_seconds=5.0)
+
+
 def _attach(base: duckdb.DuckDBPyConnection, path: Path) -> None:
     give_up_at = time.monotonic() + LOCK_PATIENCE_SECONDS
     while True:
         try:
-            base.execute(f"ATTACH {literal(str(path))} AS {_CATALOG}")
-        except duckdb.IOException as exc:
-            if "lock" not in str(exc):
-                raise
+            _attach_now(base, path)
+        except RetryableError as exc:
             if time.monotonic() > give_up_at:
                 raise RetryableError(
                     f"the warehouse {path.name} stays locked by another process; close what has it open and run again"

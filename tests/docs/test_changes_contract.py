@@ -12,15 +12,9 @@ import pytest
 import schemathesis
 import yaml
 from openapi_spec_validator import validate
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from lms_crm_assets.sandbox.school import SchoolSimulator
+from tests.openapi_checks import CHECKS
 from tests.simulator_server import serving
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,13 +30,6 @@ SCHEMAS = {
 }
 AUTHORIZED = {"Authorization": "Bearer sandbox-school-token"}
 SEED = 20260105
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-]
 
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 OPERATIONS = [(path, operation) for path, item in DOCUMENT["paths"].items() for operation in item]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,17 @@ from lms_crm_assets.contract.loading import parse_contract
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.events.share import MOST_ATTEMPTS, Share, pause_seconds, settle, take
+from lms_crm_assets.hints.found import By
 from lms_crm_assets.ops.inbox import Delivery, Inbox, Side, State
 from lms_crm_assets.ops.inbox_schema import INBOX
 from lms_crm_assets.ops.store import OperationalStore
 from tests.ops.clock import Clock
 
 LEARNERS, COURSES = LmsEntity.LEARNERS, LmsEntity.COURSES
+
+
+def nobody(_named: Collection[tuple[By, str]]) -> dict[tuple[By, str], str]:
+    return {}
 
 
 class Box:
@@ -66,16 +72,16 @@ def test_many_events_are_few_keys(box: Box, contract: Contract) -> None:
         box.deliver("changes", ("learners", "b"), ("learners", "a"))
     box.deliver("changes", ("courses", "c"))
 
-    share = take(box.inbox, contract, {})
+    share = take(box.inbox, contract, nobody)
 
     assert share.keys == {LEARNERS: ["a", "b"], COURSES: ["c"]}
     assert box.states() == [State.LEASED] * 4
-    assert take(box.inbox, contract, {}).events == []
+    assert take(box.inbox, contract, nobody).events == []
 
 
 def test_a_share_is_handed_on_as_a_file(box: Box, contract: Contract, tmp_path: Path) -> None:
     box.deliver("changes", ("learners", "a"))
-    share = take(box.inbox, contract, {})
+    share = take(box.inbox, contract, nobody)
     share.unseen = {(LEARNERS, "a")}
     share.save(tmp_path / "events" / "run.json")
 
@@ -86,7 +92,7 @@ def test_a_share_is_handed_on_as_a_file(box: Box, contract: Contract, tmp_path: 
 def test_what_tells_nothing_that_could_be_asked_for_is_parked_with_the_reason(box: Box, contract: Contract) -> None:
     box.deliver("survey.answered")
 
-    assert take(box.inbox, contract, {}).events == []
+    assert take(box.inbox, contract, nobody).events == []
     assert box.states() == [State.PARKED]
     assert box.notes() == ["LMS-501 survey.answered"]
 
@@ -96,12 +102,12 @@ def test_a_row_that_was_never_seen_is_tried_again_later_and_in_the_end_parked(bo
     box.deliver("changes", ("learners", "b"))
     settled = []
     for attempt in range(1, MOST_ATTEMPTS + 1):
-        share = take(box.inbox, contract, {})
+        share = take(box.inbox, contract, nobody)
         assert [event.attempts for event in share.events] == [attempt] * (2 if attempt == 1 else 1)
         share.unseen = {(LEARNERS, "a")}
         settled.append(settle(box.inbox, share))
         # Not due yet.
-        assert take(box.inbox, contract, {}).events == []
+        assert take(box.inbox, contract, nobody).events == []
         box.clock.now += pause_seconds(attempt)
 
     assert [(each.done, each.retried, each.parked) for each in settled] == [
@@ -115,10 +121,10 @@ def test_a_row_that_was_never_seen_is_tried_again_later_and_in_the_end_parked(bo
 
 def test_the_events_of_a_run_that_was_killed_come_back(box: Box, contract: Contract) -> None:
     box.deliver("changes", ("learners", "a"))
-    assert take(box.inbox, contract, {}).keys == {LEARNERS: ["a"]}
+    assert take(box.inbox, contract, nobody).keys == {LEARNERS: ["a"]}
     box.clock.now += 901
 
-    assert take(box.inbox, contract, {}).keys == {LEARNERS: ["a"]}
+    assert take(box.inbox, contract, nobody).keys == {LEARNERS: ["a"]}
 
 
 def test_pauses_double_up_to_ten_minutes() -> None:

@@ -7,29 +7,16 @@ import hypothesis
 import pytest
 import schemathesis
 from hypothesis import strategies as st
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.receiver.app import build_app
 from lms_crm_assets.settings import Settings
+from tests.openapi_checks import CHECKS
 from tests.receiver.connector_server import ENVIRON, LEARNER, TENANTS, Api, running_api
 
 DOCUMENT: dict[str, Any] = build_app(Settings(TENANTS, TENANTS / "no state")).openapi()
 OPERATIONS = [
     (path, method) for path, item in DOCUMENT["paths"].items() for method in item if path.startswith("/api/v1/tenants/")
-]
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
 ]
 SEED = 20261127
 schema = schemathesis.openapi.from_dict(DOCUMENT)

@@ -6,30 +6,17 @@ import hypothesis
 import pytest
 import schemathesis
 from openapi_spec_validator import validate
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from lms_crm_assets.receiver.app import build_app
 from lms_crm_assets.receiver.problems import CODES
 from lms_crm_assets.settings import Settings
 from tests.conftest import TENANTS
+from tests.openapi_checks import CHECKS
 from tests.receiver_server import Running, signed
 
 DOCUMENT: dict[str, Any] = build_app(Settings(TENANTS, TENANTS / "no state")).openapi()
 OPERATIONS = [(path, operation) for path, item in DOCUMENT["paths"].items() for operation in item]
 SEED = 20261127
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-]
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 

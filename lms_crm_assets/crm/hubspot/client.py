@@ -59,6 +59,7 @@ class HubSpotClient:
             at_once=_AT_ONCE,
             quota_share=share,
             pools=_POOLS,
+            watched=True,
         )
         self._told_quota = False
 

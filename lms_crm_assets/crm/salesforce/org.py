@@ -50,6 +50,7 @@ class Org:
             calls=contract.throttle.crm.calls_per_10_seconds,
             at_once=destination.concurrency,
             quota_share=contract.guardrails.quota_share,
+            watched=True,
         )
         self.name = f"{destination.url} {destination.flow} {destination.username} {secrets.digest}"
         self.version = destination.api_version
