@@ -1,6 +1,9 @@
 """A person's wish to stop: long work looks here between two calls and ends cleanly."""
 
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lms_crm_assets.errors import FatalError
 
@@ -18,3 +21,24 @@ def check() -> None:
     """Raise `StoppedError` if a person wants to stop."""
     if requested.is_set():
         raise StoppedError
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Ctrl-C asks for an end while the block runs; a second one kills the process, which the journals allow for.
+
+    An exception out of nowhere, as Ctrl-C is otherwise, hits libraries in the midst of their own clean-up.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(_number: int, _frame: object) -> None:
+        requested.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

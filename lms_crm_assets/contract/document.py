@@ -6,7 +6,8 @@ anchors and aliases (nine lines of them make a billion entries), tags, merge key
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -40,6 +41,13 @@ class Document:
 
 def read_document(content: bytes) -> Document:
     """The document in a file's bytes, with every problem of its form; the content is empty when it can't be read."""
+    found = _read(content)
+    return replace(found, problems=list(found.problems), unset=set())
+
+
+@lru_cache(maxsize=64)
+def _read(content: bytes) -> Document:
+    """The same bytes are read once: a run asks for its contract in every step."""
     found = Document()
     if len(content) > MAX_BYTES:
         found.problems.append((1, f"the file is larger than {MAX_BYTES // 1024} KiB"))

@@ -93,14 +93,11 @@ def run_job(
             failures.append(exc)
 
     worker = threading.Thread(target=execute, name=f"run-{tenant}")
-    worker.start()
-    try:
+    with interrupt.heard():
+        worker.start()
         _follow(worker, run_id, instance, progress)
-    except KeyboardInterrupt:
-        # The work looks at this between two calls, so that nothing is left half-known.
-        interrupt.requested.set()
-        worker.join()
-        raise interrupt.StoppedError from None
+    # The work looked at this between two calls, so that nothing is left half-known.
+    interrupt.check()
     if failures:
         raise failures[0]
     return _summary(run_id, results[0])

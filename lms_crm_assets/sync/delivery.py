@@ -85,6 +85,7 @@ class Delivery:
         spool = self._file("spool")
         with self.open_warehouse() as con:
             total = spool_writes(con, self.spec, self.plan_id, spool, with_links=self.crm.linker is None)
+            letters = self._letters(con, "upsert")
         bulk = self.crm.bulk if self.crm.bulk is not None and total >= self.crm.bulk.least else None
         batches = write_batches(spool, bulk.batch_size if bulk else self.crm.batch_size)
         with (
@@ -92,7 +93,7 @@ class Delivery:
             self._sender(bulk) as send,
         ):
             workers = bulk.concurrency if bulk else self.crm.concurrency
-            self._send_all(Phase("upsert", safe, send, self._sent, workers, self._letters("upsert")), total)
+            self._send_all(Phase("upsert", safe, send, self._sent, workers, letters), total)
         spool.unlink()
 
     @contextmanager
@@ -118,6 +119,7 @@ class Delivery:
         spool = self._file("spool")
         with self.open_warehouse() as con:
             total = spool_archives(con, self.spec, self.plan_id, spool)
+            letters = self._letters(con, "archive")
 
         def archive(part: Sequence[CrmWrite]) -> list[Outcome]:
             self._calls.add()
@@ -127,15 +129,15 @@ class Delivery:
             return send_batch(archive, batch, self._written_back)
 
         batches = write_batches(spool, self.crm.batch_size)
-        letters = self._letters("archive")
         self._send_all(Phase("archive", batches, send, self._sent, self.crm.concurrency, letters), total)
         spool.unlink()
 
     def _link_to(self, links: Links) -> None:
         with self.open_warehouse() as con:
             links.spool(con, self.plan_id)
+            letters = self._letters(con, f"link {links.parent}")
         self._send_all(links.unlinking(), links.total)
-        self._send_all(links.linking(self._letters(f"link {links.parent}")), links.total)
+        self._send_all(links.linking(letters), links.total)
         links.close()
 
     def _upsert(self, part: Sequence[CrmWrite]) -> list[Outcome]:
@@ -162,9 +164,8 @@ class Delivery:
             ).fetchall()
         return dict(rows)
 
-    def _letters(self, operation: str) -> Letters:
-        with self.open_warehouse() as con:
-            return dead_letters(con, self.spec.object, operation, self.max_attempts)
+    def _letters(self, con: duckdb.DuckDBPyConnection, operation: str) -> Letters:
+        return dead_letters(con, self.spec.object, operation, self.max_attempts)
 
     def _file(self, name: str) -> Path:
         """A file of this delivery alone."""

@@ -43,10 +43,14 @@ class _Engine:
 
 @dataclass
 class _File:
-    """Threads of one process take turns: while one closes the file another can't open it."""
+    """Threads of one process take turns: while one closes the file another can't open it.
+
+    `made` is the file, as the disk knows it, whose schemas this process made already.
+    """
 
     turn: threading.RLock = field(default_factory=threading.RLock)
     engine: _Engine | None = None
+    made: tuple[int, int] | None = None
 
 
 _files: dict[Path, _File] = {}
@@ -64,12 +68,14 @@ def connect(path: Path, settings: dict[str, str] | None = None) -> Iterator[duck
     with file.turn:
         engine = _engine(file, {**SETTINGS, "temp_directory": str(path.with_suffix(".tmp")), **(settings or {})})
         if not engine.users:
+            if not path.exists():
+                file.made = None
             _attach(engine.base, path)
         engine.users += 1
         con = engine.base.cursor()
         try:
             con.execute(f"USE {_CATALOG}; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-            con.execute(sql_file("lms_crm_assets.warehouse", "schema.sql"))
+            _make_schemas(con, file, path)
             yield con
         except duckdb.OutOfMemoryException as exc:
             limit = engine.base.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
@@ -156,6 +162,14 @@ def _attach(base: duckdb.DuckDBPyConnection, path: Path) -> None:
             time.sleep(_LOCK_POLL_SECONDS)
         else:
             return
+
+
+def _make_schemas(con: duckdb.DuckDBPyConnection, file: _File, path: Path) -> None:
+    found = path.stat()
+    this = (found.st_dev, found.st_ino)
+    if file.made != this:
+        con.execute(sql_file("lms_crm_assets.warehouse", "schema.sql"))
+        file.made = this
 
 
 def _detach(file: _File, engine: _Engine) -> None:
