@@ -47,7 +47,7 @@ def run_for_tenant(
     for unseen in check_both_sides(contract, OperationalStore.at(settings.state_dir)):
         console.print(f"[yellow]![/yellow] {escape(f'{tenant}: {unseen}')}", soft_wrap=True)
     definition = build_definitions(settings).resolve_job_def(job)
-    with _instance(settings) as instance, _bar(console) as bar:
+    with dagster_instance(settings) as instance, _bar(console) as bar:
         task = bar.add_task(title or f"{tenant}: {job}", total=None, current="starting")
         summary = run_job(
             definition,
@@ -61,7 +61,7 @@ def run_for_tenant(
 
 
 @contextmanager
-def _instance(settings: Settings) -> Iterator[DagsterInstance]:
+def dagster_instance(settings: Settings) -> Iterator[DagsterInstance]:
     """Dagster's instance; of two processes that come to a fresh one at once, the second waits while it is made."""
     file = settings.state_dir / "locks" / "dagster.lock"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.plans import apply, explain, plan
 from lms_crm_assets.cli.receiver import receiver
 from lms_crm_assets.cli.tenants import tenants_app
+from lms_crm_assets.cli.worker import worker
 from lms_crm_assets.errors import LmsCrmError, RetryableError
 from lms_crm_assets.interrupt import StoppedError
 from lms_crm_assets.settings import Settings
@@ -48,6 +49,7 @@ app.command()(plan)
 app.command()(apply)
 app.command()(explain)
 app.command()(receiver)
+app.command()(worker)
 
 
 @app.command()

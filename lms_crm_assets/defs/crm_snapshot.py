@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import dagster as dg
+import duckdb
 from pydantic import Field
 
 from lms_crm_assets.contract.spec import object_spec
@@ -11,7 +12,14 @@ from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TENANTS, key, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import CrmObject
-from lms_crm_assets.snapshot.capture import known_until, land_records, load_snapshot, merge_changes
+from lms_crm_assets.events.share import Share
+from lms_crm_assets.snapshot.capture import (
+    known_until,
+    land_records,
+    load_snapshot,
+    merge_changes,
+    refresh_snapshot,
+)
 from lms_crm_assets.sync.jobs import settle_left
 from lms_crm_assets.sync.journal import recover
 
@@ -47,17 +55,22 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
             if obj not in contract.objects:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
             spec = object_spec(contract, obj)
-            file = tenants.folder(tenant, "landing") / f"{obj}.ndjson"
+            file, told_file = (tenants.landing(tenant) / f"{obj}{rest}.ndjson" for rest in ("", ".told"))
+            share = Share.load(tenants.share_file(tenant, context.run.run_id))
             with warehouse.connect(tenant) as con:
                 # What a killed run wrote is older than what is read now.
                 recovered = recover(con, spec, tenants.folder(tenant, "sync"))
                 since = known_until(con, spec) if config.mode == "changes" else None
+                # Of what the CRM itself told of: a deleted record shows in no list of changes.
+                told = _told_of(con, obj, share) if since is not None else []
             crm = crm_adapter(contract, tenants.store())
             read_at = datetime.now(UTC)
             try:
                 # What a killed run left under way would go on to change what is read here.
                 settle_left(crm.bulk, obj, tenants.folder(tenant, "sync"))
-                rows = land_records(crm.snapshot(spec) if since is None else crm.changed_since(spec, since), file)
+                with tenants.aside():
+                    rows = land_records(crm.snapshot(spec) if since is None else crm.changed_since(spec, since), file)
+                    again = land_records([crm.read(spec, told)], told_file) if told else 0
             finally:
                 crm.close()
             with warehouse.connect(tenant) as con:
@@ -65,18 +78,32 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     load_snapshot(con, spec, file, read_at)
                 else:
                     rows = merge_changes(con, spec, file, read_at)
+                if told:
+                    refresh_snapshot(con, spec, told_file, told)
             file.unlink()
+            told_file.unlink(missing_ok=True)
         if since is None:
             return dg.MaterializeResult(metadata={"dagster/row_count": rows, "recovered_journals": recovered})
         return dg.MaterializeResult(
             metadata={
                 "changed": rows,
+                "told_of": len(told),
+                "of_these_gone": len(told) - again,
                 "changed_since": since.isoformat(timespec="seconds"),
                 "recovered_journals": recovered,
             }
         )
 
     return crm_snapshot
+
+
+def _told_of(con: duckdb.DuckDBPyConnection, obj: CrmObject, share: Share) -> list[str]:
+    """The match keys of the records that the run's events from the CRM name."""
+    found = con.execute(
+        f"SELECT external_id FROM crm_snapshot.{obj} WHERE crm_id IN (SELECT unnest($1::VARCHAR[]))",
+        [share.crm_ids.get(obj, [])],
+    ).fetchall()
+    return [row[0] for row in found]
 
 
 CRM_SNAPSHOT = [_snapshot_asset(obj) for obj in CrmObject]

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
+import duckdb
 from pydantic import Field
 
 from lms_crm_assets.contract.canonical import PARENTS
 from lms_crm_assets.contract.models import Contract
-from lms_crm_assets.contract.spec import object_spec
+from lms_crm_assets.contract.spec import ObjectSpec, object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
@@ -17,8 +19,10 @@ from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts
 from lms_crm_assets.delta.forecast import Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import Plan, approve, has_delta, record_plan
+from lms_crm_assets.delta.scope import make_scope
 from lms_crm_assets.delta.show import change_rows, unreadable_fields
 from lms_crm_assets.domain import CrmObject, LmsEntity
+from lms_crm_assets.events.share import Share
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.sync.journal import drop_older, recover
 from lms_crm_assets.warehouse.sql import scalar
@@ -37,6 +41,14 @@ _PLAN_COLUMNS = {
     "class": "ours: the LMS changed; drift: the CRM was changed by others; conflict: both",
     "owner": "Whose word counts for the field",
 }
+
+
+class DeltaConfig(dg.Config):
+    """Which records count."""
+
+    only_touched: bool = Field(
+        False, description="Only the records that the run's events touch; what else differs is left to the next pull."
+    )
 
 
 def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
@@ -60,7 +72,7 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
         ],
     )
     def delta(
-        context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
+        context: dg.AssetExecutionContext, config: DeltaConfig, tenants: TenantsResource, warehouse: WarehouseResource
     ) -> dg.MaterializeResult:
         tenant = context.partition_key
         with translated():
@@ -71,9 +83,10 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     check_results=[_readable(tenant, obj, {})],
                 )
             spec = object_spec(contract, obj)
+            share = Share.load(tenants.share_file(tenant, context.run.run_id)) if config.only_touched else None
             with warehouse.connect(tenant) as con:
                 recovered = recover(con, spec, tenants.folder(tenant, "sync"))
-                counts = build_delta(con, spec)
+                counts = build_delta(con, spec, partial(_scope, con, spec, share) if share is not None else None)
                 rows = change_rows(con, spec, TABLE_LIMIT)
                 unreadable = unreadable_fields(con, obj)
         return dg.MaterializeResult(
@@ -87,6 +100,10 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
         )
 
     return delta
+
+
+def _scope(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, share: Share) -> None:
+    make_scope(con, spec, share.keys, share.crm_ids.get(spec.object, ()))
 
 
 def _readable(tenant: str, obj: CrmObject, unreadable: Mapping[str, int]) -> dg.AssetCheckResult:
@@ -153,6 +170,7 @@ def plan(
                     con,
                     config.apply_plan,
                     list(built.values()),
+                    sync_run_id=context.run.run_id,
                     despite_guardrails=config.despite_guardrails,
                     now=now,
                 )

@@ -1,6 +1,6 @@
 """Events: the sensor that starts a run where some wait, and the asset that settles them when their outcome is known."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 import dagster as dg
@@ -9,18 +9,17 @@ from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.automation import SCHEDULE_TAG, WAITING
 from lms_crm_assets.defs.edge import TENANTS, key, tenants_known, translated
 from lms_crm_assets.defs.jobs import sync_events
-from lms_crm_assets.defs.raw_lms import share_file
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.events.share import Share, settle
 from lms_crm_assets.ops.breaker import Breaker
+from lms_crm_assets.ops.heartbeat import EVENTS_SENSOR, EVENTS_WORKER, beat, is_alive
 from lms_crm_assets.ops.inbox import Depth
+from lms_crm_assets.ops.lanes import Lane, is_taken
 from lms_crm_assets.ops.latency import p95_seconds
 from lms_crm_assets.ops.modes import Mode, Modes, Sample
 from lms_crm_assets.ops.store import OperationalStore
-
-_UNDER_WAY = [*WAITING, dg.DagsterRunStatus.STARTED]
 
 
 @dg.asset(
@@ -34,7 +33,7 @@ _UNDER_WAY = [*WAITING, dg.DagsterRunStatus.STARTED]
 def settled_events(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
     """Settle the run's share of the inbox."""
     tenant = context.partition_key
-    file = share_file(tenants, tenant, context.run.run_id)
+    file = tenants.share_file(tenant, context.run.run_id)
     share = Share.load(file)
     if not share.events:
         file.unlink(missing_ok=True)
@@ -60,37 +59,48 @@ def settled_events(context: dg.AssetExecutionContext, tenants: TenantsResource) 
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts one run of each tenant for which events wait, unless its contract's mode is pull or backpressure "
-    "has switched it there: then the scheduled runs take them.",
+    "has switched it there: then the scheduled runs take them. Where `lms-crm worker` is at work it is quicker, and the "
+    "sensor leaves them to it.",
 )
 def waiting_events(
     context: dg.SensorEvaluationContext, tenants: TenantsResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Runs of the tenants for which events wait."""
     with translated():
-        due = tenants_to_run(context.instance, tenants)
+        store = tenants.store()
+        if is_alive(store, EVENTS_WORKER):
+            due, why = [], "lms-crm worker takes the events"
+        else:
+            beat(store, EVENTS_SENSOR)
+            due, why = tenants_to_run(context.instance, tenants, look_at_modes(tenants)), "no event waits for a run"
     for tenant in due:
         yield dg.RunRequest(partition_key=tenant, tags={SCHEDULE_TAG: "events"})
     if not due:
-        yield dg.SkipReason("no event waits for a run")
+        yield dg.SkipReason(why)
 
 
-def tenants_to_run(instance: dg.DagsterInstance, tenants: TenantsResource) -> list[str]:
-    """The tenants for which a run is to be started now; their modes are looked at on the way."""
+def look_at_modes(tenants: TenantsResource) -> dict[str, Mode]:
+    """The mode of each tenant that has an inbox, after a look at how things stand with it."""
     contracts = list(_with_inbox(tenants))
     if not contracts:
-        return []
+        return {}
     inbox = tenants.inbox()
     depths, now = inbox.depths(), inbox.store.clock()
-    modes = {
+    return {
         contract.tenant: look_at_mode(tenants.store(), contract, depths.get(contract.tenant, Depth()), now)
         for contract in contracts
     }
-    waiting = tenants_known(instance).intersection(inbox.tenants_waiting(now))
-    return [
-        tenant
-        for tenant, mode in modes.items()
-        if tenant in waiting and mode is not Mode.PULL and not _under_way(instance, tenant)
-    ]
+
+
+def tenants_to_run(instance: dg.DagsterInstance, tenants: TenantsResource, modes: Mapping[str, Mode]) -> list[str]:
+    """The tenants for which a run of events is to be started now."""
+    pushed = {tenant for tenant, mode in modes.items() if mode is not Mode.PULL}
+    if not pushed:
+        return []
+    inbox = tenants.inbox()
+    waiting = pushed.intersection(inbox.tenants_waiting(inbox.store.clock()))
+    # Dagster's own tables are asked last: most looks find nothing.
+    return sorted(t for t in waiting and waiting & tenants_known(instance) if not _under_way(instance, tenants, t))
 
 
 def look_at_mode(store: OperationalStore, contract: Contract, depth: Depth, now: float) -> Mode:
@@ -114,7 +124,9 @@ def _with_inbox(tenants: TenantsResource) -> Iterator[Contract]:
                 yield contract
 
 
-def _under_way(instance: dg.DagsterInstance, tenant: str) -> bool:
+def _under_way(instance: dg.DagsterInstance, tenants: TenantsResource, tenant: str) -> bool:
     """Whether a run of the tenant's events is on its way: it takes all that wait when it starts."""
-    ours = dg.RunsFilter(job_name=sync_events.name, statuses=_UNDER_WAY, tags={"dagster/partition": tenant})
-    return bool(instance.get_runs(ours, limit=1))
+    if is_taken(tenants.folder(tenant, "locks"), Lane.EVENTS):
+        return True
+    queued = dg.RunsFilter(job_name=sync_events.name, statuses=[*WAITING], tags={"dagster/partition": tenant})
+    return bool(instance.get_runs(queued, limit=1))

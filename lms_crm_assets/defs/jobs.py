@@ -3,8 +3,11 @@
 import dagster as dg
 
 from lms_crm_assets.defs.crm_snapshot import SnapshotConfig
+from lms_crm_assets.defs.delta import DeltaConfig
+from lms_crm_assets.defs.orphans import LANE_TAG
 from lms_crm_assets.defs.raw_lms import PullConfig
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.ops.lanes import Lane
 
 _EVERYTHING = dg.AssetSelection.groups("raw_lms", "staging", "crm_snapshot", "delta", "sync")
 
@@ -41,7 +44,14 @@ incremental_pull = dg.define_asset_job(
 sync_events = dg.define_asset_job(
     "sync_events",
     selection=_EVERYTHING,
-    config=dg.RunConfig(ops={"raw_lms": PullConfig(mode="events", take_events=True), **_CHANGES_OF_THE_CRM}),
-    description="Ask the LMS for the rows that waiting events touch, read what changed in the CRM, compare, and write what "
-    "differs.",
+    tags={LANE_TAG: Lane.EVENTS.value},
+    config=dg.RunConfig(
+        ops={
+            "raw_lms": PullConfig(mode="events", take_events=True),
+            **_CHANGES_OF_THE_CRM,
+            **{f"delta__{obj}": DeltaConfig(only_touched=True) for obj in CrmObject},
+        }
+    ),
+    description="Ask the LMS for the rows that waiting events touch, read what changed in the CRM, compare these rows, and "
+    "write what differs. Goes on beside a full reconciliation of the same tenant, which gives way to it.",
 )

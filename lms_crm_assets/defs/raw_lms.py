@@ -19,6 +19,9 @@ from lms_crm_assets.hints.found import By
 from lms_crm_assets.lms.adapters import lms_adapter
 from lms_crm_assets.lms.ingest import Fetched, Ingested, fetch_into, pull_into
 from lms_crm_assets.lms.landing import Weighed, landing_folder
+from lms_crm_assets.ops.heartbeat import EVENTS_SENSOR, EVENTS_WORKER, is_alive
+from lms_crm_assets.ops.lanes import Lane
+from lms_crm_assets.ops.modes import Mode, Modes
 
 _MEANING = {
     LmsEntity.LEARNERS: "Accounts, with suspended and deleted ones where the LMS gives them.",
@@ -41,7 +44,9 @@ class PullConfig(dg.Config):
     )
     take_events: bool = Field(
         False,
-        description="Whether the run takes the events that wait in the inbox too; `sync/events` settles them in the end.",
+        description="Whether the run takes the events that wait in the inbox too; `sync/events` settles them in the end. "
+        "A full or incremental pull leaves them to the runs of events where these are at work and the tenant's mode is not "
+        "pull.",
     )
 
 
@@ -93,23 +98,21 @@ def raw_lms(
                         entities=entities,
                         full=config.mode == "full",
                         max_shrink_share=contract.checks.max_shrink_share,
+                        aside=tenants.aside,
                     )
             if (keys := share.keys) and not (done and done.doubted):
                 with _folder(tenants, tenant) as folder:
-                    fetched = fetch_into(lambda settings: warehouse.connect(tenant, settings), lms, folder, keys)
+                    fetched = fetch_into(
+                        lambda settings: warehouse.connect(tenant, settings), lms, folder, keys, aside=tenants.aside
+                    )
                 share.unseen = fetched.unseen
-                share.save(share_file(tenants, tenant, context.run.run_id))
+                share.save(tenants.share_file(tenant, context.run.run_id))
     yield from _results(tenant, entities, done, fetched)
 
 
-def share_file(tenants: TenantsResource, tenant: str, run_id: str) -> Path:
-    """Where a run keeps which events it took."""
-    return tenants.folder(tenant, "events") / f"{run_id}.json"
-
-
 def _share(run_id: str, contract: Contract, tenants: TenantsResource, warehouse: WarehouseResource) -> Share:
-    """The events that wait, leased to this run."""
-    if not contract.has_inbox:
+    """The events that wait, leased to this run; those that runs of events take are left to them."""
+    if not contract.has_inbox or (tenants.lane is Lane.FULL and _others_take_events(contract, tenants)):
         return Share()
 
     def ids(named: Collection[tuple[By, str]]) -> Mapping[tuple[By, str], str]:
@@ -117,8 +120,14 @@ def _share(run_id: str, contract: Contract, tenants: TenantsResource, warehouse:
             return learner_ids(con, named)
 
     share = take(tenants.inbox(), contract, ids)
-    share.save(share_file(tenants, contract.tenant, run_id))
+    share.save(tenants.share_file(contract.tenant, run_id))
     return share
+
+
+def _others_take_events(contract: Contract, tenants: TenantsResource) -> bool:
+    store = tenants.store()
+    pulled = Modes(store).now(contract.tenant, Mode(contract.mode)) is Mode.PULL
+    return not pulled and is_alive(store, EVENTS_WORKER, EVENTS_SENSOR)
 
 
 def _results(
@@ -167,7 +176,7 @@ def _untold(tenant: str, entity: LmsEntity) -> dg.AssetCheckResult:
 
 
 def _folder(tenants: TenantsResource, tenant: str) -> AbstractContextManager[Path]:
-    return landing_folder(tenants.folder(tenant, "landing"))
+    return landing_folder(tenants.landing(tenant))
 
 
 def _believable(

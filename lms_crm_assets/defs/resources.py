@@ -1,9 +1,8 @@
 """What the assets are given: the tenants' contracts and warehouses."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import dagster as dg
 import duckdb
@@ -13,8 +12,11 @@ from pydantic import Field, PrivateAttr
 from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import translated
-from lms_crm_assets.defs.lock import end_orphans, take_lock
+from lms_crm_assets.defs.orphans import end_orphans, lane_of
+from lms_crm_assets.errors import LmsCrmError
+from lms_crm_assets.events.share import Share, give_back
 from lms_crm_assets.ops.inbox import Inbox
+from lms_crm_assets.ops.lanes import Alone, Lane, Place, RightOfWay
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.warehouse.connection import connect
 
@@ -24,24 +26,44 @@ class TenantsResource(dg.ConfigurableResource[None]):
 
     tenants_dir: str = Field(description="Where the contracts are, one YAML file a tenant.")
     state_dir: str = Field(description="Where landing files, spools and journals are kept.")
-    _lock: BinaryIO | None = PrivateAttr(None)
+    _place: Place | None = PrivateAttr(None)
+    _share_file: Path | None = PrivateAttr(None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Take the tenant's lock for the run: a second run, from the command line say, would fight for its files."""
+        """Take the run's place: a second run in its lane, from the command line say, would fight for its files."""
         run = context.run
         tenant = run.tags.get("dagster/partition") if run else None
         if run is None or tenant is None:
             return
         with translated():
-            self._lock = take_lock(self.folder(tenant, "locks") / "run.lock", tenant)
+            self._share_file = self.share_file(tenant, run.run_id)
+            self._place = Place(self.folder(tenant, "locks"), tenant, lane_of(run))
         if context.instance is not None:
-            end_orphans(context.instance, tenant, run.run_id)
+            end_orphans(context.instance, tenant, self._place.lane, run.run_id)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Give the lock back."""
+        """Give the place back, and the events of which nothing became known."""
         del context
-        if self._lock is not None:
-            self._lock.close()
+        if self._share_file is not None and self._share_file.exists():
+            with suppress(LmsCrmError):  # then their lease runs out
+                give_back(self.inbox(), Share.load(self._share_file))
+            self._share_file.unlink()
+        if self._place is not None:
+            self._place.close()
+
+    @property
+    def lane(self) -> Lane:
+        """The lane of the run."""
+        return self._place.lane if self._place is not None else Lane.FULL
+
+    @property
+    def right_of_way(self) -> RightOfWay:
+        """To whom the run may have to give way."""
+        return self._place if self._place is not None else Alone()
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Let the tenant's other lane go on while the block does nothing but read from the network into the run's files."""
+        return self._place.aside() if self._place is not None else nullcontext()
 
     def contract(self, tenant: str) -> Contract:
         """The tenant's contract as it stands now."""
@@ -62,6 +84,14 @@ class TenantsResource(dg.ConfigurableResource[None]):
     def folder(self, tenant: str, purpose: str) -> Path:
         """A folder of the tenant's own."""
         return Path(self.state_dir) / purpose / tenant
+
+    def share_file(self, tenant: str, run_id: str) -> Path:
+        """Where a run keeps which events it took."""
+        return self.folder(tenant, "events") / f"{run_id}.json"
+
+    def landing(self, tenant: str) -> Path:
+        """Where the run's lane lands what it reads; there is one run in it at a time."""
+        return self.folder(tenant, "landing") / self.lane
 
 
 class WarehouseResource(DuckDBResource):

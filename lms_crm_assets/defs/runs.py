@@ -38,7 +38,7 @@ class ObjectSummary:
 class RunSummary:
     """What a run did.
 
-    `problems` holds one line for each failed step, `passing` says that they may be gone later, `refused` one for each failed check, `plan` the plan's figures, `differing` that the CRM holds something else than was written.
+    `problems` holds one line for each failed step, `passing` says that they may be gone later, `refused` one for each failed check, `plan` the plan's figures, `differing` that the CRM holds something else than was written, `events` how many events of the inbox it settled.
     """
 
     run_id: str
@@ -49,6 +49,7 @@ class RunSummary:
     refused: list[str] = field(default_factory=list)
     plan: Mapping[str, Any] = field(default_factory=dict)
     differing: bool = False
+    events: int = 0
 
     @property
     def undelivered(self) -> int:
@@ -96,8 +97,9 @@ def run_job(
     with interrupt.heard():
         worker.start()
         _follow(worker, run_id, instance, progress)
-    # The work looked at this between two calls, so that nothing is left half-known.
-    interrupt.check()
+    if not (results and results[0].success):
+        # The work looked at this between two calls, so that nothing is left half-known.
+        interrupt.check()
     if failures:
         raise failures[0]
     return _summary(run_id, results[0])
@@ -169,6 +171,7 @@ def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
         refused=refused,
         plan=metadata.get(key("delta", "plan"), {}),
         differing=differing,
+        events=metadata.get(key("sync", "events"), {}).get("events", 0),
     )
 
 

@@ -70,7 +70,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     check_results=_nothing_sent(f"{tenant} maps no {obj}"),
                 )
             with warehouse.connect(tenant) as con:
-                plan = plan_to_send(con)
+                plan = plan_to_send(con, context.run.run_id)
             if plan is None or obj in plan.sent:
                 why = "there is no approved plan" if plan is None else f"the plan {plan.plan_id} was sent already"
                 return dg.MaterializeResult(
@@ -89,6 +89,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     sync_run_id=run_id,
                     max_attempts=contract.delivery.max_attempts,
                     progress=_logged(context.log.info, obj),
+                    right_of_way=tenants.right_of_way,
                 ).run()
                 found = read_back(crm, spec, plan.plan_id, run_id, lambda: warehouse.connect(tenant), folder)
             finally:
@@ -106,6 +107,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 "records_rejected": counts.rejected,
                 "records_failed": counts.failed,
                 "records_skipped": counts.skipped,
+                "records_left_to_a_newer_run": counts.superseded,
                 "write_calls": counts.write_calls,
                 "http_calls": crm.traffic.get("calls", 0),
                 "http_calls_failed": crm.traffic.get("failed", 0),

@@ -5,6 +5,7 @@ lists the fields with old and new value, owner, class and whether they are to be
 external id of the links to make, `parents_before` the CRM ids that are linked now.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import ceil
 
@@ -46,8 +47,13 @@ class DeltaCounts:
     live: int
 
 
-def build_delta(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> DeltaCounts:
-    """Make `delta.<object>` anew from staging, the CRM snapshot and the ledger."""
+def build_delta(
+    con: duckdb.DuckDBPyConnection, spec: ObjectSpec, make_scope: Callable[[], None] | None = None
+) -> DeltaCounts:
+    """Make `delta.<object>` anew from staging, the CRM snapshot and the ledger.
+
+    `make_scope` makes the temp table `scope` of the only records that count (see `scope`); what else differs is left out.
+    """
     allowed = ", ".join(literal(action) for action in (*sorted(ALLOWED[spec.mode]), Action.UNCHANGED))
     with transaction(con):
         ensure_snapshot(con, spec)
@@ -60,6 +66,11 @@ def build_delta(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> DeltaCounts
             ("gone", gone(spec)),
         ):
             con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
+        if make_scope is not None:
+            make_scope()
+            for table in ("different", "gone"):
+                con.execute(f"DELETE FROM {table} WHERE external_id NOT IN (FROM scope)")
+            con.execute("DROP TABLE scope")
         con.execute(f"CREATE OR REPLACE TABLE delta.{spec.object} AS FROM different WHERE action IN ({allowed})")
         if Action.ARCHIVE in ALLOWED[spec.mode]:
             con.execute(

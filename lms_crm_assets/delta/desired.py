@@ -1,7 +1,7 @@
 """What we want: the fingerprints of our rows, kept from run to run so that only changed rows are mapped anew.
 
 Owns the tables `delta.desired_<object>`: `external_id`, a key a parent, `source_hash` over all that the row is
-made of, and its `fingerprint`; and `delta.mappings`, which says by which contract they were made.
+made of, its `fingerprint`, and `mapped_at`, the moment since which it says so; and `delta.mappings`, which says by which contract they were made.
 """
 
 import duckdb
@@ -55,7 +55,10 @@ def _sums(rows: str) -> str:
 
 def _fingerprinted(spec: ObjectSpec, rows: str) -> str:
     parents = "".join(f", {quoted(key_column(parent))}" for parent in spec.parents)
-    return f"SELECT external_id{parents}, source_hash, {fingerprint(spec)} AS fingerprint FROM ({_mapped(spec, rows)})"
+    return (
+        f"SELECT external_id{parents}, source_hash, {fingerprint(spec)} AS fingerprint, now() AS mapped_at"
+        f" FROM ({_mapped(spec, rows)})"
+    )
 
 
 def _mapped(spec: ObjectSpec, rows: str) -> str:

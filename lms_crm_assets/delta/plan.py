@@ -97,11 +97,13 @@ def approve(
     plan_id: str,
     specs: Sequence[ObjectSpec],
     *,
+    sync_run_id: str,
     despite_guardrails: bool,
     now: datetime,
 ) -> Plan:
     """Approve a stored plan if it still is what has to be done: each of its rows against the delta of this moment.
 
+    It becomes the plan of the run that sends it.
     `FatalError` names the rows whose source or CRM record changed since, or says that it was sent or refused.
     """
     plan = find_plan(con, plan_id)
@@ -113,7 +115,10 @@ def approve(
     if stale:
         named = ", ".join(stale[:_NAMED]) + (f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else "")
         raise FatalError(f"the plan {plan_id} is stale, the LMS or the CRM changed since: {named}; make a new plan")
-    con.execute("UPDATE delta.plans SET status = 'approved', approved_at = $1 WHERE plan_id = $2", [now, plan_id])
+    con.execute(
+        "UPDATE delta.plans SET status = 'approved', approved_at = $1, sync_run_id = $2 WHERE plan_id = $3",
+        [now, sync_run_id, plan_id],
+    )
     return find_plan(con, plan_id)
 
 
@@ -130,13 +135,31 @@ def _stale_rows(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) ->
     return [f"{obj} {row[0]}" for row in rows]
 
 
-def plan_to_send(con: duckdb.DuckDBPyConnection) -> Plan | None:
-    """The newest plan if it is approved; None when there is none or when it waits for a person."""
+def plan_to_send(con: duckdb.DuckDBPyConnection, sync_run_id: str) -> Plan | None:
+    """The run's own plan, or else the newest one, if it is approved; None when it waits for a person or there is none."""
     rows = con.execute(
-        "SELECT plan_id FROM delta.plans ORDER BY coalesce(approved_at, created_at) DESC, plan_id DESC LIMIT 1"
+        "SELECT plan_id FROM delta.plans"
+        " ORDER BY sync_run_id = $1 DESC, coalesce(approved_at, created_at) DESC, plan_id DESC LIMIT 1",
+        [sync_run_id],
     ).fetchall()
     plan = find_plan(con, rows[0][0]) if rows else None
     return plan if plan and plan.status == "approved" else None
+
+
+def superseded(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject, sync_run_id: str) -> set[str]:
+    """The plan's records that are not to be sent as it says: since then our row changed, or another run sent them."""
+    rows = con.execute(
+        "WITH plan AS (SELECT coalesce(approved_at, created_at) AS made_at FROM delta.plans WHERE plan_id = $1)"
+        f" SELECT p.external_id FROM delta.plan_rows p LEFT JOIN delta.desired_{obj} d USING (external_id)"
+        f" WHERE p.plan_id = $1 AND p.object = {literal(obj)} AND CASE p.action"
+        " WHEN 'archive' THEN d.external_id IS NOT NULL"
+        " WHEN 'unchanged' THEN false"
+        " ELSE d.external_id IS NULL OR d.mapped_at > (SELECT made_at FROM plan) END"
+        f" UNION SELECT external_id FROM sync.outcomes WHERE object = {literal(obj)} AND sync_run_id <> $2"
+        " AND synced_at > (SELECT made_at FROM plan)",
+        [plan_id, sync_run_id],
+    ).fetchall()
+    return {row[0] for row in rows}
 
 
 def mark_sent(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 
 from lms_crm_assets.contract.models import Contract
-from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.hints import Hints, touched
 from lms_crm_assets.hints.found import By
 from lms_crm_assets.ops.inbox import Event, Inbox
@@ -26,6 +26,7 @@ MOST_ATTEMPTS = 10
 _PAGE = 500
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
+_AFTER_FAILURE_SECONDS = 30.0
 
 LearnerIds = Callable[[Collection[tuple[By, str]]], Mapping[tuple[By, str], str]]
 """Looks up the ids of learners who are told by username or e-mail address alone."""
@@ -33,11 +34,12 @@ LearnerIds = Callable[[Collection[tuple[By, str]]], Mapping[tuple[By, str], str]
 
 @dataclass
 class Taken:
-    """One event: its number, how often it was taken, and the LMS keys that it touches."""
+    """One event: its number, how often it was taken, the LMS keys that it touches, and the CRM's records by their id."""
 
     number: int
     attempts: int
     keys: list[tuple[LmsEntity, str]]
+    crm: list[tuple[CrmObject, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -65,10 +67,19 @@ class Share:
                 found[entity].add(key)
         return {entity: sorted(found[entity]) for entity in LmsEntity if entity in found}
 
+    @property
+    def crm_ids(self) -> dict[CrmObject, list[str]]:
+        """The ids of the CRM's records that it told of, by object, each once."""
+        found: defaultdict[CrmObject, set[str]] = defaultdict(set)
+        for event in self.events:
+            for obj, record_id in event.crm:
+                found[obj].add(record_id)
+        return {obj: sorted(found[obj]) for obj in CrmObject if obj in found}
+
     def save(self, file: Path) -> None:
-        """Keep it for the steps to come; it holds ids of the LMS and nothing else of anybody."""
+        """Keep it for the steps to come; it holds ids of the LMS and of the CRM and nothing else of anybody."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        events = [[event.number, event.attempts, event.keys] for event in self.events]
+        events = [[event.number, event.attempts, event.keys, event.crm] for event in self.events]
         file.write_bytes(orjson.dumps({"events": events, "unseen": sorted(self.unseen)}))
 
     @classmethod
@@ -78,7 +89,10 @@ class Share:
             return cls()
         kept = orjson.loads(file.read_bytes())
         return cls(
-            [Taken(number, attempts, [_key(*key) for key in keys]) for number, attempts, keys in kept["events"]],
+            [
+                Taken(number, attempts, [_key(*key) for key in keys], [(CrmObject(o), i) for o, i in crm])
+                for number, attempts, keys, crm in kept["events"]
+            ],
             {_key(*key) for key in kept["unseen"]},
         )
 
@@ -105,7 +119,7 @@ def _sort_out(inbox: Inbox, share: Share, events: Sequence[Event], found: Sequen
         if event.attempts > MOST_ATTEMPTS:
             inbox.park(event.number, f"tried {MOST_ATTEMPTS} times")
         elif hints.lms or hints.crm or not hints.unknown:
-            share.events.append(Taken(event.number, event.attempts, sorted(hints.lms)))
+            share.events.append(Taken(event.number, event.attempts, sorted(hints.lms), sorted(hints.crm)))
         else:
             _cannot_tell(inbox, event, hints)
 
@@ -132,6 +146,12 @@ def settle(inbox: Inbox, share: Share) -> Settled:
             settled.retried += inbox.retry(event.number, "LMS-505 the LMS does not show it yet", not_before)
     settled.done = inbox.done(done)
     return settled
+
+
+def give_back(inbox: Inbox, share: Share) -> int:
+    """After a run that failed: its events are taken again in a while; gives how many."""
+    numbers = [event.number for event in share.events]
+    return inbox.give_back(numbers, "the run that took it failed", inbox.store.clock() + _AFTER_FAILURE_SECONDS)
 
 
 def pause_seconds(attempts: int) -> float:

@@ -1,7 +1,7 @@
 """One pull of an LMS into raw_lms: land, weigh, ask for what is absent by its key, load."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,9 @@ from lms_crm_assets.warehouse.sql import scalar, table_exists
 
 OpenWarehouse = Callable[[dict[str, str]], AbstractContextManager[duckdb.DuckDBPyConnection]]
 """A connection to the warehouse with these settings, held only as long as nothing is asked of the network."""
+
+Aside = Callable[[], AbstractContextManager[None]]
+"""Lets others have the warehouse while the block runs."""
 
 
 @dataclass
@@ -58,12 +61,14 @@ def pull_into(
     entities: Collection[LmsEntity] = tuple(LmsEntity),
     full: bool,
     max_shrink_share: float,
+    aside: Aside = nullcontext,
 ) -> Ingested:
     """Pull the entities in one go and load all of them, or none when one of them lost too many rows.
 
     `full`: rows that the LMS no longer has become tombstones. Otherwise what changed since the last pull is read, where
     the LMS can tell, and nothing is concluded from absence; where one of the entities was never loaded there is no
-    moment to start from, and the pull is a full one. `folder` is empty, and the caller removes it.
+    moment to start from, and the pull is a full one. `folder` is empty, and the caller removes it; while only it is written
+    to, others may have what is set `aside`.
     """
     served, able = [e for e in entities if e in lms.capabilities.entities], lms.capabilities.supports_since
     since = None
@@ -74,8 +79,9 @@ def pull_into(
         full = since is None
     # Before the first call: a cursor is never later, so that what changes while it is read comes again.
     observed_at = datetime.now(UTC)
-    done = Ingested(land(lms.pull(served, since), served, folder), since)
-    landed = done.landed
+    with aside():
+        landed = land(lms.pull(served, since), served, folder)
+    done = Ingested(landed, since)
     with open_warehouse(landed.settings()) as con:
         for entity in served:
             refuse_short(con, entity, landed)
@@ -87,10 +93,11 @@ def pull_into(
         if not any(done.absent.values()):
             _load(con, done, entities, observed_at=observed_at, complete=full)
             return done
-    for entity, keys in done.absent.items():
-        # A row that moved between two pages is not gone: each is asked for by its key, and only what the LMS says is
-        # deleted becomes a tombstone.
-        land_more(lms.fetch(entity, keys) if keys else (), landed)
+    with aside():
+        for entity, keys in done.absent.items():
+            # A row that moved between two pages is not gone: each is asked for by its key, and only what the LMS says is
+            # deleted becomes a tombstone.
+            land_more(lms.fetch(entity, keys) if keys else (), landed)
     with open_warehouse(landed.settings()) as con:
         for entity in done.absent:
             done.unanswered[entity] = len(absent(con, entity, landed))
@@ -122,7 +129,12 @@ class Fetched:
 
 
 def fetch_into(
-    open_warehouse: OpenWarehouse, lms: LmsAdapter, folder: Path, keys: Mapping[LmsEntity, Collection[str]]
+    open_warehouse: OpenWarehouse,
+    lms: LmsAdapter,
+    folder: Path,
+    keys: Mapping[LmsEntity, Collection[str]],
+    *,
+    aside: Aside = nullcontext,
 ) -> Fetched:
     """Ask the LMS for these rows and load what it says; no cursor moves, and what it has no more becomes a tombstone."""
     wanted = {entity: some for entity, some in keys.items() if some and entity in lms.capabilities.entities}
@@ -134,7 +146,8 @@ def fetch_into(
                 known[entity] = {row[0] for row in con.execute(query, [list(some)]).fetchall()}
     fetched = Fetched()
     observed_at = datetime.now(UTC)
-    landed = land(_shown(lms, wanted, known, fetched), list(wanted), folder)
+    with aside():
+        landed = land(_shown(lms, wanted, known, fetched), list(wanted), folder)
     with open_warehouse(landed.settings()) as con:
         for entity in wanted:
             load(con, entity, landed, observed_at=observed_at, complete=False, moves_cursor=False)

@@ -90,7 +90,7 @@ class Weighed:
 def landing_folder(parent: Path) -> Iterator[Path]:
     """A folder for one pull, removed afterwards whatever happens: it holds learner data.
 
-    What a killed pull left there is removed first; there is one pull of a tenant at a time.
+    What a killed pull left there is removed first; there is one pull at a time that lands there.
     """
     shutil.rmtree(parent, ignore_errors=True)
     folder = parent / "pull"
@@ -212,15 +212,20 @@ def load(
     """Merge a landed entity into raw_lms, with its cursor unless it is of single rows.
 
     The newest line of a key wins; of a deleted row the payload of before is kept. Rows that didn't land stay as they are:
-    absence is no delete. After a `complete` pull most rows are new, and the table is better written anew.
+    absence is no delete. So do rows that were observed since `observed_at`, when the pull began: those a run of events has
+    asked for meanwhile. After a `complete` pull most rows are new, and the table is better written anew.
     """
     table = f"raw_lms.{entity}"
     # Only keys are collected: payloads stream from the file into the table, however many they are.
     keys = _keys(con, entity, landed)
-    doubled = scalar(con, f"SELECT count(*) FROM {keys}") < landed.rows[entity]
-    counts = f"n IN (SELECT n FROM {keys})" if doubled else "true"
     with transaction(con):
         ensure_raw_table(con, entity)
+        con.execute(
+            f"DELETE FROM {keys} USING {table} WHERE {table}.source_id = {keys}.source_id AND {table}.observed_at > $1",
+            [observed_at],
+        )
+        some = scalar(con, f"SELECT count(*) FROM {keys}") < landed.rows[entity]
+        counts = f"n IN (SELECT n FROM {keys})" if some else "true"
         con.execute(
             "CREATE OR REPLACE TEMP TABLE before AS SELECT source_id, payload"
             f" FROM {table} SEMI JOIN (FROM {keys} WHERE is_deleted) USING (source_id)"

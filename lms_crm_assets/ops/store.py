@@ -1,8 +1,9 @@
 """The operational store: small state that several processes share.
 
 Owns the tables `pace` and `turns` (`pace`), `breakers` (`breaker`), `quotas` (`quota`), `credentials` (`vault`),
-`latencies` (`latency`), `modes` (`modes`) and `described` (`crm.salesforce.describe`). They lie in `ops.sqlite` in the state folder, or, where several machines work
-together, in the Postgres database that `LMS_CRM_STORE_URL` names.
+`latencies` (`latency`), `modes` (`modes`), `heartbeats` (`heartbeat`) and `described` (`crm.salesforce.describe`). They lie
+in `ops.sqlite` in the state folder, or, where several machines work together, in the Postgres database that
+`LMS_CRM_STORE_URL` names.
 """
 
 import os
@@ -46,6 +47,7 @@ CREATE TABLE IF NOT EXISTS described (
 );
 CREATE TABLE IF NOT EXISTS latencies (name TEXT, at DOUBLE PRECISION, seconds DOUBLE PRECISION);
 CREATE INDEX IF NOT EXISTS latencies_by_name ON latencies (name, at);
+CREATE TABLE IF NOT EXISTS heartbeats (name TEXT PRIMARY KEY, at DOUBLE PRECISION);
 CREATE TABLE IF NOT EXISTS modes (
     tenant TEXT PRIMARY KEY,
     switched BIGINT, reason TEXT, since DOUBLE PRECISION, looked_at DOUBLE PRECISION, good BIGINT

@@ -57,12 +57,14 @@ def land_records(
 
 
 def load_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, captured_at: datetime) -> None:
-    """Replace `crm_snapshot.<object>` by what landed.
+    """Replace `crm_snapshot.<object>` by what landed, which was read from `captured_at` on.
 
+    Rows that are younger stay: a run of events has read or written them meanwhile, and what it archived stays away.
     `FatalError` when two records of the CRM hold the same match key: no delta can be right then.
     """
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in snapshot_columns(spec))
     with transaction(con):
+        younger = _keep_younger(con, spec, captured_at)
         con.execute(
             f"CREATE OR REPLACE TABLE crm_snapshot.{spec.object} AS SELECT *, $captured_at AS captured_at,"
             f" {fingerprint(spec)} AS fingerprint FROM read_json($file,"
@@ -71,7 +73,32 @@ def load_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, 
         )
         con.execute("DELETE FROM crm_snapshot.captures WHERE object = $1", [spec.object])
         _note_capture(con, spec, captured_at)
+        if younger:
+            con.execute(f"DELETE FROM crm_snapshot.{spec.object} s USING younger y WHERE s.crm_id = y.crm_id")
+            replace_rows(con, spec, "younger", "FROM younger WHERE crm_id IS NOT NULL")
         _refuse_duplicates(con, spec)
+
+
+def _keep_younger(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, since: datetime) -> bool:
+    """Make the temp table `younger` of what is younger in the snapshot, and of archived keys without a record.
+
+    False where there is nothing of the kind, or the snapshot is one of something else.
+    """
+    same = "SELECT count(*) FROM crm_snapshot.captures WHERE object = $1 AND signature = $2 AND captured_from = $3"
+    if not scalar(con, same, [spec.object, _signature(spec), _captured_from(spec)]):
+        return False
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE younger AS SELECT * EXCLUDE fingerprint FROM crm_snapshot.{spec.object}"
+        " WHERE captured_at > $1",
+        [since],
+    )
+    con.execute(
+        "INSERT INTO younger BY NAME SELECT DISTINCT external_id FROM sync.outcomes WHERE object = $1"
+        " AND operation = 'archive' AND status = 'succeeded' AND synced_at > $2"
+        " AND external_id NOT IN (SELECT external_id FROM younger)",
+        [spec.object, since],
+    )
+    return scalar(con, "SELECT count(*) FROM younger") > 0
 
 
 def refresh_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, keys: Sequence[str]) -> None:
@@ -91,7 +118,8 @@ def refresh_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Pat
 def merge_changes(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, read_at: datetime) -> int:
     """Take the records that changed in the CRM into its snapshot; gives their number.
 
-    Rows of the same record under another match key go. `read_at`: when the reading began, where the next one begins.
+    Rows of the same record under another match key go, and those stay that are younger. `read_at`: when the reading
+    began, where the next one begins.
     """
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in snapshot_columns(spec))
     with transaction(con):
@@ -101,6 +129,11 @@ def merge_changes(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, 
             f" format = 'newline_delimited', columns = {{{columns}, line: 'BIGINT'}})"
             " QUALIFY row_number() OVER (PARTITION BY crm_id ORDER BY line DESC) = 1",
             {"file": str(file), "read_at": read_at},
+        )
+        con.execute(
+            f"DELETE FROM changed USING crm_snapshot.{spec.object} s WHERE s.crm_id = changed.crm_id"
+            " AND s.captured_at > $1",
+            [read_at],
         )
         con.execute(f"DELETE FROM crm_snapshot.{spec.object} s USING changed c WHERE s.crm_id = c.crm_id")
         replace_rows(con, spec, "changed", "FROM changed")

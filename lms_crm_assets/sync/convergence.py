@@ -64,6 +64,9 @@ def _written(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, sync_run_id: str)
     done = (
         f"(SELECT external_id FROM sync.outcomes WHERE object = {literal(spec.object)} AND sync_run_id = $1"
         " AND operation <> 'archive' GROUP BY ALL HAVING bool_and(status = 'succeeded'))"
+        # What another run has written since is that one's to read back.
+        f" ANTI JOIN (SELECT external_id FROM sync.outcomes WHERE object = {literal(spec.object)} AND sync_run_id <> $1"
+        " AND synced_at > (SELECT min(synced_at) FROM sync.outcomes WHERE sync_run_id = $1)) USING (external_id)"
     )
     written = scalar(con, f"SELECT count(*) FROM {done}", [sync_run_id])
     chosen = f"SELECT external_id FROM {done} ORDER BY hash(external_id) LIMIT {MOST_RECORDS}"

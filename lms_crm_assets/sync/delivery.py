@@ -14,8 +14,9 @@ import duckdb
 
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import BulkLoader, CrmAdapter
-from lms_crm_assets.delta.plan import mark_sent
+from lms_crm_assets.delta.plan import mark_sent, superseded
 from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome
+from lms_crm_assets.ops.lanes import Alone, RightOfWay
 from lms_crm_assets.sync.batches import spool_archives, spool_writes, write_batches
 from lms_crm_assets.sync.jobs import Jobs, settle_left
 from lms_crm_assets.sync.journal import Journal, Sent, fold, recover
@@ -50,7 +51,8 @@ class Delivery:
     """One object's part of a plan, delivered by one run.
 
     `open_warehouse` gives a connection for a short while; nothing is held while calls are under way. `folder` keeps
-    spool files and journals. A record that was refused `max_attempts` times is not sent.
+    spool files and journals. A record that was refused `max_attempts` times is not sent. Between two batches it gives way
+    to runs of events, and what these have sent or changed is not sent as the plan says.
     """
 
     crm: CrmAdapter
@@ -61,7 +63,9 @@ class Delivery:
     sync_run_id: str
     max_attempts: int = 5
     progress: Progress = lambda _phase, _done, _total: None
+    right_of_way: RightOfWay = field(default_factory=Alone)
     _calls: Calls = field(default_factory=Calls)
+    _superseded: set[str] = field(default_factory=set)
 
     def run(self) -> DeliveryCounts:
         """Send the object's part of the plan; gives the counts."""
@@ -69,19 +73,20 @@ class Delivery:
         settle_left(self.crm.bulk, self.spec.object, self.folder)
         with self.open_warehouse() as con:
             recover(con, self.spec, self.folder)
-        self._upserts()
+            self._look_what_others_did(con)
+        left_out = self._upserts()
         if self.crm.linker is not None:
             for parent in self.spec.parents:
                 self._link_to(
                     Links(self.crm.linker, self.spec, parent, self.crm.concurrency, self._stem, self._calls.add)
                 )
-        self._archives()
+        left_out += self._archives()
         with self.open_warehouse() as con:
             mark_sent(con, self.plan_id, self.spec.object)
             counts = outcome_counts(con, self.spec.object, self.sync_run_id)
-        return replace(counts, write_calls=self._calls.value)
+        return replace(counts, write_calls=self._calls.value, superseded=left_out)
 
-    def _upserts(self) -> None:
+    def _upserts(self) -> int:
         spool = self._file("spool")
         with self.open_warehouse() as con:
             total = spool_writes(con, self.spec, self.plan_id, spool, with_links=self.crm.linker is None)
@@ -93,8 +98,10 @@ class Delivery:
             self._sender(bulk) as send,
         ):
             workers = bulk.concurrency if bulk else self.crm.concurrency
-            self._send_all(Phase("upsert", safe, send, self._sent, workers, letters), total)
+            phase = Phase("upsert", safe, send, self._sent, workers, letters)
+            self._send_all(phase, total)
         spool.unlink()
+        return phase.left_out
 
     @contextmanager
     def _sender(self, bulk: BulkLoader | None) -> Iterator[Callable[[Sequence[CrmWrite]], list[Outcome]]]:
@@ -115,7 +122,7 @@ class Delivery:
 
             yield lambda batch: send_batch(send, batch, self._written_back, size_of, self._filled_meanwhile)
 
-    def _archives(self) -> None:
+    def _archives(self) -> int:
         spool = self._file("spool")
         with self.open_warehouse() as con:
             total = spool_archives(con, self.spec, self.plan_id, spool)
@@ -129,8 +136,10 @@ class Delivery:
             return send_batch(archive, batch, self._written_back)
 
         batches = write_batches(spool, self.crm.batch_size)
-        self._send_all(Phase("archive", batches, send, self._sent, self.crm.concurrency, letters), total)
+        phase = Phase("archive", batches, send, self._sent, self.crm.concurrency, letters)
+        self._send_all(phase, total)
         spool.unlink()
+        return phase.left_out
 
     def _link_to(self, links: Links) -> None:
         with self.open_warehouse() as con:
@@ -176,16 +185,21 @@ class Delivery:
         return str(self.folder / f"{self.spec.object}.{self.sync_run_id}")
 
     def _send_all(self, phase: Phase[CrmWrite] | Phase[Link], total: int) -> None:
-        """Run a phase with its journal; at the end, or when it is broken off, fold that."""
-        if not total:
-            return
+        """Run a phase leg by leg, each with its journal; at a leg's end, or when it is broken off, fold that."""
         file = self._file(f"{phase.name.replace(' ', '-')}.ndjson")
         done = 0
-        try:
-            with Journal(file, self.sync_run_id) as journal:
-                for number in phase.run(journal):
-                    done += number
-                    self.progress(phase.name, done, total)
-        finally:
-            with self.open_warehouse() as con:
-                fold(con, self.spec, file)
+        while total and not phase.over:
+            try:
+                with Journal(file, self.sync_run_id) as journal:
+                    for number in phase.run(journal, self._superseded, self.right_of_way.wanted):
+                        done += number
+                        self.progress(phase.name, done, total)
+            finally:
+                with self.open_warehouse() as con:
+                    fold(con, self.spec, file)
+            if self.right_of_way.give_way():
+                with self.open_warehouse() as con:
+                    self._look_what_others_did(con)
+
+    def _look_what_others_did(self, con: duckdb.DuckDBPyConnection) -> None:
+        self._superseded.update(superseded(con, self.plan_id, self.spec.object, self.sync_run_id))

@@ -10,7 +10,10 @@ from lms_crm_assets.masking import safe_key
 
 @dataclass
 class DeliveryCounts:
-    """Records by what became of them, and the write calls that it took."""
+    """Records by what became of them, and the write calls that it took.
+
+    `superseded` were not sent, since a run of events had to do with them after the plan was made.
+    """
 
     created: int = 0
     updated: int = 0
@@ -18,6 +21,7 @@ class DeliveryCounts:
     rejected: int = 0
     failed: int = 0
     skipped: int = 0
+    superseded: int = 0
     write_calls: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 

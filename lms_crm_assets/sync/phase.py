@@ -1,6 +1,6 @@
 """One phase of a delivery (upserts, links to one parent, archives …): sent side by side, journaled as it comes back."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -13,12 +13,13 @@ from lms_crm_assets.sync.side_by_side import side_by_side
 Item = TypeVar("Item", CrmWrite, Link)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Phase(Generic[Item]):
     """What is sent and how.
 
     `send` sends a batch to its end, with one outcome an item; `sent` says what is kept of an item. `letters` are the
-    dead letters, which are not sent; `unsent` is journaled beside, of records that can't be sent at all.
+    dead letters, which are not sent; `unsent` is journaled beside, of records that can't be sent at all. It goes in legs:
+    `over` says that the last one was, `left_out` how many records were not sent since others had to do with them.
     """
 
     name: str
@@ -28,16 +29,36 @@ class Phase(Generic[Item]):
     workers: int
     letters: Letters = field(default_factory=dict)
     unsent: Sequence[Entry] = ()
+    over: bool = False
+    left_out: int = 0
+    _batches_sent: int = 0
 
-    def run(self, journal: Journal) -> Iterator[int]:
-        """Send everything; gives the number of records with each batch whose outcomes are on the disk."""
+    def run(
+        self, journal: Journal, left_out: Collection[str] = (), pause: Callable[[], bool] = lambda: False
+    ) -> Iterator[int]:
+        """Send what is still to be sent, or until `pause` says so between two batches; `left_out` are keys not to send.
+
+        Gives the number of records with each batch whose outcomes are on the disk.
+        """
         skipped: list[Entry] = []
-        alive = _without_dead(self.batches, self.letters, self.sent, skipped)
+        alive = _without_dead(self._leg(left_out, pause), self.letters, self.sent, skipped)
         yield self._note("unsent", list(self.unsent), journal)
-        for number, batch, outcomes in side_by_side(alive, self.send, self.workers):
+        self.unsent = ()
+        for _, batch, outcomes in side_by_side(alive, self.send, self.workers):
             entries = [Entry(outcome, self.sent(item)) for item, outcome in zip(batch, outcomes, strict=True)]
-            yield self._note(f"{number}", entries, journal) + self._note("skipped", skipped, journal)
+            yield self._note(f"{self._batches_sent}", entries, journal) + self._note("skipped", skipped, journal)
+            self._batches_sent += 1
         yield self._note("skipped", skipped, journal)
+
+    def _leg(self, left_out: Collection[str], pause: Callable[[], bool]) -> Iterator[list[Item]]:
+        for batch in self.batches:
+            kept = [item for item in batch if item.external_id not in left_out]
+            self.left_out += len(batch) - len(kept)
+            if kept:
+                yield kept
+            if pause():
+                return
+        self.over = True
 
     def _note(self, batch: str, entries: list[Entry], journal: Journal) -> int:
         number = len(entries)

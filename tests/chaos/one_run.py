@@ -64,7 +64,7 @@ def run(settings: Settings, tenant: str) -> dict[str, object]:
                 sync_run_id=run_id,
                 now=datetime.now(UTC),
             )
-            plan = plan_to_send(con)
+            plan = plan_to_send(con, run_id)
         assert plan is not None
         counts["peak_mib_before_sending"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print("sending", flush=True)

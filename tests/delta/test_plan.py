@@ -51,23 +51,23 @@ def made(
 
 def test_a_plan_waits_is_approved_and_is_sent_once(con: duckdb.DuckDBPyConnection) -> None:
     plan_id = made(con)
-    assert plan_to_send(con) is None
+    assert plan_to_send(con, "run-2") is None
 
-    assert approve(con, plan_id, [COURSE], despite_guardrails=False, now=NOW).status == "approved"
-    found = plan_to_send(con)
+    assert approve(con, plan_id, [COURSE], sync_run_id="run-2", despite_guardrails=False, now=NOW).status == "approved"
+    found = plan_to_send(con, "run-2")
     assert found is not None
     assert found.plan_id == plan_id
 
     mark_sent(con, plan_id, CrmObject.COURSE)
     with pytest.raises(FatalError, match="was sent already"):
-        approve(con, plan_id, [COURSE], despite_guardrails=False, now=NOW)
+        approve(con, plan_id, [COURSE], sync_run_id="run-2", despite_guardrails=False, now=NOW)
 
 
 def test_the_newest_plan_counts_even_if_an_older_one_is_approved(con: duckdb.DuckDBPyConnection) -> None:
     made(con, auto=True)
     made(con, NOW + timedelta(minutes=1))
 
-    assert plan_to_send(con) is None
+    assert plan_to_send(con, "run-2") is None
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_stale_plan_is_refused_with_the_rows_named(con: duckdb.DuckDBPyConnect
         con.execute(edit)
 
     with pytest.raises(FatalError, match=f"is stale, the LMS or the CRM changed since: {named}"):
-        approve(con, plan_id, [COURSE], despite_guardrails=False, now=NOW)
+        approve(con, plan_id, [COURSE], sync_run_id="run-2", despite_guardrails=False, now=NOW)
     assert find_plan(con, plan_id).status == "waiting"
 
 
@@ -105,25 +105,25 @@ def test_a_plan_whose_field_may_no_longer_be_written_is_stale(con: duckdb.DuckDB
     )
 
     with pytest.raises(FatalError, match="is stale, the LMS or the CRM changed since: course 2"):
-        approve(con, plan_id, [COURSE], despite_guardrails=False, now=NOW)
+        approve(con, plan_id, [COURSE], sync_run_id="run-2", despite_guardrails=False, now=NOW)
 
 
 def test_what_is_new_beside_a_plan_does_not_make_it_stale_and_is_not_part_of_it(con: duckdb.DuckDBPyConnection) -> None:
     plan_id = made(con)
     con.execute("INSERT INTO delta.course VALUES ('9', NULL, 'create', 'ours', [], MAP {}, MAP {})")
 
-    approve(con, plan_id, [COURSE], despite_guardrails=False, now=NOW)
+    approve(con, plan_id, [COURSE], sync_run_id="run-2", despite_guardrails=False, now=NOW)
 
     assert [row["external_id"] for row in plan_rows(con, plan_id)] == ["1", "2", "3"]
 
 
 def test_a_plan_beyond_the_guardrails_needs_a_person_who_says_so(con: duckdb.DuckDBPyConnection) -> None:
     plan_id = made(con, auto=True, broken=["too many"])
-    assert plan_to_send(con) is None
+    assert plan_to_send(con, "run-2") is None
 
     with pytest.raises(FatalError, match=r"the guardrails refuse the plan .*: too many"):
-        approve(con, plan_id, [COURSE], despite_guardrails=False, now=NOW)
-    assert approve(con, plan_id, [COURSE], despite_guardrails=True, now=NOW).status == "approved"
+        approve(con, plan_id, [COURSE], sync_run_id="run-2", despite_guardrails=False, now=NOW)
+    assert approve(con, plan_id, [COURSE], sync_run_id="run-2", despite_guardrails=True, now=NOW).status == "approved"
 
 
 def test_plans_are_kept_for_the_retention(con: duckdb.DuckDBPyConnection) -> None:

@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import random
-from collections.abc import Iterator
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import yaml
 from standardwebhooks import Webhook
 
 from lms_crm_assets.definitions import build_definitions
-from lms_crm_assets.defs.events import tenants_to_run
+from lms_crm_assets.defs.events import look_at_modes, tenants_to_run
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.demo.proof import agrees, prove_globex
@@ -23,8 +26,10 @@ from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.ops.inbox import Depth, Inbox, State
 from lms_crm_assets.settings import Settings
 from tests.conftest import TENANTS
+from tests.e2e.conftest import LmsCrm
+from tests.e2e.test_one_run import slow, wait_for_writes
 from tests.receiver_server import serving
-from tests.sandbox_control import mutate, records, requests
+from tests.sandbox_control import fault, mutate, records, requests
 
 SECRET = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 SEED = random.randrange(10**6)
@@ -57,7 +62,8 @@ class Pushed:
     def asked_for(self) -> list[str]:
         """The tenants that the sensor wants to run now."""
         folders = {"tenants_dir": str(self.settings.tenants_dir), "state_dir": str(self.settings.state_dir)}
-        return tenants_to_run(self.instance, TenantsResource(**folders))
+        tenants = TenantsResource(**folders)
+        return tenants_to_run(self.instance, tenants, look_at_modes(tenants))
 
     def waiting(self) -> Depth:
         return self.inbox.depth("globex")
@@ -83,6 +89,7 @@ def pushed(sandbox: Sandbox, settings: Settings, tmp_path: Path, monkeypatch: py
     folder = tmp_path / "tenants"
     folder.mkdir()
     (folder / "globex.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
+    monkeypatch.setenv("LMS_CRM_TENANTS_DIR", str(folder))
     monkeypatch.setenv("HOOK_SECRET", SECRET)
     monkeypatch.setenv("LMS_CRM_KEY", "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
     settings = dataclasses.replace(settings, tenants_dir=folder)
@@ -155,3 +162,48 @@ def test_a_tenth_of_the_events_lost_and_the_rest_shuffled_is_repaired_by_the_nex
     assert summary.objects["contact"].write_calls == 1
     pushed.run("full_reconcile")
     assert pushed.agrees(), f"seed {SEED}"
+
+
+def test_an_event_is_in_the_crm_long_before_a_full_reconciliation_beside_it_is_over(
+    pushed: Pushed, lms_crm: LmsCrm
+) -> None:
+    """Half of what is told of had yet to be sent by the long run: nothing of it may be overwritten with what was."""
+    school, hubspot = pushed.sandbox.school, pushed.sandbox.hubspot
+    slow(hubspot, 1.0)
+    chance = random.Random(SEED)
+    with lms_crm("reconcile", "--tenant", "globex") as full:
+        wait_for_writes(hubspot, 2)
+        told = []
+        for enrollment in chance.sample(records(school, "enrollments"), 30):
+            status = "suspended" if enrollment["status"] == "active" else "active"
+            mutate(school, object="enrollments", op="update", id=enrollment["id"], fields={"status": status})
+            told.append(("enrollments", enrollment["id"]))
+        renamed = good_learners(pushed.sandbox)[7]["id"]
+        mutate(school, object="learners", op="update", id=renamed, fields={"family_name": "Ångström"})
+        pushed.tell(("learners", renamed), *told)
+        with lms_crm("worker") as worker:
+            wait_until(lambda: lastname(hubspot, renamed) == "Ångström", full)
+            wait_until(lambda: pushed.waiting().leased == pushed.waiting().pending == 0, full)
+            assert full.poll() is None
+            worker.send_signal(signal.SIGTERM)
+            out, err = worker.communicate(timeout=60)
+        assert worker.returncode == 0, err
+        assert "globex: 1 events, " in out
+        fault(hubspot)
+        out, err = full.communicate(timeout=300)
+
+    assert full.returncode == 0, out + err
+    assert pushed.agrees(), f"seed {SEED}"
+
+
+def lastname(hubspot: str, learner: str) -> str | None:
+    held = {r["properties"]["lms_user_id"]: r["properties"] for r in records(hubspot, "contacts")}
+    return held[learner]["lastname"] if learner in held else None
+
+
+def wait_until(holds: Callable[[], bool], beside: "subprocess.Popen[str]") -> None:
+    give_up_at = time.monotonic() + 300
+    while not holds():
+        assert beside.poll() is None, "the long run is over"
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)

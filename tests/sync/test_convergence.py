@@ -180,7 +180,7 @@ class World:
             sync_run_id=f"r{self.runs}",
             now=datetime.now(UTC),
         )
-        plan = plan_to_send(con)
+        plan = plan_to_send(con, f"r{self.runs}")
         assert plan
         return plan.plan_id
 
