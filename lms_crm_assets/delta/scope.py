@@ -23,9 +23,10 @@ def make_scope(
 ) -> None:
     """Make the temp table `scope`: `external_id`s of the object's records that may be changed.
 
-    `touched`: keys of LMS rows. Their learners and courses are in it too, which may be new or have roll-ups of them; of a
-    score its completion, of a course the learners whose roll-ups name it. `looked_at`: CRM ids of records that the CRM told of. What others changed in the CRM (`drift`
-    and `conflict` of the temp table `different`) is in it where the last reading of changes found it.
+    `touched`: keys of LMS rows. Their learners and courses are in it too, which may be new or have roll-ups of them, and
+    what hangs on a touched learner or course; of a score its completion, of a course the learners whose roll-ups name it.
+    `looked_at`: CRM ids of records that the CRM told of. What others changed in the CRM (`drift` and `conflict` of the temp
+    table `different`) is in it where the last reading of changes found it.
     """
     obj = spec.object
     con.execute("CREATE OR REPLACE TEMP TABLE touched (entity VARCHAR, source_id VARCHAR)")
@@ -40,6 +41,14 @@ def make_scope(
     ]
     if (column := _PARENT_COLUMN.get(obj)) is not None:
         parts += [_of_rows(entity, f"c.{column}") for entity in _CHILDREN if _is_staged(con, entity)]
+    if obj.entity in _CHILDREN:
+        # A child was refused for as long as nobody knew its parent.
+        table = f"staging.{obj.entity.staging_table}"
+        parts += [
+            f"SELECT source_id FROM {table} WHERE {column} IN"
+            f" (SELECT source_id FROM touched WHERE entity = {literal(parent.entity)})"
+            for parent, column in _PARENT_COLUMN.items()
+        ]
     if obj is CrmObject.CONTACT and _is_staged(con, LmsEntity.COMPLETIONS):
         parts.append(
             "SELECT learner_id FROM staging.completion WHERE course_id IN"
@@ -49,7 +58,7 @@ def make_scope(
         parts.append(
             _of_rows(LmsEntity.SCORES, "o.source_id", "JOIN staging.completion o USING (learner_id, course_id)")
         )
-    con.execute(f"CREATE OR REPLACE TEMP TABLE scope AS {' UNION '.join(parts)}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE scope AS FROM ({' UNION '.join(parts)}) WHERE external_id IS NOT NULL")
     con.execute("DROP TABLE touched; DROP TABLE looked_at")
 
 

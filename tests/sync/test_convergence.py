@@ -2,10 +2,11 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -20,8 +21,10 @@ from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec, ParentSpec
 from lms_crm_assets.delta.build import build_delta
 from lms_crm_assets.delta.forecast import Forecast
 from lms_crm_assets.delta.plan import plan_to_send, plan_totals, record_plan
-from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
+from lms_crm_assets.delta.scope import make_scope
+from lms_crm_assets.domain import CrmObject, FieldType, LmsEntity, Owner, SyncMode
 from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.ops.lanes import Alone, RightOfWay
 from lms_crm_assets.snapshot.capture import land_records, load_snapshot
 from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.sync.delivery import Delivery
@@ -171,20 +174,23 @@ class World:
         for spec in self.specs:
             recover(con, spec, self._folder / "sync")
             build_delta(con, spec)
+        return self._recorded(f"r{self.runs}")
+
+    def _recorded(self, run_id: str) -> str:
         record_plan(
-            con,
+            self._con,
             self.specs,
             forecast=Forecast(0, 0, 0.0, None),
             breaches=[],
             auto_apply=True,
-            sync_run_id=f"r{self.runs}",
+            sync_run_id=run_id,
             now=datetime.now(UTC),
         )
-        plan = plan_to_send(con, f"r{self.runs}")
+        plan = plan_to_send(self._con, run_id)
         assert plan
         return plan.plan_id
 
-    def _deliver(self, plan_id: str) -> None:
+    def _deliver(self, plan_id: str, run_id: str | None = None, right_of_way: RightOfWay | None = None) -> None:
         for spec in self.specs:
             Delivery(
                 crm=self.crm,
@@ -192,9 +198,23 @@ class World:
                 plan_id=plan_id,
                 open_warehouse=self._open,
                 folder=self._folder / "sync",
-                sync_run_id=f"r{self.runs}",
+                sync_run_id=run_id or f"r{self.runs}",
                 max_attempts=1000,  # the same record may be refused in every run
+                right_of_way=right_of_way or Alone(),
             ).run()
+
+    # A run of events beside a full one.
+
+    def run_beside(self, right_of_way: RightOfWay) -> None:
+        """A full run without faults, which gives way."""
+        self._deliver(self._plan(full=True), right_of_way=right_of_way)
+
+    def run_of_events(self, run_id: str, touched: Mapping[LmsEntity, Sequence[str]]) -> None:
+        """A run of what these rows touch."""
+        self._stage()
+        for spec in self.specs:
+            build_delta(self._con, spec, partial(make_scope, self._con, spec, touched, []))
+        self._deliver(self._recorded(run_id), run_id)
 
     @contextmanager
     def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
