@@ -10,6 +10,8 @@ Control routes, the same on each simulator:
 - `POST /_sandbox/reset`: empties the system (the body is passed on to the simulator), its statistics and its log.
 - `POST /_sandbox/options`: changes the simulator's options while it runs; its records stay.
 - `POST /_sandbox/mutate`: changes a record behind the clients' backs, the way a person in the UI would.
+- `POST /_sandbox/webhooks`: from now on tells a `Subscription` of each change; `{}` and a reset end that. `GET` shows the
+  counts of events: changed, dropped, overflowed, sent, acknowledged, given_up, waiting, and of answers by status.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -26,6 +28,7 @@ from .call_log import CallLog
 from .errors import SandboxRequestError
 from .faults import ControlMiddleware, Fault, Faults, listed
 from .stats import Stats
+from .webhooks import Announcing, Courier, Subscription
 
 __all__ = [
     "JSON",
@@ -99,6 +102,7 @@ class _Control:
         self._simulator = simulator
         self.faults = Faults(lists_fewer=simulator.lists_fewer)
         self.log = CallLog()
+        self._courier: Courier | None = None
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -109,6 +113,7 @@ class _Control:
             Route("/_sandbox/faults", _refusing(self._faults), methods=["POST"]),
             Route("/_sandbox/reset", _refusing(self._reset), methods=["POST"]),
             Route("/_sandbox/mutate", _refusing(self._mutate), methods=["POST"]),
+            Route("/_sandbox/webhooks", _refusing(self._webhooks), methods=["GET", "POST"]),
         ]
 
     async def _records(self, request: Request) -> Response:
@@ -142,6 +147,8 @@ class _Control:
 
     async def _reset(self, request: Request) -> Response:
         body = await request.body()
+        # What a system is emptied of is no change that it tells of.
+        self._end_webhooks()
         self._simulator.reset(orjson.loads(body) if body else {})
         self._simulator.stats.clear()
         self.log.clear()
@@ -153,6 +160,27 @@ class _Control:
         if not isinstance(change, dict):
             raise SandboxRequestError("a change is an object with `object`, `op` and what it needs")
         return json_response(self._simulator.mutate(change))
+
+    async def _webhooks(self, request: Request) -> Response:
+        simulator = self._simulator
+        if not isinstance(simulator, Announcing):
+            raise SandboxRequestError(f"{simulator.name} sends no webhooks")
+        if request.method == "POST":
+            given = orjson.loads(await request.body())
+            if not isinstance(given, dict):
+                raise SandboxRequestError("webhooks are an object with `url` and `secret`, or {}")
+            courier = Courier(Subscription.read(given), simulator.voice) if given else None
+            self._end_webhooks()
+            if courier is not None:
+                self._courier = courier
+                simulator.announce_to(courier.announce)
+        return json_response({"url": None} if self._courier is None else self._courier.as_json())
+
+    def _end_webhooks(self) -> None:
+        if self._courier is not None and isinstance(self._simulator, Announcing):
+            self._simulator.announce_to(None)
+            self._courier.end()
+            self._courier = None
 
 
 def _refusing(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:

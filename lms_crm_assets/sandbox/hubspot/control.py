@@ -45,7 +45,8 @@ def mutate(store: Store, change: Mapping[str, Any]) -> dict[str, Any]:
     `merge` takes `into`, the surviving record, named likewise.
     """
     try:
-        return _mutate(store, change)
+        with store.happenings.by_a_person():
+            return _mutate(store, change)
     except HubSpotError as exc:
         raise SandboxRequestError(str(exc)) from exc
     except KeyError as exc:

@@ -29,7 +29,9 @@ from lms_crm_assets.sandbox.hubspot.property_groups import PropertyGroups
 from lms_crm_assets.sandbox.hubspot.schema import Schema
 from lms_crm_assets.sandbox.hubspot.search import Search
 from lms_crm_assets.sandbox.hubspot.store import Store
+from lms_crm_assets.sandbox.hubspot.webhooks import HubSpotVoice
 from lms_crm_assets.sandbox.hubspot.wire import Answer, Call, Endpoint, check_version, failed
+from lms_crm_assets.sandbox.webhooks import Listener
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _GZIP_FROM = 1_024
@@ -42,6 +44,7 @@ class HubSpotSimulator:
 
     name = "hubspot"
     lists_fewer = False
+    voice = HubSpotVoice()
 
     _options: Options
     _store: Store
@@ -68,6 +71,7 @@ class HubSpotSimulator:
             latency_seconds=latency_seconds,
         )
         self._routes: list[BaseRoute] = []
+        self._listener: Listener | None = None
         self._build(self._initial, Store(default_schema(), search_lag_seconds=search_lag_seconds))
 
     def routes(self) -> list[BaseRoute]:
@@ -102,8 +106,13 @@ class HubSpotSimulator:
         self._build(self._options, Store.load(state["store"], search_lag_seconds=self._options.search_lag_seconds))
         self._auth.refresh_tokens = list(state["refresh_tokens"])
 
+    def announce_to(self, listener: Listener | None) -> None:
+        """Tell this one of each change from now on, whoever made it."""
+        self._listener = self._store.happenings.listener = listener
+
     def _build(self, options: Options, store: Store) -> None:
         self._store = store
+        store.happenings.listener = self._listener
         self._auth = Auth(*self._credentials, options)
         self._limits = Limits(options)
         self._batches = Batches(store, self.stats)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lms_crm_assets.sandbox.hubspot.schema import AssociationType, ObjectType, Schema
 from lms_crm_assets.sandbox.hubspot.table import Change, Record, Table
+from lms_crm_assets.sandbox.hubspot.webhooks import Happenings
 
 FIRST_ID = 30_000_000_001
 Pair = tuple[str, str]
@@ -21,6 +22,7 @@ class Store:
         self.schema = schema
         self.search_lag_seconds = search_lag_seconds
         self.short_search_pages = False
+        self.happenings = Happenings()
         self.tables = {type_id: Table(kind) for type_id, kind in schema.types.items()}
         self.links: dict[Pair, dict[int, dict[int, tuple[int, ...]]]] = {}
         self._next_id = FIRST_ID
@@ -42,6 +44,7 @@ class Store:
         record = Record(record_id, now, now, {name: text for name, text in values.items() if text})
         self._note(table, record.id, None)
         table.add(record)
+        self.happenings.created(table, record)
         return record
 
     def update(self, table: Table, record: Record, values: Mapping[str, str]) -> bool:
@@ -59,21 +62,29 @@ class Store:
                 del held[name]
         table.index(record)
         table.touch(record)
+        self.happenings.updated(table, record, changed)
         return True
 
     def archive(self, table: Table, record: Record) -> None:
         """Archive a live record; its unique values are free again, its links come back with it."""
         self._note(table, record.id, record)
         table.set_aside(record)
+        self.happenings.archived(table, record)
 
     def restore(self, table: Table, record: Record) -> None:
         """Bring an archived record back; one that was merged stands on its own again."""
         self._note(table, record.id, record)
         table.merged.pop(record.id, None)
         table.bring_back(record)
+        self.happenings.restored(table, record)
 
     def merge(self, table: Table, loser: Record, winner: Record) -> None:
         """Fold one record into another: gaps are filled, links move, the old id leads to the survivor."""
+        with self.happenings.as_one():
+            self._merge(table, loser, winner)
+        self.happenings.merged(table, loser, winner)
+
+    def _merge(self, table: Table, loser: Record, winner: Record) -> None:
         self.archive(table, loser)
         values = {**loser.properties, **winner.properties}
         if "hs_merged_object_ids" in table.type.properties:
@@ -92,10 +103,13 @@ class Store:
         """Link two records in both directions; False when they already are."""
         fresh = self._link(pair, from_id, to_id, kind.type_id)
         self._link((pair[1], pair[0]), to_id, from_id, kind.inverse)
+        if fresh:
+            self.happenings.linked(pair, from_id, to_id, kind)
         return fresh
 
     def unlabel(self, pair: Pair, from_id: int, to_id: int, kind: AssociationType) -> None:
         """Take one association type off two records; without any left they are not linked."""
+        held = kind.type_id in self.links.get(pair, {}).get(from_id, {}).get(to_id, ())
         for (one, other), first, second, type_id in (
             (pair, from_id, to_id, kind.type_id),
             ((pair[1], pair[0]), to_id, from_id, kind.inverse),
@@ -106,6 +120,8 @@ class Store:
                 linked[second] = self._shared(left)
             else:
                 linked.pop(second, None)
+        if held:
+            self.happenings.linked(pair, from_id, to_id, kind, removed=True)
 
     def forget_label(self, pair: Pair, kind: AssociationType) -> None:
         """Take an association type off every link."""
@@ -117,6 +133,9 @@ class Store:
         """Remove every association between two records; False when there was none."""
         found = self.links.get(pair, {}).get(from_id, {}).pop(to_id, None)
         self.links.get((pair[1], pair[0]), {}).get(to_id, {}).pop(from_id, None)
+        for kind in self.schema.associations.get(pair, []):
+            if found and kind.type_id in found:
+                self.happenings.linked(pair, from_id, to_id, kind, removed=True)
         return found is not None
 
     def links_of(self, from_type: str, from_id: int, to_type: str) -> Iterator[tuple[int, tuple[int, ...]]]:

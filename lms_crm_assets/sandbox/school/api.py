@@ -8,6 +8,8 @@
   (RFC 3339) is inclusive, and a deleted row has `"op": "delete"` and `"data": null`.
 
 `poor_token` may read everything and sees no row, without a word that there are more.
+
+Its webhooks are those of the contract: `{"type": "learner.updated", "timestamp", "data": {"entity", "id"}}`.
 """
 
 import asyncio
@@ -28,12 +30,24 @@ from lms_crm_assets.sandbox.school.backed import SchoolBacked
 from lms_crm_assets.sandbox.school.layout import ENTITIES, Row, Size, epoch
 from lms_crm_assets.sandbox.school.options import Options
 from lms_crm_assets.sandbox.school.store import Shown
+from lms_crm_assets.sandbox.webhooks import Listener
+from lms_crm_assets.sandbox.webhooks.standard import StandardVoice
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _DEFAULT_LIMIT = 500
 _MOST_IDS = 100
 _MOST_SEGMENTS = 64
 _GZIP_FROM_BYTES = 1000
+
+_ROWS = {
+    "learners": "learner",
+    "courses": "course",
+    "enrollments": "enrollment",
+    "completions": "completion",
+    "scores": "score",
+    "competencies": "competency",
+}
+_DONE = {"create": "created", "update": "updated", "delete": "deleted"}
 
 Handler = Callable[[Request], Any]
 
@@ -54,6 +68,7 @@ class SchoolSimulator(SchoolBacked[Options]):
     """The generated LMS; `latency_seconds` is waited before every answer, `page_limit` is the largest page."""
 
     name = "school"
+    voice = StandardVoice()
 
     def __init__(  # noqa: PLR0913 - one keyword an option
         self,
@@ -72,6 +87,7 @@ class SchoolSimulator(SchoolBacked[Options]):
         super().__init__(Size(learners, courses, enrollments, seed, start), Options(latency_seconds))
         self._token, self._poor_token = token, poor_token
         self._page_limit = page_limit
+        self._listener: Listener | None = None
 
     def routes(self) -> list[BaseRoute]:
         """The contract, and a problem for every other path."""
@@ -83,6 +99,20 @@ class SchoolSimulator(SchoolBacked[Options]):
             Route("/api/v1/{entity}/{id}", self._endpoint(self._get), methods=_METHODS),
             Route("/{path:path}", self._endpoint(_nothing), methods=_METHODS),
         ]
+
+    def mutate(self, change: Mapping[str, Any]) -> Row:
+        """See `Store.mutate`; told by webhook."""
+        row = super().mutate(change)
+        if self._listener is not None:
+            entity = change["object"]
+            data = {"entity": entity, "id": row["id"]}
+            name = f"{_ROWS[entity]}.{_DONE[change['op']]}"
+            self._listener({"type": name, "timestamp": row["updated_at"], "data": data})
+        return row
+
+    def announce_to(self, listener: Listener | None) -> None:
+        """Tell this one of each change from now on."""
+        self._listener = listener
 
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
