@@ -11,7 +11,12 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from lms_crm_assets.contract.models import MoodleSource
+from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.hints import moodle as moodle_hints
+from lms_crm_assets.hints.found import Key
 from lms_crm_assets.sandbox.hubspot import HubSpotSimulator
+from lms_crm_assets.sandbox.moodle import MoodleSimulator
 from lms_crm_assets.sandbox.oneroster import OneRosterSimulator
 from lms_crm_assets.sandbox.school import SchoolSimulator
 from lms_crm_assets.sandbox.webhooks import Subscription, outbox
@@ -218,6 +223,45 @@ def test_an_attempt_of_the_portal_has_its_number(portal: str, catcher: Catcher) 
     mutate(portal, object="contacts", op="create", properties={"lms_user_id": "1"})
     delivered(portal)
     assert [event["attemptNumber"] for event in events_of(catcher)] == [0, 1]
+
+
+def test_moodle_posts_its_events_once_with_the_token_in_the_body(catcher: Catcher) -> None:
+    with serving(MoodleSimulator()) as moodle:
+        subscribe(moodle, url=catcher.url, secret="hook-secret-token")
+        mutate(moodle, object="users", op="update", id=6, fields={"lastname": "Changed"})
+        mutate(moodle, object="courses", op="update", id=2, fields={"fullname": "Changed"})
+        enrolment = records(moodle, "enrolments")[0]
+        user, course = enrolment["userid"], enrolment["courseid"]
+        mutate(
+            moodle, object="enrolments", op="update", key=f"{user}:{course}", fields={"Completed": "Yes", "Grade": "9"}
+        )
+        gone = next(row["userid"] for row in records(moodle, "enrolments") if row["userid"] != user)
+        members = [row["courseid"] for row in records(moodle, "enrolments") if row["userid"] == gone]
+        mutate(moodle, object="users", op="delete", id=gone)
+        rating = next(row for row in records(moodle, "competencies") if row["userid"] != gone)
+        key = f"{rating['userid']}:{rating['competency_idnumber']}"
+        mutate(moodle, object="competencies", op="update", key=key, fields={"rating": "3"})
+        told = delivered(moodle)
+
+        catcher.answers = [503]
+        mutate(moodle, object="users", op="update", id=6, fields={"lastname": "Lost"})
+        lost = delivered(moodle)
+    assert told["acknowledged"] == told["changed"] == 7 + len(members)
+    assert lost["given_up"] == 1
+
+    found = [json.loads(caught.body) for caught in catcher.caught]
+    assert {event["token"] for event in found} == {"hook-secret-token"}
+    source = MoodleSource(adapter="moodle", url="http://127.0.0.1:9", token="env:T", timezone="UTC")
+    keys = {(k.entity, k.source_id) for e in found for k in moodle_hints.plugin_event(source, e) if isinstance(k, Key)}
+    assert keys >= {
+        (LmsEntity.LEARNERS, "6"),
+        (LmsEntity.COURSES, "2"),
+        (LmsEntity.COMPLETIONS, f"{user}:{course}"),
+        (LmsEntity.SCORES, f"{user}:{course}:course"),
+        (LmsEntity.LEARNERS, f"{gone}"),
+        *((LmsEntity.ENROLLMENTS, f"{gone}:{each}") for each in members),
+    }
+    assert len([key for entity, key in keys if entity is LmsEntity.COMPETENCIES]) == 1
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from lms_crm_assets.sandbox.core import SandboxRequestError, Stats, listed
-from lms_crm_assets.sandbox.moodle import progress, reports  # noqa: F401 - they register their functions
+from lms_crm_assets.sandbox.moodle import (
+    progress,  # noqa: F401 - it registers its functions
+    reports,  # noqa: F401 - as above
+    webhooks,
+)
 from lms_crm_assets.sandbox.moodle.functions import FUNCTIONS, Call
 from lms_crm_assets.sandbox.moodle.recorded import recording
 from lms_crm_assets.sandbox.moodle.rest import (
@@ -32,6 +36,7 @@ from lms_crm_assets.sandbox.moodle.rest import (
 )
 from lms_crm_assets.sandbox.moodle.site import Site
 from lms_crm_assets.sandbox.school.layout import Layout, Size
+from lms_crm_assets.sandbox.webhooks import Listener
 
 __all__ = ["MoodleSimulator"]
 
@@ -58,6 +63,7 @@ class MoodleSimulator:
 
     name = "moodle"
     lists_fewer = True
+    voice = webhooks.PluginVoice()
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class MoodleSimulator:
         self._expired = {expired_token}
         self._school = school
         self._state = _untouched(school)
+        self._listener: Listener | None = None
 
     @cached_property
     def _site(self) -> Site:
@@ -90,8 +97,17 @@ class MoodleSimulator:
         return self._site.records(kind)
 
     def mutate(self, change: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Change a record in all answers; see `Site.mutate`."""
-        return self._site.mutate(change)
+        """Change a record in all answers; see `Site.mutate`. Told by webhook."""
+        members = webhooks.members_of(self._site, change)
+        row = self._site.mutate(change)
+        if self._listener is not None:
+            for event in webhooks.events(self._site, change, row, members):
+                self._listener(event)
+        return row
+
+    def announce_to(self, listener: Listener | None) -> None:
+        """Tell this one of each change from now on."""
+        self._listener = listener
 
     def reset(self, options: Mapping[str, Any]) -> None:
         """Back to the site of the start; the options are `latency_seconds` and, of a school, its size."""
