@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from lms_crm_assets.ops.inbox import Event, Inbox
 from lms_crm_assets.receiver.app import build_app
@@ -60,9 +61,9 @@ WEBHOOKS: dict[str, dict[str, Any]] = {
 def write_contract(folder: Path, tenant: str, webhooks: Mapping[str, Any]) -> Path:
     """An example contract with these webhooks; JSON is YAML."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = (TENANTS / "globex.yaml").read_text(encoding="utf-8").replace("tenant: globex", f"tenant: {tenant}")
+    contract = yaml.safe_load((TENANTS / "globex.yaml").read_text(encoding="utf-8"))
     file = folder / f"{tenant}.yaml"
-    file.write_text(f"{text}\nwebhooks: {json.dumps(webhooks)}\n", encoding="utf-8")
+    file.write_text(json.dumps({**contract, "tenant": tenant, "webhooks": webhooks}), encoding="utf-8")
     return file
 
 

@@ -12,11 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from lms_crm_assets.errors import FatalError
 
 _START_PATIENCE_SECONDS = 60.0
 _STOP_PATIENCE_SECONDS = 60.0
+
+# The sandbox's own, known to everyone, as its tokens are.
+_KEY = "dGhlIHNhbmRib3gncywga25vd24gdG8gZXZlcnlvbmU="
+_MOODLE_HOOK_SECRET = "sandbox-moodle-hook"  # noqa: S105 - as above
+_SCHOOL_HOOK_SECRET = "whsec_c2FuZGJveC1zY2hvb2wtaG9vay1zZWNyZXQ="  # noqa: S105 - as above
+_HUBSPOT_HOOK_SECRET = "sandbox-hubspot-secret"  # noqa: S105 - as above
 
 
 @dataclass(frozen=True)
@@ -33,17 +42,23 @@ class Sandbox:
     hubspot: str
 
     def environ(self) -> Mapping[str, str]:
-        """The variables that `tenants/acme.yaml`, `tenants/globex.yaml` and the sources of docs/sandbox.md ask for."""
+        """The variables that `tenants/acme.yaml`, `tenants/globex.yaml` and the sources of docs/sandbox.md ask for.
+
+        With a key for the inbox, which a key file of one's own outweighs.
+        """
         return {
             "ACME_LMS_URL": self.moodle,
             "ACME_LMS_TOKEN": "sandbox-moodle-token",
+            "ACME_LMS_HOOK_SECRET": _MOODLE_HOOK_SECRET,
             "ACME_CRM_URL": self.salesforce,
             "ACME_CRM_CLIENT_ID": "sandbox-client",
             "ACME_CRM_CLIENT_SECRET": "sandbox-secret",
             "GLOBEX_LMS_URL": self.school,
             "GLOBEX_LMS_TOKEN": "sandbox-school-token",
+            "GLOBEX_LMS_HOOK_SECRET": _SCHOOL_HOOK_SECRET,
             "GLOBEX_CRM_URL": self.hubspot,
             "GLOBEX_CRM_TOKEN": "pat-sandbox",
+            "GLOBEX_CRM_HOOK_SECRET": _HUBSPOT_HOOK_SECRET,
             "SANDBOX_MOODLE_SCHOOL_URL": self.moodle_school,
             "SANDBOX_MOODLE_SCHOOL_TOKEN": "sandbox-moodle-token",
             "SANDBOX_CANVAS_URL": self.canvas,
@@ -53,7 +68,18 @@ class Sandbox:
             "SANDBOX_ONEROSTER_CLIENT_SECRET": "sandbox-secret",
             "SANDBOX_THINKIFIC_URL": self.thinkific,
             "SANDBOX_THINKIFIC_KEY": "sandbox-thinkific-key",
+            "LMS_CRM_KEY": _KEY,
         }
+
+    def send_webhooks_to(self, receiver: str, *, hubspot_sources: Sequence[str] | None = None, **chance: Any) -> None:
+        """Have the example tenants' systems tell the receiver of what changes; `chance` as docs/sandbox.md tells."""
+        for address, path, secret, more in (
+            (self.moodle, "acme", _MOODLE_HOOK_SECRET, {}),
+            (self.school, "globex", _SCHOOL_HOOK_SECRET, {}),
+            (self.hubspot, "globex/crm", _HUBSPOT_HOOK_SECRET, {"sources": hubspot_sources}),
+        ):
+            subscription = {"url": f"{receiver}/api/v1/hooks/{path}", "secret": secret, **more, **chance}
+            httpx.post(f"{address}/_sandbox/webhooks", json=subscription, timeout=60).raise_for_status()
 
 
 @contextmanager

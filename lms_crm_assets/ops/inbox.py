@@ -120,7 +120,7 @@ class Inbox:
     @classmethod
     def at(cls, state_dir: Path) -> "Inbox":
         """The inbox of a state folder, with the environment's key."""
-        key = environment_key("what is delivered has")
+        key = environment_key("what the `webhooks` and `clients` of contracts deliver has")
         return cls(OperationalStore.at(state_dir, sql.INBOX), key)
 
     def add(self, deliveries: Sequence[Delivery]) -> list[Added]:

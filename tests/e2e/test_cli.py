@@ -20,6 +20,7 @@ from tests.sandbox_control import mutate, records, writes
         ("acme", {"ACME_CRM_CLIENT_SECRET": "wr0ng"}, "refuses the credential.*check destination.client_id"),
         ("globex", {"GLOBEX_CRM_TOKEN": "wr0ng"}, "refuses the credential.*check destination.access_token"),
         ("globex", {"GLOBEX_CRM_TOKEN": ""}, "the environment variable GLOBEX_CRM_TOKEN is not set"),
+        ("globex", {"LMS_CRM_KEY": ""}, "the `webhooks` and `clients` of contracts deliver .*LMS_CRM_KEY_FILE names"),
         ("nobody", {}, r"no tenant 'nobody': there is no file .*nobody.yaml \(tenants there: acme, globex\)"),
     ],
 )
