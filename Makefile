@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## Reconcile both example tenants against the sandbox, twice, and show what happened
 	$(BIN)/lms-crm demo
 
-dev: $(READY) ## The Dagster UI with the sandbox behind it
+dev: $(READY) ## The Dagster UI and the receiver, with the sandbox behind them
 	$(BIN)/lms-crm dev
 
 test: $(READY) ## The whole test suite

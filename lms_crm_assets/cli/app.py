@@ -70,7 +70,7 @@ def dev(
     *,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the demo's state first.")] = False,
 ) -> None:
-    """Open the Dagster UI with the sandbox behind it."""
+    """Open the Dagster UI, with the receiver and the sandbox behind it."""
     from lms_crm_assets.demo.dev import run_dev  # noqa: PLC0415 - as above
 
     use_dagster_home()

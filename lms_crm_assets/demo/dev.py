@@ -1,26 +1,30 @@
-"""`lms-crm dev`: the Dagster UI and daemon, with the sandbox behind them."""
+"""`lms-crm dev`: the Dagster UI and daemon and the receiver, with the sandbox behind them."""
 
-import contextlib
+import json
 import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 from dagster import DagsterInstance
 from rich.console import Console
 
 from lms_crm_assets.contract.loading import tenant_names
 from lms_crm_assets.defs.edge import TENANTS
+from lms_crm_assets.demo.children import Children
 from lms_crm_assets.demo.demo import STATE_DIR, demo_settings
-from lms_crm_assets.demo.sandbox_process import running_sandbox
+from lms_crm_assets.demo.sandbox_process import Sandbox, running_sandbox
+from lms_crm_assets.errors import FatalError
 
-_STOP_SECONDS = 15.0
+_RECEIVER_PATIENCE_SECONDS = 60.0
 
 
 def run_dev(console: Console, *, port: int, fresh: bool) -> int:
-    """Run until Ctrl-C or SIGTERM; gives Dagster's exit code."""
+    """Run until Ctrl-C or SIGTERM, or until a process of it ends; gives that one's exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # A shell's background job begins with it ignored, and its children would never hear of it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,7 +34,7 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     settings = demo_settings()
     port = _free(port)
-    with running_sandbox(["--state-dir", str(STATE_DIR / "sandbox")]) as sandbox:
+    with running_sandbox(["--state-dir", str(STATE_DIR / "sandbox")]) as sandbox, Children() as children:
         os.environ.update(
             {
                 **sandbox.environ(),
@@ -40,29 +44,49 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
         )
         with DagsterInstance.get() as instance:
             instance.add_dynamic_partitions(str(TENANTS.name), tenant_names(settings.tenants_dir))
-        console.print(f"\nThe Dagster UI: [bold]http://127.0.0.1:{port}[/bold]  (Ctrl-C stops everything)")
-        console.print(
-            "Jobs → full_reconcile → Materialize all, for acme or globex, reconciles; Assets shows the graph."
-        )
-        addresses = ", ".join(f"{name} {address}" for name, address in vars(sandbox).items())
-        console.print(f"The sandbox: {addresses}\n", soft_wrap=True)
-        command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-        # `dg dev`, which supersedes it, needs one package more and does the same.
-        quiet = {**os.environ, "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"}
-        # In a session of its own, so that a terminal's Ctrl-C reaches it once, through us.
-        process = subprocess.Popen([*command, "--log-level", "warning"], env=quiet, start_new_session=True)  # noqa: S603 - our own command
         try:
-            return process.wait()
+            receiver = _start_receiver(children)
+            # Without our own writes, which HubSpot tells of too: each is a look at a record that agrees.
+            sandbox.send_webhooks_to(receiver, hubspot_sources=["CRM_UI"])
+            # Further processes are started here, each by one line: children.start_lms_crm("…").
+            _start_dagster(children, port)
+            _welcome(console, sandbox, port, receiver)
+            ended = children.wait()
         except (KeyboardInterrupt, SystemExit):
             console.print("Stopping …")
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_SECONDS)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            children.stop()
             console.print("Stopped.")
             return 0
+        console.print(f"{ended.name} has ended by itself with exit code {ended.exit_code}; stopping the rest …")
+        return ended.exit_code if ended.exit_code > 0 else 1
+
+
+def _start_receiver(children: Children) -> str:
+    """Start the receiver on a free port of loopback, and wait until it takes requests; gives its address."""
+    with tempfile.TemporaryDirectory(prefix="lms-crm-receiver-") as folder:
+        port_file = Path(folder) / "port.json"
+        children.start_lms_crm("receiver", "--port", "0", "--port-file", str(port_file))
+        give_up_at = time.monotonic() + _RECEIVER_PATIENCE_SECONDS
+        while not port_file.exists():
+            if children.ended() is not None or time.monotonic() > give_up_at:
+                raise FatalError("the receiver did not start; run 'lms-crm receiver' to see why")
+            time.sleep(0.05)
+        return f"http://127.0.0.1:{json.loads(port_file.read_text(encoding='utf-8'))['port']}"
+
+
+def _start_dagster(children: Children, port: int) -> None:
+    # `dg dev`, which supersedes it, needs one package more and does the same.
+    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"}
+    children.start("Dagster", [*command, "--log-level", "warning"], environ=quiet, stop_signal=signal.SIGINT)
+
+
+def _welcome(console: Console, sandbox: Sandbox, port: int, receiver: str) -> None:
+    console.print(f"\nThe Dagster UI: [bold]http://127.0.0.1:{port}[/bold]  (Ctrl-C stops everything)")
+    console.print("Jobs → full_reconcile → Materialize all, for acme or globex, reconciles; Assets shows the graph.")
+    console.print(f"The receiver: {receiver}, which the sandbox tells of changes", soft_wrap=True)
+    addresses = ", ".join(f"{name} {address}" for name, address in vars(sandbox).items())
+    console.print(f"The sandbox: {addresses}\n", soft_wrap=True)
 
 
 def _free(port: int) -> int:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,10 +37,16 @@ Shoot = Callable[[Page, str], None]
 
 
 class DagsterUI:
-    """The UI's address, and what the UI itself asks its server for."""
+    """The UI's address, and what the UI itself asks its server for; what else `lms-crm dev` says."""
 
-    def __init__(self, base: str) -> None:
-        self.base = base
+    def __init__(self, base: str, log: Path) -> None:
+        self.base, self._log = base, log
+
+    def address(self, line: str) -> str:
+        """An address that `lms-crm dev` has printed behind this."""
+        found = re.search(rf"\b{line} (http://[\d.]+:\d+)", self._log.read_text(encoding="utf-8"))
+        assert found is not None, line
+        return found[1]
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The data of one GraphQL answer."""
@@ -104,7 +111,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterUI]:
         shutil.copy(PROJECT / name, folder)
     shutil.copytree(PROJECT / "tenants", folder / "tenants")
     with _running_dev(folder) as base:
-        found = DagsterUI(base)
+        found = DagsterUI(base, folder / "dev.log")
         _wait(lambda: bool(found.schedules()), "the UI doesn't answer")
         found.stop_schedules()
         yield found
@@ -166,9 +173,22 @@ def _running_dev(folder: Path) -> Iterator[str]:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(30)
+        left = [address for address in _addresses(log) if _is_open(address)]
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        assert left == []
+
+
+def _addresses(log: Path) -> list[str]:
+    """Everything that `lms-crm dev` has started."""
+    return re.findall(r"http://[\d.]+:\d+", log.read_text(encoding="utf-8"))
+
+
+def _is_open(address: str) -> bool:
+    port = int(address.rpartition(":")[2])
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _address(log: Path) -> str | None:

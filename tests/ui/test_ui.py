@@ -2,11 +2,14 @@
 
 import re
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from lms_crm_assets.domain import CrmObject, LmsEntity
+from tests.sandbox_control import mutate
 from tests.ui.conftest import DagsterUI, Shoot
+from tests.webhook_catcher import delivered
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,6 +122,21 @@ def test_the_delivery_is_counted(page: Page, shoot: Shoot) -> None:
     page.get_by_text("delivered", exact=True).first.click()
     expect(page.get_by_text("acme: all 202 records were taken by the CRM.")).to_be_visible()
     shoot(page, "9-delivered")
+
+
+def test_what_changes_in_the_sandbox_is_told_to_the_receiver(ui: DagsterUI) -> None:
+    receiver = ui.address("The receiver:")
+    assert httpx.get(f"{receiver}/readyz").status_code == 200
+    school, hubspot = ui.address("school"), ui.address("hubspot")
+    assert httpx.get(f"{hubspot}/_sandbox/webhooks").json()["changed"] == 0, "our own writes are not told"
+
+    mutate(school, object="courses", op="update", id="crs-0000001", fields={"title": "Told"})
+    mutate(ui.address("moodle"), object="courses", op="update", id=2, fields={"fullname": "Told"})
+    mutate(hubspot, object="contacts", op="create", properties={"lms_user_id": "told"})
+
+    for address in (school, ui.address("moodle"), hubspot):
+        told = delivered(address)
+        assert (told["changed"], told["answers"]) == (1, {"202": 1})
 
 
 def _group(page: Page, name: str) -> Locator:
