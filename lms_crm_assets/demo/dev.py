@@ -1,4 +1,4 @@
-"""`lms-crm dev`: the Dagster UI and daemon and the receiver, with the sandbox behind them."""
+"""`lms-crm dev`: the Dagster UI and daemon, the receiver and the worker, with the sandbox behind them."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
             receiver = _start_receiver(children)
             # Without our own writes, which HubSpot tells of too: each is a look at a record that agrees.
             sandbox.send_webhooks_to(receiver, hubspot_sources=["CRM_UI"])
-            # Further processes are started here, each by one line: children.start_lms_crm("…").
+            children.start_lms_crm("worker")
             _start_dagster(children, port)
             _welcome(console, sandbox, port, receiver)
             ended = children.wait()
