@@ -15,7 +15,7 @@ from lms_crm_assets.receiver.limits import HungUpError, Limits, body_of
 from lms_crm_assets.receiver.problems import Problem, unforeseen
 from lms_crm_assets.receiver.service import Service
 
-_HOOK = re.compile(r"/api/v1/hooks/(?P<tenant>[^/]+)(?P<crm>/crm)?")
+_HOOK = re.compile(r"/api/v1/hooks/(?P<tenant>[^/]+)(?P<to>/crm|/statements)?")
 
 
 class Direct:
@@ -34,12 +34,13 @@ class Direct:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        side = Side.CRM if found["crm"] else Side.LMS
-        scope["route"] = self._routes["/api/v1/hooks/{tenant}" + (found["crm"] or "")]
+        side = Side.CRM if found["to"] == "/crm" else Side.LMS
+        status = 200 if found["to"] == "/statements" else 202
+        scope["route"] = self._routes["/api/v1/hooks/{tenant}" + (found["to"] or "")]
         try:
             with self._limits.place():
                 body = await body_of(scope, receive)
-                response = await hooks.take(self._service, scope, body, found["tenant"], side)
+                response = await hooks.take(self._service, scope, body, found["tenant"], side, status=status)
         except HungUpError:
             return
         except Problem as problem:

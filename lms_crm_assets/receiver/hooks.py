@@ -97,6 +97,26 @@ async def deliver(request: Request) -> Response:
 
 
 @router.post(
+    "/{tenant}/statements",  # noqa: FAST003 - see _TENANT
+    status_code=200,
+    response_model=Accepted,
+    responses=_ERRORS,
+    openapi_extra={
+        "requestBody": {"required": True, "content": {JSON: _OBJECT_OR_LIST, JWT: {"schema": {"type": "string"}}}},
+        "parameters": [_TENANT],
+    },
+)
+async def deliver_statements(request: Request) -> Response:
+    """Take xAPI statements of the LMS as a learning record store does. 200 means that they are on the disk.
+
+    Moodle's xAPI logstore appends `/statements` to the address that it is given, and takes all but 200 for a failure.
+    """
+    return await take(
+        service_of(request), request.scope, await request.body(), request.path_params["tenant"], Side.LMS, status=200
+    )
+
+
+@router.post(
     "/{tenant}/crm",  # noqa: FAST003 - see _TENANT
     status_code=202,
     response_model=Accepted,
@@ -129,8 +149,8 @@ async def deliver_crm(request: Request) -> Response:
     return await take(service_of(request), request.scope, await request.body(), request.path_params["tenant"], Side.CRM)
 
 
-async def take(service: Service, scope: Scope, body: bytes, tenant: str, side: Side) -> Response:
-    """Verify and keep a delivery; the answer says that it is on the disk."""
+async def take(service: Service, scope: Scope, body: bytes, tenant: str, side: Side, *, status: int = 202) -> Response:
+    """Verify and keep a delivery; the answer, of that status, says that it is on the disk."""
     label, result = "", "refused"
     try:
         kind = _kind(scope, side)
@@ -152,7 +172,7 @@ async def take(service: Service, scope: Scope, body: bytes, tenant: str, side: S
     if kind == XML:
         return Response(ACK, 200, media_type=XML)
     return Response(
-        orjson.dumps({"status": "accepted", "delivery_id": found.delivery_id}), 202, media_type="application/json"
+        orjson.dumps({"status": "accepted", "delivery_id": found.delivery_id}), status, media_type="application/json"
     )
 
 

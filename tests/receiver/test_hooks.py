@@ -118,6 +118,20 @@ def test_xapi_statements_come_with_basic_authentication(receiver: Running) -> No
     assert_problem(receiver.post(b"[]", {**headers, "authorization": "Bearer other"}, tenant="bearer"), 401)
 
 
+def test_xapi_statements_are_taken_at_a_record_store_s_address_with_200(receiver: Running) -> None:
+    """The logstore appends `/statements` to what is configured, and counts all but 200 as failed."""
+    body = b'[{"verb": {"id": "http://verb.test"}}]'
+    headers = {"content-type": "application/json", "authorization": "Bearer bearer-secret"}
+    answers = [receiver.post(body, headers, tenant="bearer", path=path) for path in ("/statements", "", "/statements")]
+
+    assert [answer.status_code for answer in answers] == [200, 202, 200]
+    assert len({answer.content for answer in answers}) == 1
+    assert len([e for e in receiver.events("bearer") if e.body == body]) == 1
+    assert_problem(receiver.post(body, {**headers, "authorization": ""}, tenant="bearer", path="/statements"), 401)
+    assert_problem(receiver.post(b"[", headers, tenant="bearer", path="/statements"), 400)
+    assert_problem(receiver.post(body, headers, tenant="nobody", path="/statements"), 404)
+
+
 def hubspot_headers(body: bytes, path: str, at: float | None = None) -> dict[str, str]:
     timestamp = str(int((time.time() if at is None else at) * 1000))
     content = f"POST{PUBLIC_URL}{path}".encode() + body + timestamp.encode()
