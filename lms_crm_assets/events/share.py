@@ -28,6 +28,8 @@ _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _AFTER_FAILURE_SECONDS = 30.0
 
+_OF_ENROLLMENTS = frozenset({LmsEntity.COMPLETIONS, LmsEntity.SCORES})
+
 LearnerIds = Callable[[Collection[tuple[By, str]]], Mapping[tuple[By, str], str]]
 """Looks up the ids of learners who are told by username or e-mail address alone."""
 
@@ -137,7 +139,7 @@ def settle(inbox: Inbox, share: Share) -> Settled:
     done: list[int] = []
     settled = Settled()
     for event in share.events:
-        if share.unseen.isdisjoint(event.keys):
+        if not _awaited(event.keys, share.unseen):
             done.append(event.number)
         elif event.attempts >= MOST_ATTEMPTS:
             settled.parked += inbox.park(event.number, "LMS-505 the LMS does not show it")
@@ -152,6 +154,19 @@ def give_back(inbox: Inbox, share: Share) -> int:
     """After a run that failed: its events are taken again in a while; gives how many."""
     numbers = [event.number for event in share.events]
     return inbox.give_back(numbers, "the run that took it failed", inbox.store.clock() + _AFTER_FAILURE_SECONDS)
+
+
+def _awaited(keys: Collection[tuple[LmsEntity, str]], unseen: Collection[tuple[LmsEntity, str]]) -> bool:
+    """Whether a row may be yet to come.
+
+    Of who has just been enrolled there is neither completion nor score: in an event of the enrollment they aren't missed.
+    """
+    seen = [f"{key}:" for entity, key in keys if entity is LmsEntity.ENROLLMENTS and (entity, key) not in unseen]
+    return any(
+        (entity, key) in unseen
+        and not (entity in _OF_ENROLLMENTS and any(f"{key}:".startswith(enrollment) for enrollment in seen))
+        for entity, key in keys
+    )
 
 
 def pause_seconds(attempts: int) -> float:

@@ -94,10 +94,9 @@ def _of(user: str | Lead, entity: LmsEntity, course: str) -> Finding:
 def _rating(source: MoodleSource, user: str, course: str | None, competency: str) -> Iterator[Finding]:
     """A rating's key. Without a course, and in a report, which tells none, all of the learner's come for it.
 
-    A report names competencies by their ID numbers, which no event tells: the id stands in, and what the adapter says of it
-    is true of a competency with that number.
+    A report names competencies by their ID numbers, which no event tells: it is any of the learner's.
     """
     if source.reports is None:
         yield Key(_COMPETENCIES, f"{user}:{course}:{competency}" if course else f"{user}:{competency}")
     elif source.reports.competencies is not None:
-        yield Key(_COMPETENCIES, f"{user}:{competency}")
+        yield Key(_COMPETENCIES, f"{user}:")

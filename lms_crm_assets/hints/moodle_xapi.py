@@ -19,6 +19,8 @@ _USER = re.compile(r"[^?#]*/user/(?:view|profile)\.php\?(?:[^#]*&)?id=([0-9]{1,1
 _COMPETENCY = re.compile(r"[^?#]*\?(?:[^#]*&)?competencyid=([0-9]{1,19})(?:[&#].*)?", re.DOTALL)
 _LONGEST_ADDRESS = 2048
 _MAILTO = "mailto:"
+# A deleted account's username: its address, and the epoch seconds at which it was deleted.
+_DELETED = re.compile(r"(.+@.+)\.[0-9]{9,11}", re.DOTALL)
 
 
 def statement(source: MoodleSource, told: Any) -> Iterator[Finding]:
@@ -52,8 +54,13 @@ def _found(address: re.Pattern[str], activities: list[Any]) -> str | None:
 
 
 def _agent(event: str, agent: Any) -> str | Lead | None:
-    """Who it is. A name in digits is an id, as the plugin sends it unless it is told to send usernames."""
+    """Who it is. A name in digits is an id, as the plugin sends it unless it is told to send usernames.
+
+    A batch comes minutes after its events: whose account was deleted meanwhile is known to us by the address alone.
+    """
     name, mbox = text_key(member(agent, "account", "name")), text_key(member(agent, "mbox"))
+    if name is not None and (deleted := _DELETED.fullmatch(name)):
+        return _lead(event, "email", deleted[1].lower())
     if name is not None:
         return decimal_id(name) or _lead(event, "username", name)
     if mbox is not None and mbox.startswith(_MAILTO):

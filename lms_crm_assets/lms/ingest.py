@@ -22,7 +22,7 @@ from lms_crm_assets.lms.landing import (
     weigh,
 )
 from lms_crm_assets.lms.protocol import LmsAdapter, Page
-from lms_crm_assets.warehouse.sql import scalar, table_exists
+from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
 
 OpenWarehouse = Callable[[dict[str, str]], AbstractContextManager[duckdb.DuckDBPyConnection]]
 """A connection to the warehouse with these settings, held only as long as nothing is asked of the network."""
@@ -141,9 +141,7 @@ def fetch_into(
     known: dict[LmsEntity, set[str]] = {}
     with open_warehouse({}) as con:
         for entity, some in wanted.items():
-            if table_exists(con, "raw_lms", entity):
-                query = f"SELECT source_id FROM raw_lms.{entity} WHERE source_id IN (SELECT unnest($1::VARCHAR[]))"
-                known[entity] = {row[0] for row in con.execute(query, [list(some)]).fetchall()}
+            known[entity] = _known(con, entity, some)
     fetched = Fetched()
     observed_at = datetime.now(UTC)
     with aside():
@@ -155,17 +153,32 @@ def fetch_into(
     return fetched
 
 
+def _known(con: duckdb.DuckDBPyConnection, entity: LmsEntity, keys: Collection[str]) -> set[str]:
+    """Those that we have rows of: by the ids of raw_lms, or by the canonical ones, which a report's rows don't have."""
+    tables = [("raw_lms", str(entity), "true"), ("staging", entity.staging_table, "true")]
+    tables.append(("staging", "quarantine", f"entity = {literal(entity)}"))
+    found: set[str] = set()
+    for schema, table, where in tables:
+        if table_exists(con, schema, table):
+            query = (
+                f"SELECT source_id FROM {schema}.{table} WHERE {where} AND source_id IN (SELECT unnest($1::VARCHAR[]))"
+            )
+            found.update(row[0] for row in con.execute(query, [list(keys)]).fetchall())
+    return found
+
+
 def _shown(
     lms: LmsAdapter,
     wanted: Mapping[LmsEntity, Collection[str]],
     known: Mapping[LmsEntity, set[str]],
     fetched: Fetched,
 ) -> Iterator[Page]:
-    """The pages without the tombstones of rows that we never had: these may be yet to come."""
+    """The pages without the tombstones of rows that we never had: these may be yet to come.
+
+    A key without a tombstone is there, though perhaps in rows under other ids, or it can't be told of.
+    """
     for entity, some in wanted.items():
-        given: set[str] = set()
         for page in lms.fetch(entity, some):
-            records = [r for r in page.records if not r.is_deleted or r.source_id in known.get(entity, ())]
-            given.update(record.source_id for record in records)
-            yield Page(entity, records)
-        fetched.unseen |= {(entity, key) for key in set(some) - given - known.get(entity, set())}
+            never_had = {r.source_id for r in page.records if r.is_deleted and r.source_id not in known[entity]}
+            fetched.unseen |= {(entity, key) for key in never_had.intersection(some)}
+            yield Page(entity, [r for r in page.records if not r.is_deleted or r.source_id not in never_had])

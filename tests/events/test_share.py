@@ -11,14 +11,14 @@ from pydantic import SecretStr
 from lms_crm_assets.contract.loading import parse_contract
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.domain import LmsEntity
-from lms_crm_assets.events.share import MOST_ATTEMPTS, Share, pause_seconds, settle, take
+from lms_crm_assets.events.share import MOST_ATTEMPTS, Share, Taken, pause_seconds, settle, take
 from lms_crm_assets.hints.found import By
 from lms_crm_assets.ops.inbox import Delivery, Inbox, Side, State
 from lms_crm_assets.ops.inbox_schema import INBOX
 from lms_crm_assets.ops.store import OperationalStore
 from tests.ops.clock import Clock
 
-LEARNERS, COURSES = LmsEntity.LEARNERS, LmsEntity.COURSES
+LEARNERS, COURSES, ENROLLMENTS, COMPLETIONS, SCORES, _ = LmsEntity
 
 
 def nobody(_named: Collection[tuple[By, str]]) -> dict[tuple[By, str], str]:
@@ -117,6 +117,27 @@ def test_a_row_that_was_never_seen_is_tried_again_later_and_in_the_end_parked(bo
     ]
     assert box.states() == [State.PARKED, State.DONE]
     assert box.notes()[0] == "LMS-505 the LMS does not show it"
+
+
+def test_who_has_just_been_enrolled_has_no_score_that_would_be_waited_for(box: Box) -> None:
+    enrollment, score = (ENROLLMENTS, "5:2"), (SCORES, "5:2:course")
+    share = Share(
+        [
+            Taken(1, 1, [enrollment, (COMPLETIONS, "5:2"), score]),
+            Taken(2, 1, [score]),
+            Taken(3, 1, [enrollment, (SCORES, "5:23:course")]),
+            Taken(4, 1, [(ENROLLMENTS, "6:2"), (SCORES, "6:2:course")]),
+        ],
+        unseen={score, (SCORES, "5:23:course"), (ENROLLMENTS, "6:2"), (SCORES, "6:2:course")},
+    )
+    for n in range(4):
+        box.deliver("changes", ("learners", str(n)))
+    assert len(box.inbox.lease("acme", 10, 60)) == 4
+
+    settled = settle(box.inbox, share)
+
+    assert (settled.done, settled.retried) == (1, 3)
+    assert box.states() == [State.DONE, *[State.PENDING] * 3]
 
 
 def test_the_events_of_a_run_that_was_killed_come_back(box: Box, contract: Contract) -> None:

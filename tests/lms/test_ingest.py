@@ -97,3 +97,24 @@ def test_rows_that_are_asked_for_by_key_are_loaded_and_no_cursor_moves(tmp_path:
     # What the LMS doesn't show and we never had may be yet to come; courses this LMS does not have at all.
     assert fetched.unseen == {(LEARNERS, "9")}
     assert warehouse.held()["cursors"] == before
+
+
+def test_rows_that_are_known_by_their_canonical_ids_are_asked_for_by_these(tmp_path: Path) -> None:
+    """A report gives its rows under other ids than events tell; what it says of those is neither lost nor waited for."""
+    warehouse = Warehouse(tmp_path, [LEARNERS])
+    with connect(warehouse.file) as con:
+        con.execute("CREATE TABLE staging.learner AS SELECT 'staged' AS source_id")
+        con.execute("INSERT INTO staging.quarantine (entity, source_id) VALUES ('learners', 'refused')")
+
+    class ByReport(Lms):
+        def fetch(self, entity: LmsEntity, keys: Collection[str]) -> Iterator[Page]:
+            gone = [RawRecord(key, {"userid": key}, is_deleted=True) for key in keys if key != "there"]
+            yield Page(entity, [RawRecord("there:of:report", {"id": "there"}), *gone])
+
+    with landing_folder(tmp_path / "landing") as folder:
+        asked = {LEARNERS: ["staged", "refused", "there", "never"]}
+        fetched = fetch_into(partial(connect, warehouse.file), ByReport(), folder, asked)
+
+    assert warehouse.living()[LEARNERS].keys() == {"there:of:report"}
+    assert warehouse.tombstones()[LEARNERS].keys() == {"staged", "refused"}
+    assert fetched.unseen == {(LEARNERS, "never")}

@@ -157,7 +157,7 @@ class ByReport:
         yield Page(entity, gone)
 
     def fetch_ratings(self, keys: Collection[str]) -> Iterator[Page]:
-        """As `fetch_members`, for competencies."""
+        """As `fetch_members`, for competencies. A key without an ID number is any of the learner's."""
         if self._competencies is None:
             return
         canonical = {key: found for key in keys if (found := rating_key(key)) is not None}
@@ -168,7 +168,7 @@ class ByReport:
         for rows in self._rows_of(self._competencies, {*names.values(), *map(username, raw)}):
             records = [_rating(row) for row in rows]
             there.update(record.source_id for record in records)
-            codes.update((row[3], row[1]) for row in rows)
+            codes.update((row[3], number) for row in rows for number in (row[1], ""))
             yield Page(LmsEntity.COMPETENCIES, records)
         gone = [RawRecord(key, None, is_deleted=True) for key in sorted(raw - there)]
         gone += [

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 # A canonical id: learner and course, of a score also the item.
 _CANONICAL = re.compile(r"(\d+):(\d+)(?::(course|\d+))?")
-# A canonical id of a rating: learner and the competency's ID number.
-_RATING = re.compile(r"(\d+):([^:]+)")
+# A canonical id of a rating: learner and the competency's ID number, which is empty for all of the learner's.
+_RATING = re.compile(r"(\d+):([^:]*)")
 
 
 @dataclass(frozen=True)
