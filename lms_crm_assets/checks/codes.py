@@ -21,7 +21,7 @@ REQUIRED = Code("LMS-101", "required_value", "A value that the row needs is miss
 TYPE = Code(
     "LMS-102",
     "readable_value",
-    "A value can't be read as a number, date or yes/no.",
+    "A value can't be read as a number, date or yes/no, or a character of it is broken.",
     "Mend the value in the LMS or its export.",
 )
 EMAIL = Code("LMS-104", "email_format", "The e-mail address is malformed.", "Correct the address in the LMS.")
@@ -36,6 +36,24 @@ DELETED = Code(
     "living_account",
     "The LMS gives a deleted account with a mangled user name.",
     "Nothing, or purge the account in the LMS; it must not reach the CRM.",
+)
+LENGTH = Code(
+    "LMS-107",
+    "name_length",
+    "A name is longer than 255 characters.",
+    "Correct the name in the LMS; something else was written into its field.",
+)
+FORMULA = Code(
+    "LMS-108",
+    "no_formula",
+    "A name or title begins like a spreadsheet's formula, which would run where somebody opens an export.",
+    "Correct the name in the LMS, and see who wrote it.",
+)
+FUTURE = Code(
+    "LMS-109",
+    "date_has_been",
+    "A date of what has happened lies more than two years ahead.",
+    "Correct the date in the LMS, or the clock that stamped it.",
 )
 DUPLICATE = Code("LMS-201", "unique_key", "Two rows have the same key.", "Remove the copy in the LMS.")
 SHARED_EMAIL = Code(
@@ -88,11 +106,18 @@ EVENT_TOO_LARGE = Code(
     "The delivery names more than 10,000 rows; those beyond were left out.",
     "Let the sender send fewer at once; those that were left out come with the next pull.",
 )
+EVENT_UNSEEN = Code(
+    "LMS-505",
+    "visible_row",
+    "The LMS doesn't show the row that the event is about, and it never did; the event is tried ten times.",
+    "Nothing if the change was undone; otherwise let the account of the LMS's credential see the row.",
+)
 
 CATALOGUE: dict[str, Code] = {
     code.code: code
     for code in (
-        REQUIRED, TYPE, EMAIL, VOCABULARY, DELETED, DUPLICATE, SHARED_EMAIL, UNKNOWN_LEARNER, UNKNOWN_COURSE, RANGE, ORDER,
-        EVENT_TYPE, EVENT_UNREADABLE, EVENT_UNKEYED, EVENT_TOO_LARGE,
+        REQUIRED, TYPE, EMAIL, VOCABULARY, DELETED, LENGTH, FORMULA, FUTURE,
+        DUPLICATE, SHARED_EMAIL, UNKNOWN_LEARNER, UNKNOWN_COURSE, RANGE, ORDER,
+        EVENT_TYPE, EVENT_UNREADABLE, EVENT_UNKEYED, EVENT_TOO_LARGE, EVENT_UNSEEN,
     )
 }  # fmt: skip

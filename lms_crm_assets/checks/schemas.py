@@ -5,12 +5,19 @@ from collections.abc import Callable
 import pandera.polars as pa
 import polars as pl
 
-from lms_crm_assets.checks.codes import DELETED, EMAIL, ORDER, RANGE, VOCABULARY, Code
+from lms_crm_assets.checks.codes import DELETED, EMAIL, FORMULA, FUTURE, LENGTH, ORDER, RANGE, TYPE, VOCABULARY, Code
 from lms_crm_assets.domain import LmsEntity
 
 _EMAIL = r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"
 # Moodle renames a deleted account to <e-mail>.<epoch> and sets the e-mail to the MD5 of the user name.
 _MANGLED = r"@.*\.\d{9,11}$"
+
+# As spreadsheets read it: an equals sign, or another sign before a call, a pipe to a program or another sheet's cell.
+# "-", "@home" and "+49 30" are none.
+_FORMULA = r"^\s*(=|[+@-][^\s(|!]*[(|!])"
+_LONGEST_NAME = 255
+# So far ahead no clock is set; as "never" or by a slip of the pen, dates lie there.
+_AHEAD_DAYS = 730
 
 LEARNER_STATUSES = ["active", "suspended"]
 ENROLLMENT_STATUSES = ["active", "invited", "suspended", "expired", "completed", "withdrawn"]
@@ -29,6 +36,23 @@ def _one_of(column: str, words: list[str]) -> pa.Check:
     return _check(VOCABULARY, column, lambda value: value.is_in(words))
 
 
+def _whole(column: str) -> pa.Check:
+    """No character was lost on the way, in the LMS's export or in an answer that is no Unicode."""
+    return _check(TYPE, column, lambda value: value.str.contains("\N{REPLACEMENT CHARACTER}", literal=True).not_())
+
+
+def _plain(column: str) -> pa.Check:
+    return _check(FORMULA, column, lambda value: value.str.contains(_FORMULA).not_())
+
+
+def _short(column: str) -> pa.Check:
+    return _check(LENGTH, column, lambda value: value.str.len_chars() <= _LONGEST_NAME)
+
+
+def _has_been(column: str) -> pa.Check:
+    return _check(FUTURE, column, lambda value: value <= pl.col("observed_at") + pl.duration(days=_AHEAD_DAYS))
+
+
 def _schema(required: list[str], checks: list[pa.Check]) -> pa.DataFrameSchema:
     return pa.DataFrameSchema({column: pa.Column(nullable=False) for column in required}, checks=checks)
 
@@ -41,9 +65,12 @@ SCHEMAS: dict[LmsEntity, pa.DataFrameSchema] = {
             _check(EMAIL, "email", lambda v: v.str.contains(_EMAIL) | _is_deleted()),
             _check(DELETED, "username", lambda _: _is_deleted().not_()),
             _check(VOCABULARY, "status", lambda v: v.is_in(LEARNER_STATUSES) | _is_deleted()),
+            *map(_whole, ["username", "email", "given_name", "family_name"]),
+            *(check(column) for column in ("given_name", "family_name") for check in (_short, _plain)),
+            _plain("organization"),
         ],
     ),
-    LmsEntity.COURSES: _schema(["source_id", "title"], []),
+    LmsEntity.COURSES: _schema(["source_id", "title"], [_whole("title"), _plain("title")]),
     LmsEntity.ENROLLMENTS: _schema(
         ["source_id", "learner_id", "course_id", "status"], [_one_of("status", ENROLLMENT_STATUSES)]
     ),
@@ -51,6 +78,7 @@ SCHEMAS: dict[LmsEntity, pa.DataFrameSchema] = {
         ["source_id", "learner_id", "course_id", "state"],
         [
             _one_of("state", COMPLETION_STATES),
+            _has_been("completed_at"),
             # The enrollment's date is joined to the row before it is checked.
             _check(ORDER, "completed_at", lambda v: v >= pl.col("enrolled_at")),
         ],
@@ -60,9 +88,10 @@ SCHEMAS: dict[LmsEntity, pa.DataFrameSchema] = {
         [
             _one_of("item_type", SCORE_ITEM_TYPES),
             _check(RANGE, "raw", lambda v: (v >= pl.col("min")).fill_null(value=True) & (v <= pl.col("max"))),
+            _has_been("graded_at"),
         ],
     ),
-    LmsEntity.COMPETENCIES: _schema(["source_id", "learner_id", "code", "name"], []),
+    LmsEntity.COMPETENCIES: _schema(["source_id", "learner_id", "code", "name"], [_has_been("rated_at")]),
 }
 
 

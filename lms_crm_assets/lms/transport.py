@@ -33,6 +33,7 @@ _FRESH_TOKENS = 3
 _MOST_BYTES = 512 << 20
 # What of an address may be told: its words and versions. All else may be somebody's key.
 _WORD = re.compile(r"[A-Za-z_.]+|v\d+(p\d+)?", re.ASCII)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MISSING = {httpx.codes.NOT_FOUND, httpx.codes.GONE}
 
 
@@ -235,12 +236,15 @@ class Transport:
 
 
 def _parsed(body: bytes) -> Any:
-    """JSON, also with what strict parsers refuse (half a surrogate, 1e400): it reaches the checks as a text."""
+    """JSON, also with what strict parsers refuse (half a surrogate, 1e400): it reaches the checks as a text.
+
+    Half a surrogate, which is no character, becomes the one that stands for such, and that the checks refuse.
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         lenient = json.loads(body, parse_float=str, parse_constant=str)
-        return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
+        return orjson.loads(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", json.dumps(lenient, ensure_ascii=False)))
 
 
 def _reason(exc: Exception) -> str:

@@ -62,6 +62,8 @@ def test_what_a_strict_parser_refuses_reaches_the_checks(sandbox: Sandbox, value
 
     assert record.source_id == "a"
     assert orjson.dumps(record.payload)
+    # Of a broken character the checks have to know.
+    assert ("half" in value) == ("\N{REPLACEMENT CHARACTER}" in record.payload["given_name"])
 
 
 @pytest.mark.parametrize("body", ['{"rows": []}', '{"items": {}, "total": 0}', "[]", '{"items": []}'])

@@ -60,6 +60,14 @@ def test_a_good_row_of_each_entity_is_accepted_and_kept_before_the_answer(api: A
         (LmsEntity.LEARNERS, {"family_name": " "}, "LMS-101"),
         (LmsEntity.LEARNERS, {"status": "unknown"}, "LMS-105"),
         (LmsEntity.LEARNERS, {"username": "a@example.org.1700000000"}, "LMS-106"),
+        (LmsEntity.LEARNERS, {"family_name": "x" * 300}, "LMS-107"),
+        (LmsEntity.LEARNERS, {"given_name": "=cmd|' /C calc'!A0"}, "LMS-108"),
+        (LmsEntity.LEARNERS, {"family_name": "@SUM(1+1)"}, "LMS-108"),
+        (LmsEntity.COURSES, {"title": "-2+3+cmd|'x'!A0"}, "LMS-108"),
+        (LmsEntity.LEARNERS, {"given_name": "M\N{REPLACEMENT CHARACTER}ller"}, "LMS-102"),
+        (LmsEntity.COMPLETIONS, {"completed_at": "2099-01-01T00:00:00Z"}, "LMS-109"),
+        (LmsEntity.SCORES, {"graded_at": "2099-01-01T00:00:00Z"}, "LMS-109"),
+        (LmsEntity.SCORES, {"raw": 2**53 + 1, "max": None}, "LMS-102"),
         (LmsEntity.LEARNERS, {"id": None}, "LMS-101"),
         (LmsEntity.LEARNERS, {"id": ["1"]}, "LMS-102"),
         (LmsEntity.LEARNERS, {"id": True}, "LMS-102"),
@@ -84,6 +92,20 @@ def test_a_bad_row_is_refused_with_the_code_that_a_run_gives_it(
     assert body["items"][1]["code"] == code
     assert (body["accepted"], body["rejected"]) == (2, 1)
     assert "example.org" not in answer.text, "no learner data"
+
+
+@pytest.mark.parametrize(
+    ("entity", "change"),
+    [
+        (LmsEntity.LEARNERS, {"given_name": "-", "family_name": "x" * 255, "organization": "@home (Bristol)"}),
+        (LmsEntity.COURSES, {"title": "+49 and - 50", "ends_at": "2099-12-31T00:00:00Z"}),
+        (LmsEntity.SCORES, {"raw": 10, "pct": 101}),
+        (LmsEntity.LEARNERS, {"id": 2**53 + 1}),
+    ],
+)
+def test_what_only_looks_bad_is_accepted(api: Api, entity: LmsEntity, change: dict[str, Any]) -> None:
+    answer = api.batch([{"id": "1", **ROWS[entity], **change}], f"k{random.random()}", entity=entity)
+    assert answer.json()["accepted"] == 1, answer.text
 
 
 def test_rows_that_are_none_and_texts_that_are_none_are_refused_by_row(api: Api) -> None:
