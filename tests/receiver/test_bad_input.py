@@ -1,4 +1,8 @@
-"""The table "bad input and what it gets" (facts: reliability), each row over real HTTP."""
+"""The table "bad input and what it gets" (facts: reliability), each row over real HTTP.
+
+Its other rows: what a batch's key gets is in `test_api_batch`, what is refused after its 202 in `tests/e2e/test_bad_rows`,
+what other systems do to us in `tests/lms/contract`, `tests/crm` and `tests/ops/test_retry_after`.
+"""
 
 import gzip
 import json
@@ -45,6 +49,7 @@ UNAUTHORIZED: dict[str, Callable[[], dict[str, str]]] = {
     "another tenant's secret": stamped(0, secret=OTHER_SECRET),
     "more than eight signatures": having(signature=" ".join([signed(BODY, "bad")["webhook-signature"]] * 9)),
     "another id": having(id="other"),
+    "an altered byte": lambda: signed(BODY.replace(b"course", b"Course"), "bad"),
 }
 
 
@@ -52,10 +57,6 @@ UNAUTHORIZED: dict[str, Callable[[], dict[str, str]]] = {
 def test_401(receiver: Running, case: str) -> None:
     assert_problem(receiver.post(BODY, UNAUTHORIZED[case]()), 401, "UNAUTHORIZED")
     assert [event for event in receiver.events() if event.delivery_id in {"bad", "other"}] == []
-
-
-def test_401_for_an_altered_byte(receiver: Running) -> None:
-    assert_problem(receiver.post(BODY.replace(b"course", b"Course"), signed(BODY, "bad")), 401)
 
 
 def test_401_for_arabic_digits_in_the_timestamp(receiver: Running) -> None:
@@ -128,6 +129,34 @@ def test_202_for_what_is_refused_later(receiver: Running, case: str) -> None:
     assert (answer.status_code, answer.json()) == (202, {"status": "accepted", "delivery_id": delivery_id})
     [event] = receiver.inbox.find("standard", ids=[delivery_id])
     assert event.body == body
+
+
+def copies(number: int, *bodies: bytes) -> list[tuple[bytes, str]]:
+    """Each body so often, under an id of its own."""
+    return [(body, f"again-{number}-{bodies.index(body)}") for body in bodies for _ in range(number)]
+
+
+AGAIN: dict[str, list[tuple[bytes, str]]] = {
+    "replay": copies(3, b'{"type": "replay"}'),
+    # The newer one first, and then both once more.
+    "out of order": [*reversed(copies(1, b'{"n": 1}', b'{"n": 2}')), *copies(1, b'{"n": 1}', b'{"n": 2}')],
+    "concurrent copies": copies(50, b'{"type": "copy"}'),
+}
+
+
+@pytest.mark.parametrize("case", AGAIN)
+def test_202_and_no_duplicate(receiver: Running, case: str) -> None:
+    def post(delivery: tuple[bytes, str]) -> httpx.Response:
+        return receiver.post(delivery[0], signed(*delivery))
+
+    sent = AGAIN[case]
+    with ThreadPoolExecutor(len(sent) if case.startswith("concurrent") else 1) as pool:
+        answers = list(pool.map(post, sent))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert [answer.json()["delivery_id"] for answer in answers] == [delivery_id for _, delivery_id in sent]
+    kept = list(receiver.inbox.find("standard", ids=sorted({delivery_id for _, delivery_id in sent})))
+    assert sorted((event.delivery_id, event.body) for event in kept) == sorted({(i, body) for body, i in sent})
 
 
 @pytest.mark.parametrize("tenant", ["nobody", "silent", "Standard", "..", "%00", "standard.yaml", "x" * 300])
