@@ -51,7 +51,9 @@ class Dev:
         """Rename a learner in the LMS, and wait until the CRM says so."""
         started = time.monotonic()
         mutate(self.sandbox.school, object="learners", op="update", id=learner, fields={"family_name": name})
-        _wait(lambda: name in {record["properties"]["lastname"] for record in records(self.sandbox.hubspot, "contacts")})
+        _wait(
+            lambda: name in {record["properties"]["lastname"] for record in records(self.sandbox.hubspot, "contacts")}
+        )
         return time.monotonic() - started
 
 
@@ -97,9 +99,12 @@ def main() -> None:
             quiet.append(dev.seconds_until_seen(learners.pop(), f"Quiet {n}"))
         fault(dev.sandbox.hubspot, _SLOW)
         for learner in learners[_BESIDE:]:
-            mutate(dev.sandbox.hubspot, object="contacts", op="update", id=_crm_id(dev, learner), fields={"lastname": "x"})
+            mutate(
+                dev.sandbox.hubspot, object="contacts", op="update", id=_crm_id(dev, learner), fields={"lastname": "x"}
+            )
         before = writes(dev.sandbox.hubspot).total()
-        full, beside = dev.reconcile(), []
+        beside: list[float] = []
+        full = dev.reconcile()
         _wait(lambda: writes(dev.sandbox.hubspot).total() > before)
         while full.poll() is None and len(beside) < _BESIDE:
             beside.append(dev.seconds_until_seen(learners.pop(0), f"Beside {len(beside)}"))
@@ -108,9 +113,13 @@ def main() -> None:
         full.wait()
     figures = [
         Figure("webhook to CRM, quiet: p95 of 40", statistics.quantiles(quiet, n=20)[-1], 10.0, "s"),
-        Figure(f"webhook to CRM beside a full reconciliation: the longest of {during}", max(beside[:during]), 60.0, "s"),
+        Figure(
+            f"webhook to CRM beside a full reconciliation: the longest of {during}", max(beside[:during]), 60.0, "s"
+        ),
     ]
-    print(f"quiet: p50 {statistics.median(quiet):.1f} s, longest {max(quiet):.1f} s; beside: {[round(s, 1) for s in beside]}")
+    print(
+        f"quiet: p50 {statistics.median(quiet):.1f} s, longest {max(quiet):.1f} s; beside: {[round(s, 1) for s in beside]}"
+    )
     show(figures)
     sys.exit(not all(figure.ok for figure in figures))
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from lms_crm_assets.definitions import build_definitions
-from lms_crm_assets.defs.events import tenants_to_run
+from lms_crm_assets.defs.events import look_at_modes, tenants_to_run
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.demo.proof import agrees, prove_globex
@@ -134,7 +134,8 @@ def test_what_two_receivers_acknowledged_is_taken_by_one_run_on_a_third_host(san
         status = receiver.get(f"{API}/status", headers=hosts.token("lms", 1)).raise_for_status().json()
         assert status["inbox"]["pending"] == 5
     folders = {"tenants_dir": str(hosts.daemon.tenants_dir), "state_dir": str(hosts.daemon.state_dir)}
-    assert tenants_to_run(hosts.instance, TenantsResource(**folders)) == ["globex"]
+    tenants = TenantsResource(**folders)
+    assert tenants_to_run(hosts.instance, tenants, look_at_modes(tenants)) == ["globex"]
     summary = hosts.run("sync_events")
 
     assert summary.objects["contact"].updated == len(learners)
