@@ -97,10 +97,15 @@ def main() -> None:
         for n in range(_QUIET):
             time.sleep(chance.uniform(0, 2))
             quiet.append(dev.seconds_until_seen(learners.pop(), f"Quiet {n}"))
+        print(f"quiet: p50 {statistics.median(quiet):.1f} s, longest {max(quiet):.1f} s", flush=True)
         fault(dev.sandbox.hubspot, _SLOW)
         for learner in learners[_BESIDE:]:
             mutate(
-                dev.sandbox.hubspot, object="contacts", op="update", id=_crm_id(dev, learner), fields={"lastname": "x"}
+                dev.sandbox.hubspot,
+                object="contacts",
+                op="update",
+                id=_crm_id(dev, learner),
+                properties={"lastname": "x"},
             )
         before = writes(dev.sandbox.hubspot).total()
         beside: list[float] = []

@@ -54,6 +54,8 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
             contract = tenants.contract(tenant)
             if obj not in contract.objects:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
+            if not tenants.is_concerned(tenant, context.run.run_id, obj):
+                return dg.MaterializeResult(metadata={"skipped": f"no event touches a {obj}"})
             spec = object_spec(contract, obj)
             file, told_file = (tenants.landing(tenant) / f"{obj}{rest}.ndjson" for rest in ("", ".told"))
             share = Share.load(tenants.share_file(tenant, context.run.run_id))

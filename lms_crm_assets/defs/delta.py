@@ -82,6 +82,13 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     metadata={"skipped": f"{tenant} maps no {obj}"},
                     check_results=[_readable(tenant, obj, {})],
                 )
+            if not tenants.is_concerned(tenant, context.run.run_id, obj):
+                with warehouse.connect(tenant) as con:
+                    unreadable = unreadable_fields(con, obj) if has_delta(con, obj) else {}
+                return dg.MaterializeResult(
+                    metadata={"skipped": f"no event touches a {obj}"},
+                    check_results=[_readable(tenant, obj, unreadable)],
+                )
             spec = object_spec(contract, obj)
             share = Share.load(tenants.share_file(tenant, context.run.run_id)) if config.only_touched else None
             with warehouse.connect(tenant) as con:
@@ -163,7 +170,11 @@ def plan(
         specs = {obj: object_spec(contract, obj) for obj in contract.in_order()}
         pace, quota = _pace_and_quota(contract, tenants.store())
         with warehouse.connect(tenant) as con:
-            built = {obj: spec for obj, spec in specs.items() if has_delta(con, obj)}
+            built = {
+                obj: spec
+                for obj, spec in specs.items()
+                if has_delta(con, obj) and tenants.is_concerned(tenant, context.run.run_id, obj)
+            }
             counts = {obj: read_counts(con, obj) for obj in built}
             if config.apply_plan:
                 made = approve(

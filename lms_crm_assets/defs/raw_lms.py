@@ -105,7 +105,7 @@ def raw_lms(
                     fetched = fetch_into(
                         lambda settings: warehouse.connect(tenant, settings), lms, folder, keys, aside=tenants.aside
                     )
-                share.unseen = fetched.unseen
+                share.unseen, share.everything = fetched.unseen, fetched.moved
                 share.save(tenants.share_file(tenant, context.run.run_id))
     yield from _results(tenant, entities, done, fetched)
 

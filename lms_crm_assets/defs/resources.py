@@ -13,6 +13,7 @@ from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import translated
 from lms_crm_assets.defs.orphans import end_orphans, lane_of
+from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.events.share import Share, give_back
 from lms_crm_assets.ops.inbox import Inbox
@@ -88,6 +89,13 @@ class TenantsResource(dg.ConfigurableResource[None]):
     def share_file(self, tenant: str, run_id: str) -> Path:
         """Where a run keeps which events it took."""
         return self.folder(tenant, "events") / f"{run_id}.json"
+
+    def is_concerned(self, tenant: str, run_id: str, what: LmsEntity | CrmObject) -> bool:
+        """Whether the run has to do with an entity or object: one of events only with what its events touch."""
+        if self.lane is Lane.FULL:
+            return True
+        share = Share.load(self.share_file(tenant, run_id))
+        return what in (share.entities if isinstance(what, LmsEntity) else share.objects)
 
     def landing(self, tenant: str) -> Path:
         """Where the run's lane lands what it reads; there is one run in it at a time."""

@@ -9,7 +9,7 @@ from lms_crm_assets.checks.quarantine import refusals, refused_rows
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity
-from lms_crm_assets.staging.build import StagingCounts, build_staging
+from lms_crm_assets.staging.build import StagingCounts, build_staging, is_staged, standing_counts
 from lms_crm_assets.staging.tables import COLUMNS, PERSONAL_COLUMNS
 
 _MEANING = {
@@ -79,14 +79,17 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
         with translated():
             contract = tenants.contract(tenant)
             with warehouse.connect(tenant) as con:
-                counts = build_staging(
-                    con,
-                    entity,
-                    adapter=contract.source.adapter,
-                    timezone=contract.source.local_timezone,
-                    now=datetime.now(UTC),
-                    keep_unknown=contract.unknown_attributes == "keep",
-                )
+                if is_staged(con, entity) and not tenants.is_concerned(tenant, context.run.run_id, entity):
+                    counts = standing_counts(con, entity)
+                else:
+                    counts = build_staging(
+                        con,
+                        entity,
+                        adapter=contract.source.adapter,
+                        timezone=contract.source.local_timezone,
+                        now=datetime.now(UTC),
+                        keep_unknown=contract.unknown_attributes == "keep",
+                    )
                 by_code, rows = refusals(con, entity), refused_rows(con, entity, PERSONAL_COLUMNS, TABLE_LIMIT)
         too_many = counts.invalid_share > contract.checks.max_invalid_share
         return dg.MaterializeResult(

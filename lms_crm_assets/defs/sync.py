@@ -15,6 +15,7 @@ from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.sync.convergence import read_back
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.outcomes import refused_outcomes
+from lms_crm_assets.sync.rejections import standing_refusals
 
 _LOG_EVERY_SECONDS = 10.0
 
@@ -69,6 +70,9 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     metadata={"skipped": f"{tenant} maps no {obj}"},
                     check_results=_nothing_sent(f"{tenant} maps no {obj}"),
                 )
+            if not tenants.is_concerned(tenant, context.run.run_id, obj):
+                with warehouse.connect(tenant) as con:
+                    return _untouched(tenant, obj, standing_refusals(con, obj))
             with warehouse.connect(tenant) as con:
                 plan = plan_to_send(con, context.run.run_id)
             if plan is None or obj in plan.sent:
@@ -143,6 +147,17 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
         )
 
     return sync
+
+
+def _untouched(tenant: str, obj: CrmObject, refused: int) -> dg.MaterializeResult:
+    """A run of events that has nothing to do with the object says what still stands of it."""
+    why = f"no event touches a {obj}"
+    delivered = dg.AssetCheckResult(
+        check_name="delivered",
+        passed=refused == 0,
+        description=f"{tenant}: {why}; {refused} records are refused by the CRM as before.",
+    )
+    return dg.MaterializeResult(metadata={"skipped": why}, check_results=[delivered, *_nothing_sent(why)[1:]])
 
 
 def _nothing_sent(why: str) -> list[dg.AssetCheckResult]:

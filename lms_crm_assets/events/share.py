@@ -55,10 +55,15 @@ class Settled:
 
 @dataclass
 class Share:
-    """What one run took. `unseen` are keys that the LMS doesn't show and that we never had: they may come yet."""
+    """What one run took.
+
+    `unseen` are keys that the LMS doesn't show and that we never had: they may come yet. `everything`: what hangs on the
+    touched rows may be anywhere, since learners or courses came or went.
+    """
 
     events: list[Taken] = field(default_factory=list)
     unseen: set[tuple[LmsEntity, str]] = field(default_factory=set)
+    everything: bool = False
 
     @property
     def keys(self) -> dict[LmsEntity, list[str]]:
@@ -78,11 +83,29 @@ class Share:
                 found[obj].add(record_id)
         return {obj: sorted(found[obj]) for obj in CrmObject if obj in found}
 
+    @property
+    def entities(self) -> set[LmsEntity]:
+        """The entities of which rows may have changed."""
+        return set(LmsEntity) if self.everything else set(self.keys)
+
+    @property
+    def objects(self) -> set[CrmObject]:
+        """The objects of which records may have to change."""
+        entities = self.entities
+        found = {obj for obj in CrmObject if obj.entity in entities} | self.crm_ids.keys()
+        if LmsEntity.SCORES in entities:
+            found.add(CrmObject.COMPLETION)
+        if entities - {LmsEntity.LEARNERS, LmsEntity.COURSES}:
+            # Roll-ups, and parents that the CRM lacks.
+            found |= {CrmObject.CONTACT, CrmObject.COURSE}
+        return found
+
     def save(self, file: Path) -> None:
         """Keep it for the steps to come; it holds ids of the LMS and of the CRM and nothing else of anybody."""
         file.parent.mkdir(parents=True, exist_ok=True)
         events = [[event.number, event.attempts, event.keys, event.crm] for event in self.events]
-        file.write_bytes(orjson.dumps({"events": events, "unseen": sorted(self.unseen)}))
+        kept = {"events": events, "unseen": sorted(self.unseen), "everything": self.everything}
+        file.write_bytes(orjson.dumps(kept))
 
     @classmethod
     def load(cls, file: Path) -> "Share":
@@ -96,6 +119,7 @@ class Share:
                 for number, attempts, keys, crm in kept["events"]
             ],
             {_key(*key) for key in kept["unseen"]},
+            kept["everything"],
         )
 
 

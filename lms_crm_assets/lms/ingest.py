@@ -120,12 +120,19 @@ def _load(
         done.living[entity] = scalar(con, f"SELECT count(*) FROM raw_lms.{entity} WHERE NOT is_deleted")
 
 
+_PARENTS = (LmsEntity.LEARNERS, LmsEntity.COURSES)
+
+
 @dataclass
 class Fetched:
-    """What came of asking for some keys: rows by entity, and the keys that the LMS doesn't show and that we never had."""
+    """What came of asking for some keys: rows by entity, and the keys that the LMS doesn't show and that we never had.
+
+    `moved`: a learner or course came, went, or had been refused so far; what hangs on it may come or go with it.
+    """
 
     rows: dict[LmsEntity, int] = field(default_factory=dict)
     unseen: set[tuple[LmsEntity, str]] = field(default_factory=set)
+    moved: bool = False
 
 
 def fetch_into(
@@ -139,13 +146,16 @@ def fetch_into(
     """Ask the LMS for these rows and load what it says; no cursor moves, and what it has no more becomes a tombstone."""
     wanted = {entity: some for entity, some in keys.items() if some and entity in lms.capabilities.entities}
     known: dict[LmsEntity, set[str]] = {}
+    staged: dict[LmsEntity, set[str]] = {}
     with open_warehouse({}) as con:
         for entity, some in wanted.items():
             known[entity] = _known(con, entity, some)
+            if entity in _PARENTS:
+                staged[entity] = _held(con, some, "staging", entity.staging_table, "true")
     fetched = Fetched()
     observed_at = datetime.now(UTC)
     with aside():
-        landed = land(_shown(lms, wanted, known, fetched), list(wanted), folder)
+        landed = land(_watched(_shown(lms, wanted, known, fetched), staged, fetched), list(wanted), folder)
     with open_warehouse(landed.settings()) as con:
         for entity in wanted:
             load(con, entity, landed, observed_at=observed_at, complete=False, moves_cursor=False)
@@ -157,14 +167,23 @@ def _known(con: duckdb.DuckDBPyConnection, entity: LmsEntity, keys: Collection[s
     """Those that we have rows of: by the ids of raw_lms, or by the canonical ones, which a report's rows don't have."""
     tables = [("raw_lms", str(entity), "true"), ("staging", entity.staging_table, "true")]
     tables.append(("staging", "quarantine", f"entity = {literal(entity)}"))
-    found: set[str] = set()
-    for schema, table, where in tables:
-        if table_exists(con, schema, table):
-            query = (
-                f"SELECT source_id FROM {schema}.{table} WHERE {where} AND source_id IN (SELECT unnest($1::VARCHAR[]))"
-            )
-            found.update(row[0] for row in con.execute(query, [list(keys)]).fetchall())
-    return found
+    return set().union(*(_held(con, keys, *table) for table in tables))
+
+
+def _held(con: duckdb.DuckDBPyConnection, keys: Collection[str], schema: str, table: str, where: str) -> set[str]:
+    """Those of the keys that a table has, if there is one."""
+    if not table_exists(con, schema, table):
+        return set()
+    query = f"SELECT source_id FROM {schema}.{table} WHERE {where} AND source_id IN (SELECT unnest($1::VARCHAR[]))"
+    return {row[0] for row in con.execute(query, [list(keys)]).fetchall()}
+
+
+def _watched(pages: Iterator[Page], staged: Mapping[LmsEntity, set[str]], fetched: Fetched) -> Iterator[Page]:
+    """The pages, noting whether learners or courses move."""
+    for page in pages:
+        if (held := staged.get(page.entity)) is not None:
+            fetched.moved = fetched.moved or any(r.is_deleted or r.source_id not in held for r in page.records)
+        yield page
 
 
 def _shown(

@@ -19,7 +19,7 @@ from lms_crm_assets.staging.attributes import CUT, extra_function, passes_payloa
 from lms_crm_assets.staging.feed import note_changes
 from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import SETTINGS, transaction
-from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file
+from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file, table_exists
 
 # What CRMs trim too: tab, line feed, carriage return, space, no-break space.
 _BLANKS = "chr(9) || chr(10) || chr(13) || ' ' || chr(160)"
@@ -57,6 +57,18 @@ class StagingCounts:
     def invalid_share(self) -> float:
         """Refused rows as a share of all, 0 for an empty table."""
         return self.invalid / self.in_lms if self.in_lms else 0.0
+
+
+def is_staged(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> bool:
+    """Whether the entity's table was ever made."""
+    return table_exists(con, "staging", entity.staging_table)
+
+
+def standing_counts(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> StagingCounts:
+    """The counts of a table that is not made anew."""
+    valid = scalar(con, f"SELECT count(*) FROM staging.{entity.staging_table}")
+    refused = scalar(con, "SELECT count(DISTINCT source_id) FROM staging.quarantine WHERE entity = $1", [entity])
+    return StagingCounts(valid + refused, valid)
 
 
 def build_staging(

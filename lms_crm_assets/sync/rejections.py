@@ -12,7 +12,7 @@ from datetime import datetime
 import duckdb
 
 from lms_crm_assets.domain import CrmObject
-from lms_crm_assets.warehouse.sql import literal
+from lms_crm_assets.warehouse.sql import literal, scalar
 
 Letters = Mapping[str, tuple[str, str | None]]
 """The payload and the CRM's code of each dead letter, by external id."""
@@ -44,6 +44,12 @@ def dead_letters(con: duckdb.DuckDBPyConnection, obj: CrmObject, operation: str,
         [obj, operation, max_attempts],
     ).fetchall()
     return {external_id: (payload, code) for external_id, payload, code in rows}
+
+
+def standing_refusals(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> int:
+    """How many of an object's records the CRM refused when they were last sent."""
+    query = "SELECT count(DISTINCT external_id) FROM sync.rejections WHERE object = $1"
+    return int(scalar(con, query, [obj]))
 
 
 def note_rejections(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:

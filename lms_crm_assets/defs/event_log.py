@@ -1,0 +1,65 @@
+"""Dagster's event log in SQLite with kept connections: a small run spends half of its time on opening them otherwise.
+
+Dagster's own storage makes an engine for every event, with a connection that closes, and so checkpoints its file, after
+it; and asks for each check's event whether there is a table of checks. Measured on a run that finds nothing to do: 8 s
+where it was 12 to 16. The files are the same ones; in Postgres there is no such loss.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, create_engine
+
+_BUSY_SECONDS = 60
+_MOST_ENGINES = 16
+
+
+class PooledSqliteEventLogStorage(SqliteEventLogStorage):
+    """Each run's file has an engine, which is kept while the run is one of the last that were asked for."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._tables: set[str] = set()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
+        """Made from dagster.yaml, where it takes a `base_dir`."""
+        return cls(inst_data=inst_data, **config_value)
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table; none ever goes."""
+        if table_name not in self._tables:
+            if not super().has_table(table_name):
+                return False
+            self._tables.add(table_name)
+        return True
+
+    def dispose(self) -> None:
+        """Close the connections."""
+        super().dispose()
+        while self._engines:
+            self._engines.popitem()[1].dispose()
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock:
+            engine = self._engine(shard)
+            if shard not in self._initialized_dbs:
+                self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
+                self._initialized_dbs.add(shard)
+            with engine.begin() as connection:
+                yield connection
+
+    def _engine(self, shard: str) -> Engine:
+        engine = self._engines.pop(shard, None)
+        if engine is None:
+            engine = create_engine(self.conn_string_for_shard(shard), connect_args={"timeout": _BUSY_SECONDS})
+        self._engines[shard] = engine
+        while len(self._engines) > _MOST_ENGINES:
+            self._engines.popitem(last=False)[1].dispose()
+        return engine
