@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from lms_crm_assets.contract.loading import parse_contract
 from lms_crm_assets.contract.models import Contract
-from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.events.share import MOST_ATTEMPTS, Share, Taken, pause_seconds, settle, take
 from lms_crm_assets.hints.found import By
 from lms_crm_assets.ops.inbox import Delivery, Inbox, Side, State
@@ -150,3 +150,35 @@ def test_the_events_of_a_run_that_was_killed_come_back(box: Box, contract: Contr
 
 def test_pauses_double_up_to_ten_minutes() -> None:
     assert [pause_seconds(n) for n in (1, 2, 3, 7, 8, 20)] == [5, 10, 20, 320, 600, 600]
+
+
+CONTACT, COURSE, ENROLLMENT, COMPLETION, COMPETENCY = CrmObject
+
+
+@pytest.mark.parametrize(
+    ("touched", "concerned"),
+    [
+        ([LEARNERS], {CONTACT}),
+        ([COURSES], {COURSE}),
+        # Their parents may be new to the CRM, or have roll-ups of them.
+        ([ENROLLMENTS], {CONTACT, COURSE, ENROLLMENT}),
+        ([SCORES], {CONTACT, COURSE, COMPLETION}),
+        ([], set()),
+    ],
+)
+def test_a_run_has_to_do_with_what_its_events_touch(touched: list[LmsEntity], concerned: set[CrmObject]) -> None:
+    share = Share([Taken(1, 1, [(entity, "1") for entity in touched])])
+
+    assert (share.entities, share.objects) == (set(touched), concerned)
+
+
+def test_where_learners_or_courses_come_or_go_it_has_to_do_with_everything(tmp_path: Path) -> None:
+    share = Share([Taken(1, 1, [(LEARNERS, "1")], [(COMPETENCY, "77")])])
+    assert share.objects == {CONTACT, COMPETENCY}
+    share.everything = True
+    share.save(tmp_path / "share.json")
+
+    found = Share.load(tmp_path / "share.json")
+
+    assert (found.entities, found.objects) == (set(LmsEntity), set(CrmObject))
+    assert found.crm_ids == {COMPETENCY: ["77"]}

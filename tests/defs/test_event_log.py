@@ -1,0 +1,40 @@
+"""Dagster's event log with kept connections: the same files, read by Dagster's own."""
+
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+CONFIG = """
+telemetry: {{enabled: false}}
+run_storage: {{module: dagster._core.storage.runs, class: SqliteRunStorage, config: {{base_dir: {0}/history}}}}
+schedule_storage: {{module: dagster._core.storage.schedules, class: SqliteScheduleStorage, config: {{base_dir: {0}/s}}}}
+event_log_storage:
+  module: lms_crm_assets.defs.event_log
+  class: PooledSqliteEventLogStorage
+  config: {{base_dir: {0}/history/runs}}
+"""
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("good", asset="thing")])
+def thing() -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata={"rows": 3}, check_results=[dg.AssetCheckResult(passed=True)])
+
+
+def test_what_it_keeps_is_read_by_dagsters_own_and_the_other_way_round(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(CONFIG.format(home), encoding="utf-8")
+    runs = []
+    for _ in range(20):  # more runs than engines are kept
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            result = dg.materialize([thing], instance=instance)
+            runs.append(result.run_id)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        again = dg.materialize([thing], instance=instance)
+        assert all(instance.get_records_for_run(run).records for run in runs)
+
+    theirs = SqliteEventLogStorage(str(home / "history" / "runs"))
+    mine = {record.event_log_entry.run_id for record in theirs.fetch_materializations(thing.key, limit=50).records}
+    assert mine == {*runs, again.run_id}
+    assert len(theirs.get_logs_for_run(runs[0])) == len(theirs.get_logs_for_run(again.run_id))
