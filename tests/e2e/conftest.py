@@ -24,7 +24,12 @@ def dagster_home(sandbox: Sandbox, settings: Settings, tmp_path: Path, monkeypat
     # Capturing each step's output starts two processes a step, which is most of a small run's time.
     (home / "dagster.yaml").write_text(
         "telemetry: {enabled: false}\n"
-        "compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}\n",
+        "compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}\n"
+        f"run_storage: {{module: dagster._core.storage.runs, class: SqliteRunStorage, config: {{base_dir: {home}/history}}}}\n"
+        "schedule_storage:\n  {module: dagster._core.storage.schedules, class: SqliteScheduleStorage,"
+        f" config: {{base_dir: {home}/schedules}}}}\n"
+        "event_log_storage:\n  {module: lms_crm_assets.defs.event_log, class: PooledSqliteEventLogStorage,"
+        f" config: {{base_dir: {home}/history/runs}}}}\n",
         encoding="utf-8",
     )
     monkeypatch.setenv("DAGSTER_HOME", str(home))
