@@ -17,7 +17,7 @@ event_log_storage:
 
 
 @dg.asset(check_specs=[dg.AssetCheckSpec("good", asset="thing")])
-def thing() -> dg.MaterializeResult:
+def thing() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants it bare
     return dg.MaterializeResult(metadata={"rows": 3}, check_results=[dg.AssetCheckResult(passed=True)])
 
 
