@@ -14,6 +14,7 @@ from lms_crm_assets import interrupt
 from lms_crm_assets.definitions import build_definitions
 from lms_crm_assets.defs.events import look_at_modes, tenants_to_run
 from lms_crm_assets.defs.jobs import sync_events
+from lms_crm_assets.defs.orphans import end_orphans
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.errors import RetryableError
@@ -33,6 +34,9 @@ def work(settings: Settings, instance: DagsterInstance, tenants_at_once: int, te
     job = build_definitions(settings).resolve_job_def(sync_events.name)
     tenants = TenantsResource(tenants_dir=str(settings.tenants_dir), state_dir=str(settings.state_dir))
     tenants.inbox()
+    for tenant in tenants.names():
+        # A worker that was killed left its run as if it went on, for which the tenant's other runs would wait.
+        end_orphans(instance, tenant, tenants.folder(tenant, "locks"))
     running: dict[str, Future[None]] = {}
     modes: dict[str, Mode] = {}
     looked_at = -_MODES_SECONDS

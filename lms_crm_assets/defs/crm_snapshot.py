@@ -1,5 +1,6 @@
 """crm_snapshot: the CRM's own state of the mapped fields."""
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -18,6 +19,7 @@ from lms_crm_assets.snapshot.capture import (
     land_records,
     load_snapshot,
     merge_changes,
+    not_younger,
     refresh_snapshot,
 )
 from lms_crm_assets.sync.jobs import settle_left
@@ -50,7 +52,8 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
         warehouse: WarehouseResource,
     ) -> dg.MaterializeResult:
         tenant = context.partition_key
-        with translated():
+        # What lands holds learner data.
+        with translated(), ExitStack() as stack:
             contract = tenants.contract(tenant)
             if obj not in contract.objects:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
@@ -65,6 +68,8 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 since = known_until(con, spec) if config.mode == "changes" else None
                 # Of what the CRM itself told of: a deleted record shows in no list of changes.
                 told = _told_of(con, obj, share) if since is not None else []
+            stack.callback(file.unlink, missing_ok=True)
+            stack.callback(told_file.unlink, missing_ok=True)
             crm = crm_adapter(contract, tenants.store())
             read_at = datetime.now(UTC)
             try:
@@ -81,9 +86,8 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 else:
                     rows = merge_changes(con, spec, file, read_at)
                 if told:
-                    refresh_snapshot(con, spec, told_file, told)
-            file.unlink()
-            told_file.unlink(missing_ok=True)
+                    # Without those that were written since.
+                    refresh_snapshot(con, spec, told_file, not_younger(con, spec, told, read_at))
         if since is None:
             return dg.MaterializeResult(metadata={"dagster/row_count": rows, "recovered_journals": recovered})
         return dg.MaterializeResult(

@@ -9,7 +9,7 @@ from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.automation import SCHEDULE_TAG, WAITING
 from lms_crm_assets.defs.edge import TENANTS, key, tenants_known, translated
 from lms_crm_assets.defs.jobs import sync_events
-from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.events.share import Share, settle
@@ -20,6 +20,7 @@ from lms_crm_assets.ops.lanes import Lane, is_taken
 from lms_crm_assets.ops.latency import p95_seconds
 from lms_crm_assets.ops.modes import Mode, Modes, Sample
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.sync.outcomes import failed_keys
 
 
 @dg.asset(
@@ -30,7 +31,9 @@ from lms_crm_assets.ops.store import OperationalStore
     description="The events that this run took from the inbox, settled now that the outcome of what they touched is in "
     "the ledger: done, tried again later where the LMS does not show the row yet, or parked.",
 )
-def settled_events(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
+def settled_events(
+    context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
+) -> dg.MaterializeResult:
     """Settle the run's share of the inbox."""
     tenant = context.partition_key
     file = tenants.share_file(tenant, context.run.run_id)
@@ -40,7 +43,9 @@ def settled_events(context: dg.AssetExecutionContext, tenants: TenantsResource) 
         return dg.MaterializeResult(metadata={"events": 0})
     with translated():
         inbox = tenants.inbox()
-        settled = settle(inbox, share)
+        with warehouse.connect(tenant) as con:
+            failed = failed_keys(con, context.run.run_id)
+        settled = settle(inbox, share, failed)
         waiting = inbox.depth(tenant)
     file.unlink()
     return dg.MaterializeResult(
@@ -73,6 +78,7 @@ def waiting_events(
         else:
             beat(store, EVENTS_SENSOR)
             due, why = tenants_to_run(context.instance, tenants, look_at_modes(tenants)), "no event waits for a run"
+            due = [tenant for tenant in due if not _is_queued(context.instance, tenant)]
     for tenant in due:
         yield dg.RunRequest(partition_key=tenant, tags={SCHEDULE_TAG: "events"})
     if not due:
@@ -100,7 +106,9 @@ def tenants_to_run(instance: dg.DagsterInstance, tenants: TenantsResource, modes
     inbox = tenants.inbox()
     waiting = pushed.intersection(inbox.tenants_waiting(inbox.store.clock()))
     # Dagster's own tables are asked last: most looks find nothing.
-    return sorted(t for t in waiting and waiting & tenants_known(instance) if not _under_way(instance, tenants, t))
+    known = waiting and waiting & tenants_known(instance)
+    # A run that is under way takes what waits when it ends, or the next look does.
+    return sorted(t for t in known if not is_taken(tenants.folder(t, "locks"), Lane.EVENTS))
 
 
 def look_at_mode(store: OperationalStore, contract: Contract, depth: Depth, now: float) -> Mode:
@@ -124,9 +132,7 @@ def _with_inbox(tenants: TenantsResource) -> Iterator[Contract]:
                 yield contract
 
 
-def _under_way(instance: dg.DagsterInstance, tenants: TenantsResource, tenant: str) -> bool:
-    """Whether a run of the tenant's events is on its way: it takes all that wait when it starts."""
-    if is_taken(tenants.folder(tenant, "locks"), Lane.EVENTS):
-        return True
+def _is_queued(instance: dg.DagsterInstance, tenant: str) -> bool:
+    """Whether a run of the tenant's events was asked for and has yet to start: it takes all that wait when it does."""
     queued = dg.RunsFilter(job_name=sync_events.name, statuses=[*WAITING], tags={"dagster/partition": tenant})
     return bool(instance.get_runs(queued, limit=1))

@@ -40,17 +40,23 @@ class TenantsResource(dg.ConfigurableResource[None]):
             self._share_file = self.share_file(tenant, run.run_id)
             self._place = Place(self.folder(tenant, "locks"), tenant, lane_of(run))
         if context.instance is not None:
-            end_orphans(context.instance, tenant, self._place.lane, run.run_id)
+            try:
+                end_orphans(context.instance, tenant, self.folder(tenant, "locks"), self._place.lane, run.run_id)
+            except BaseException:
+                self._place.close()
+                raise
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Give the place back, and the events of which nothing became known."""
         del context
-        if self._share_file is not None and self._share_file.exists():
-            with suppress(LmsCrmError):  # then their lease runs out
-                give_back(self.inbox(), Share.load(self._share_file))
-            self._share_file.unlink()
-        if self._place is not None:
-            self._place.close()
+        try:
+            if self._share_file is not None and self._share_file.exists():
+                with suppress(LmsCrmError):  # then their lease runs out
+                    give_back(self.inbox(), Share.load(self._share_file))
+                self._share_file.unlink()
+        finally:
+            if self._place is not None:
+                self._place.close()
 
     @property
     def lane(self) -> Lane:

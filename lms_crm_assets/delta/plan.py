@@ -152,11 +152,12 @@ def superseded(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject, syn
         "WITH plan AS (SELECT coalesce(approved_at, created_at) AS made_at FROM delta.plans WHERE plan_id = $1)"
         f" SELECT p.external_id FROM delta.plan_rows p LEFT JOIN delta.desired_{obj} d USING (external_id)"
         f" WHERE p.plan_id = $1 AND p.object = {literal(obj)} AND CASE p.action"
-        " WHEN 'archive' THEN d.external_id IS NOT NULL"
+        " WHEN 'archive' THEN d.external_id IS NOT NULL OR p.external_id IN"
+        f" (SELECT source_id FROM staging.quarantine WHERE entity = {literal(obj.entity)})"
         " WHEN 'unchanged' THEN false"
         " ELSE d.external_id IS NULL OR d.mapped_at > (SELECT made_at FROM plan) END"
         f" UNION SELECT external_id FROM sync.outcomes WHERE object = {literal(obj)} AND sync_run_id <> $2"
-        " AND synced_at > (SELECT made_at FROM plan)",
+        " AND status = 'succeeded' AND synced_at > (SELECT made_at FROM plan)",
         [plan_id, sync_run_id],
     ).fetchall()
     return {row[0] for row in rows}

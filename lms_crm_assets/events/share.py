@@ -5,6 +5,7 @@ Steps of one run hand it on as a file, and a killed run's events come back when 
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +94,8 @@ class Share:
         """The objects of which records may have to change."""
         entities = self.entities
         found = {obj for obj in CrmObject if obj.entity in entities} | self.crm_ids.keys()
+        if LmsEntity.COURSES in entities:
+            found.add(CrmObject.CONTACT)  # whose roll-ups name courses
         if LmsEntity.SCORES in entities:
             found.add(CrmObject.COMPLETION)
         if entities - {LmsEntity.LEARNERS, LmsEntity.COURSES}:
@@ -105,7 +108,9 @@ class Share:
         file.parent.mkdir(parents=True, exist_ok=True)
         events = [[event.number, event.attempts, event.keys, event.crm] for event in self.events]
         kept = {"events": events, "unseen": sorted(self.unseen), "everything": self.everything}
-        file.write_bytes(orjson.dumps(kept))
+        part = file.with_suffix(".part")
+        part.write_bytes(orjson.dumps(kept))
+        part.replace(file)
 
     @classmethod
     def load(cls, file: Path) -> "Share":
@@ -158,26 +163,37 @@ def _cannot_tell(inbox: Inbox, event: Event, hints: Hints) -> None:
         inbox.park(event.number, hints.unknown[0])
 
 
-def settle(inbox: Inbox, share: Share) -> Settled:
-    """After the run's sync: an event whose rows were all seen is done; another is retried, and in the end parked."""
+def settle(inbox: Inbox, share: Share, failed: AbstractSet[str] = frozenset()) -> Settled:
+    """After the run's sync: an event whose rows were all seen is done; another is retried, and in the end parked.
+
+    So is one of whose rows the records `failed`: no later run of events would send them.
+    """
     done: list[int] = []
     settled = Settled()
     for event in share.events:
-        if not _awaited(event.keys, share.unseen):
+        if not failed.isdisjoint(key for _, key in event.keys):
+            why = "the CRM did not take it"
+        elif _awaited(event.keys, share.unseen):
+            why = "LMS-505 the LMS does not show it"
+        else:
             done.append(event.number)
-        elif event.attempts >= MOST_ATTEMPTS:
-            settled.parked += inbox.park(event.number, "LMS-505 the LMS does not show it")
+            continue
+        if event.attempts >= MOST_ATTEMPTS:
+            settled.parked += inbox.park(event.number, why)
         else:
             not_before = inbox.store.clock() + pause_seconds(event.attempts)
-            settled.retried += inbox.retry(event.number, "LMS-505 the LMS does not show it yet", not_before)
+            settled.retried += inbox.retry(event.number, f"{why} yet", not_before)
     settled.done = inbox.done(done)
     return settled
 
 
 def give_back(inbox: Inbox, share: Share) -> int:
     """After a run that failed: its events are taken again in a while; gives how many."""
+    tried = max((event.attempts for event in share.events), default=0)
+    # An event that makes every run fail is parked in the end by the count of its attempts.
+    pause = max(_AFTER_FAILURE_SECONDS, pause_seconds(tried))
     numbers = [event.number for event in share.events]
-    return inbox.give_back(numbers, "the run that took it failed", inbox.store.clock() + _AFTER_FAILURE_SECONDS)
+    return inbox.give_back(numbers, "the run that took it failed", inbox.store.clock() + pause)
 
 
 def _awaited(keys: Collection[tuple[LmsEntity, str]], unseen: Collection[tuple[LmsEntity, str]]) -> bool:

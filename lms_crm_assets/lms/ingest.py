@@ -151,7 +151,10 @@ def fetch_into(
         for entity, some in wanted.items():
             known[entity] = _known(con, entity, some)
             if entity in _PARENTS:
-                staged[entity] = _held(con, some, "staging", entity.staging_table, "true")
+                # Staged, and in the CRM: a run that failed between the two is made up for.
+                obj = "contact" if entity is LmsEntity.LEARNERS else "course"
+                ledger = _held(con, some, "sync", "ledger", f"object = '{obj}'", "external_id")
+                staged[entity] = ledger & _held(con, some, "staging", entity.staging_table, "true")
     fetched = Fetched()
     observed_at = datetime.now(UTC)
     with aside():
@@ -170,11 +173,13 @@ def _known(con: duckdb.DuckDBPyConnection, entity: LmsEntity, keys: Collection[s
     return set().union(*(_held(con, keys, *table) for table in tables))
 
 
-def _held(con: duckdb.DuckDBPyConnection, keys: Collection[str], schema: str, table: str, where: str) -> set[str]:
+def _held(
+    con: duckdb.DuckDBPyConnection, keys: Collection[str], schema: str, table: str, where: str, key: str = "source_id"
+) -> set[str]:
     """Those of the keys that a table has, if there is one."""
     if not table_exists(con, schema, table):
         return set()
-    query = f"SELECT source_id FROM {schema}.{table} WHERE {where} AND source_id IN (SELECT unnest($1::VARCHAR[]))"
+    query = f"SELECT {key} FROM {schema}.{table} WHERE {where} AND {key} IN (SELECT unnest($1::VARCHAR[]))"
     return {row[0] for row in con.execute(query, [list(keys)]).fetchall()}
 
 

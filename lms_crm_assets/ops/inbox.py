@@ -211,8 +211,8 @@ class Inbox:
         return self._move([number], "state = 'pending', note = ?, not_before = ?", (reason, not_before), State.LEASED)
 
     def give_back(self, numbers: Sequence[int], reason: str, not_before: float) -> int:
-        """Give back leased events of which nothing became known: as if they had not been taken."""
-        change = "state = 'pending', note = ?, not_before = ?, attempts = attempts - 1"
+        """Give back leased events of which nothing became known."""
+        change = "state = 'pending', note = ?, not_before = ?"
         return self._move(numbers, change, (reason, not_before), State.LEASED)
 
     def park(self, number: int, reason: str) -> int:

@@ -62,7 +62,11 @@ class Place:
             what = tenant if lane is Lane.FULL else f"the events of {tenant}"
             raise RetryableError(f"another run of {what} is under way")
         self._place = place
-        self._take()
+        try:
+            self._take()
+        except BaseException:
+            self.close()
+            raise
 
     def wanted(self) -> bool:
         """Whether a run of events waits or is at work; those have nobody to give way to."""

@@ -110,9 +110,16 @@ def refresh_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Pat
         spec,
         "reread",
         f"SELECT *, now() AS captured_at FROM read_json({literal(str(file))}, format = 'newline_delimited',"
-        f" columns = {{{columns}}})",
+        f" columns = {{{columns}}}) SEMI JOIN reread USING (external_id)",
     )
     con.execute("DROP TABLE reread")
+
+
+def not_younger(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, keys: Sequence[str], read_at: datetime) -> list[str]:
+    """Those of the match keys whose rows are not younger than a reading that began then."""
+    query = f"SELECT external_id FROM crm_snapshot.{spec.object} WHERE captured_at > $1"
+    younger = {row[0] for row in con.execute(query, [read_at]).fetchall()}
+    return [key for key in keys if key not in younger]
 
 
 def merge_changes(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, read_at: datetime) -> int:
@@ -134,6 +141,11 @@ def merge_changes(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, 
             f"DELETE FROM changed USING crm_snapshot.{spec.object} s WHERE s.crm_id = changed.crm_id"
             " AND s.captured_at > $1",
             [read_at],
+        )
+        con.execute(
+            "DELETE FROM changed WHERE external_id IN (SELECT external_id FROM sync.outcomes WHERE object = $1"
+            " AND operation = 'archive' AND status = 'succeeded' AND synced_at > $2)",
+            [spec.object, read_at],
         )
         con.execute(f"DELETE FROM crm_snapshot.{spec.object} s USING changed c WHERE s.crm_id = c.crm_id")
         replace_rows(con, spec, "changed", "FROM changed")

@@ -199,6 +199,8 @@ class Delivery:
                     fold(con, self.spec, file)
             if self.right_of_way.give_way():
                 with self.open_warehouse() as con:
+                    # Of a run of events that was killed.
+                    recover(con, self.spec, self.folder)
                     self._look_what_others_did(con)
 
     def _look_what_others_did(self, con: duckdb.DuckDBPyConnection) -> None:

@@ -26,6 +26,12 @@ class DeliveryCounts:
     reasons: dict[str, int] = field(default_factory=dict)
 
 
+def failed_keys(con: duckdb.DuckDBPyConnection, sync_run_id: str) -> set[str]:
+    """The external ids of one run's records that may be taken when they are sent again; a missing parent is not awaited."""
+    query = "SELECT external_id FROM sync.outcomes WHERE sync_run_id = $1 AND status = 'failed' AND code <> 'PARENT_MISSING'"
+    return {row[0] for row in con.execute(query, [sync_run_id]).fetchall()}
+
+
 def outcome_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: str) -> DeliveryCounts:
     """What became of an object's records in one run: a record counts once, by its worst outcome."""
     worst = (

@@ -159,7 +159,7 @@ CONTACT, COURSE, ENROLLMENT, COMPLETION, COMPETENCY = CrmObject
     ("touched", "concerned"),
     [
         ([LEARNERS], {CONTACT}),
-        ([COURSES], {COURSE}),
+        ([COURSES], {CONTACT, COURSE}),  # whose roll-ups name it
         # Their parents may be new to the CRM, or have roll-ups of them.
         ([ENROLLMENTS], {CONTACT, COURSE, ENROLLMENT}),
         ([SCORES], {CONTACT, COURSE, COMPLETION}),
