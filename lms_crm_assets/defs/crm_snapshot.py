@@ -40,6 +40,8 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
     @dg.asset(
         key=key("crm_snapshot", obj),
         group_name="crm_snapshot",
+        # After the pull, which takes the run's events: these say what the CRM is to be asked for.
+        deps=[key("raw_lms", obj.entity)],
         partitions_def=TENANTS,
         kinds={"duckdb"},
         description=f"Each {obj} in the CRM that has our match key, as it was before this run's sync: the fields that the "

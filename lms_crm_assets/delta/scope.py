@@ -9,10 +9,11 @@ import duckdb
 
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.domain import CrmObject, LmsEntity
-from lms_crm_assets.warehouse.sql import literal, table_exists
+from lms_crm_assets.snapshot.capture import parent_column
+from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
 
 _CHILDREN = [LmsEntity.ENROLLMENTS, LmsEntity.COMPLETIONS, LmsEntity.SCORES, LmsEntity.COMPETENCIES]
-_PARENT_COLUMN = {CrmObject.CONTACT: "learner_id", CrmObject.COURSE: "course_id"}
+_PARENT_CONTACT = parent_column(CrmObject.CONTACT)
 
 
 def make_scope(
@@ -24,7 +25,8 @@ def make_scope(
     """Make the temp table `scope`: `external_id`s of the object's records that may be changed.
 
     `touched`: keys of LMS rows. Their learners and courses are in it too, which may be new or have roll-ups of them, and
-    what hangs on a touched learner or course; of a score its completion, of a course the learners whose roll-ups name it.
+    what else hangs on these learners, or on a touched course: of a score its completion, of an enrollment that went what
+    went with it.
     `looked_at`: CRM ids of records that the CRM told of. What others changed in the CRM (`drift` and `conflict` of the temp
     table `different`) is in it where the last reading of changes found it.
     """
@@ -33,33 +35,74 @@ def make_scope(
     for entity, keys in touched.items():
         con.execute(f"INSERT INTO touched SELECT {literal(entity)}, unnest($1::VARCHAR[])", [list(keys)])
     con.execute("CREATE OR REPLACE TEMP TABLE looked_at AS SELECT unnest($1::VARCHAR[]) AS crm_id", [list(looked_at)])
+    con.execute(f"CREATE OR REPLACE TEMP TABLE learners AS {' UNION '.join(_learners(con))}")
     parts = [
         f"SELECT source_id AS external_id FROM touched WHERE entity = {literal(obj.entity)}",
         f"SELECT external_id FROM crm_snapshot.{obj} SEMI JOIN looked_at USING (crm_id)",
         f"SELECT g.external_id FROM sync.ledger g SEMI JOIN looked_at USING (crm_id) WHERE g.object = {literal(obj)}",
         _changed_by_others(obj),
     ]
-    if (column := _PARENT_COLUMN.get(obj)) is not None:
-        parts += [_of_rows(entity, f"c.{column}") for entity in _CHILDREN if _is_staged(con, entity)]
-    if obj.entity in _CHILDREN:
-        # A child was refused for as long as nobody knew its parent.
-        table = f"staging.{obj.entity.staging_table}"
+    if obj is CrmObject.CONTACT:
+        parts.append("SELECT learner_id FROM learners")
+        if _is_staged(con, LmsEntity.COMPLETIONS):
+            parts.append(
+                f"SELECT learner_id FROM staging.completion WHERE course_id IN ({_touched(LmsEntity.COURSES)})"
+            )
+    elif obj is CrmObject.COURSE:
         parts += [
-            f"SELECT source_id FROM {table} WHERE {column} IN"
-            f" (SELECT source_id FROM touched WHERE entity = {literal(parent.entity)})"
-            for parent, column in _PARENT_COLUMN.items()
+            f"SELECT course_id FROM staging.{entity.staging_table} WHERE source_id IN ({_touched(entity)})"
+            for entity in _CHILDREN
+            if _is_staged(con, entity)
         ]
-    if obj is CrmObject.CONTACT and _is_staged(con, LmsEntity.COMPLETIONS):
-        parts.append(
-            "SELECT learner_id FROM staging.completion WHERE course_id IN"
-            f" (SELECT source_id FROM touched WHERE entity = {literal(LmsEntity.COURSES)})"
-        )
-    if obj is CrmObject.COMPLETION and _is_staged(con, LmsEntity.SCORES):
-        parts.append(
-            _of_rows(LmsEntity.SCORES, "o.source_id", "JOIN staging.completion o USING (learner_id, course_id)")
-        )
+    else:
+        # What hangs on a learner: a row was refused for as long as nobody knew its parent, and goes with it.
+        table, courses = f"staging.{obj.entity.staging_table}", _touched(LmsEntity.COURSES)
+        parts.append(f"SELECT source_id FROM {table} WHERE learner_id IN (FROM learners) OR course_id IN ({courses})")
+        parts.append(_of_contacts(spec, "learners"))
     con.execute(f"CREATE OR REPLACE TEMP TABLE scope AS FROM ({' UNION '.join(parts)}) WHERE external_id IS NOT NULL")
-    con.execute("DROP TABLE touched; DROP TABLE looked_at")
+    con.execute("DROP TABLE touched; DROP TABLE looked_at; DROP TABLE learners")
+
+
+def _learners(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Queries of the learners that are touched, or whose rows are: as the LMS says it now, and as the CRM has it."""
+    found = [f"SELECT source_id AS learner_id FROM touched WHERE entity = {literal(LmsEntity.LEARNERS)}"]
+    for entity in _CHILDREN:
+        if _is_staged(con, entity):
+            table = f"staging.{entity.staging_table}"
+            found.append(f"SELECT learner_id FROM {table} WHERE source_id IN ({_touched(entity)})")
+    found += [
+        f"SELECT c.external_id FROM crm_snapshot.contact c JOIN crm_snapshot.{obj} s"
+        f" ON list_contains(string_split(s.{_PARENT_CONTACT}, ';'), c.crm_id)"
+        f" WHERE s.external_id IN ({_touched(obj.entity)})"
+        for obj in CrmObject
+        if obj.entity in _CHILDREN and _has_column(con, obj)
+    ]
+    return [f"SELECT learner_id FROM ({query}) t(learner_id) WHERE learner_id IS NOT NULL" for query in found]
+
+
+def _of_contacts(spec: ObjectSpec, learners: str) -> str:
+    """The object's records that the CRM links to these learners' contacts."""
+    if CrmObject.CONTACT not in spec.parents:
+        return "SELECT NULL WHERE false"
+    return (
+        f"SELECT s.external_id FROM crm_snapshot.{spec.object} s JOIN crm_snapshot.contact c"
+        f" ON list_contains(string_split(s.{_PARENT_CONTACT}, ';'), c.crm_id)"
+        f" WHERE c.external_id IN (FROM {learners})"
+    )
+
+
+def _touched(entity: LmsEntity) -> str:
+    return f"SELECT source_id FROM touched WHERE entity = {literal(entity)}"
+
+
+def _has_column(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> bool:
+    """Whether the object was captured with its links to contacts, and the contacts were."""
+    query = (
+        "SELECT count(*) FROM duckdb_columns() WHERE schema_name = 'crm_snapshot' AND"
+        f" ((table_name = {literal(obj)} AND column_name = {literal(_PARENT_CONTACT)})"
+        " OR (table_name = 'contact' AND column_name = 'crm_id'))"
+    )
+    return int(scalar(con, query)) == 2  # noqa: PLR2004 - both
 
 
 def _changed_by_others(obj: CrmObject) -> str:
@@ -67,13 +110,6 @@ def _changed_by_others(obj: CrmObject) -> str:
         f"SELECT d.external_id FROM different d JOIN crm_snapshot.{obj} s USING (external_id)"
         " WHERE d.class IN ('drift', 'conflict') AND s.captured_at ="
         f" (SELECT changes_read_at FROM crm_snapshot.captures WHERE object = {literal(obj)})"
-    )
-
-
-def _of_rows(entity: LmsEntity, column: str, joined: str = "") -> str:
-    return (
-        f"SELECT {column} FROM staging.{entity.staging_table} c {joined}"
-        f" WHERE c.source_id IN (SELECT source_id FROM touched WHERE entity = {literal(entity)})"
     )
 
 

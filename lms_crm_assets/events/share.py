@@ -59,7 +59,7 @@ class Share:
     """What one run took.
 
     `unseen` are keys that the LMS doesn't show and that we never had: they may come yet. `everything`: what hangs on the
-    touched rows may be anywhere, since learners or courses came or went.
+    touched rows may be anywhere, since rows went or learners or courses came.
     """
 
     events: list[Taken] = field(default_factory=list)

@@ -127,7 +127,7 @@ _PARENTS = (LmsEntity.LEARNERS, LmsEntity.COURSES)
 class Fetched:
     """What came of asking for some keys: rows by entity, and the keys that the LMS doesn't show and that we never had.
 
-    `moved`: a learner or course came, went, or had been refused so far; what hangs on it may come or go with it.
+    `moved`: a row went, or a learner or course came or had been refused so far: others may come or go with it.
     """
 
     rows: dict[LmsEntity, int] = field(default_factory=dict)
@@ -184,10 +184,12 @@ def _held(
 
 
 def _watched(pages: Iterator[Page], staged: Mapping[LmsEntity, set[str]], fetched: Fetched) -> Iterator[Page]:
-    """The pages, noting whether learners or courses move."""
+    """The pages, noting what moves."""
     for page in pages:
-        if (held := staged.get(page.entity)) is not None:
-            fetched.moved = fetched.moved or any(r.is_deleted or r.source_id not in held for r in page.records)
+        held = staged.get(page.entity)
+        fetched.moved = fetched.moved or any(
+            r.is_deleted or (held is not None and r.source_id not in held) for r in page.records
+        )
         yield page
 
 

@@ -67,6 +67,7 @@ def test_a_tenth_of_the_webhooks_lost_and_the_rest_shuffled_is_repaired_by_the_n
     # What was told is right at once, whichever order it came in, and nothing of it waits any more.
     run("sync_events")
     # Each run reads what changed in the CRM, told or not; of the LMS it asks only for what it was told.
+
     assert differing() < set(in_school)
     assert len(differing()) == lost_in_school
     assert {event.state for event in Inbox.at(settings.state_dir).find("globex")} == {State.DONE}
