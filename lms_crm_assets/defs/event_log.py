@@ -1,8 +1,9 @@
 """Dagster's event log in SQLite with kept connections: a small run spends half of its time on opening them otherwise.
 
 Dagster's own storage makes an engine for every event, with a connection that closes, and so checkpoints its file, after
-it; and asks for each check's event whether there is a table of checks. Measured on a run that finds nothing to do: SECONDS
-where it was 12 to 16. The files are the same ones; in Postgres there is no such loss.
+it; and asks for each check's event whether there is a table of checks. A run that finds nothing to do took 12 to 16 s, with
+kept engines 11 s, with all connections kept 8 s; here the index's are kept. The files are the same ones; in Postgres there is
+no such loss.
 """
 
 from collections import OrderedDict
