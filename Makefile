@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 and make; each sets itself up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-live lint format bench chaos lock clean
+.PHONY: help setup demo dev test test-long test-live lint format bench chaos lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,8 +28,11 @@ dev: $(READY) ## The Dagster UI and the receiver, with the sandbox behind them
 # What the tests write is synced to the disk again and again, which takes half of their time: in memory where there is room.
 SCRATCH := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" -gt 4000000 ] 2>/dev/null && echo /dev/shm || echo "$${TMPDIR:-/tmp}")
 
-test: $(READY) ## The whole test suite
-	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist loadscope
+test: $(READY) ## The test suite
+	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long"
+
+test-long: $(READY) ## What "make test" leaves out: further LMSs and CRMs of what it tries with one
+	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist load -m long
 
 test-live: $(READY) ## The vendors' recorded answers against a live org and portal that the environment names
 	$(BIN)/python -m pytest tests/contract/vendors --live

@@ -193,7 +193,15 @@ def _documented_source(adapter: str) -> dict[str, Any]:
     return dict(source)
 
 
-@pytest.fixture(params=PROTOCOLS, ids=lambda protocol: protocol.system)
+_EACH_TIME = {"school", "moodle_school"}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(protocol, id=protocol.system, marks=() if protocol.system in _EACH_TIME else pytest.mark.long)
+        for protocol in PROTOCOLS
+    ]
+)
 def protocol(request: pytest.FixtureRequest, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Protocol:
     """A protocol; the school is a small one."""
     found: Protocol = request.param

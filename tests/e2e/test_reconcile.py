@@ -285,7 +285,7 @@ def test_nothing_of_learners_is_in_what_dagster_keeps(sandbox: Sandbox, settings
     assert [value for value in canaries if value in events] == []
 
 
-@pytest.mark.parametrize("tenant", ["acme", "globex"])
+@pytest.mark.parametrize("tenant", ["acme", pytest.param("globex", marks=pytest.mark.long)])
 def test_what_was_written_is_read_back_and_a_value_that_did_not_stay_is_told(
     sandbox: Sandbox, reconcile: Reconcile, tenant: str
 ) -> None:
