@@ -33,12 +33,19 @@ def heard() -> Iterator[None]:
         yield
         return
 
-    def ask(_number: int, _frame: object) -> None:
-        requested.set()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    before = signal.signal(signal.SIGINT, ask)
+    before = signal.signal(signal.SIGINT, _ask)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def heard_from_now_on() -> None:
+    """The same for the rest of the process, and for SIGTERM too."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ask)
+
+
+def _ask(number: int, _frame: object) -> None:
+    requested.set()
+    signal.signal(number, signal.SIG_DFL)

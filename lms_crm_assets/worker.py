@@ -3,7 +3,6 @@
 A run that the sensor asks for waits for the daemon, the queue and a process of its own, which is longer than the run.
 """
 
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,17 +55,6 @@ def work(settings: Settings, instance: DagsterInstance, tenants_at_once: int, te
                 if tenant not in running:
                     running[tenant] = pool.submit(_run, job, tenant, instance, tell)
             interrupt.requested.wait(_LOOK_SECONDS)
-
-
-def until_stopped() -> None:
-    """From now on SIGTERM and Ctrl-C ask for an end; a second one kills the process, which loses nothing."""
-
-    def ask(number: int, _frame: object) -> None:
-        interrupt.requested.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask)
 
 
 def _run(job: JobDefinition, tenant: str, instance: DagsterInstance, tell: Callable[[str], None]) -> None:

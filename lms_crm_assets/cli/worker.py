@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lms_crm_assets import interrupt
 from lms_crm_assets.cli.console import output_console, use_dagster_home
 from lms_crm_assets.settings import Settings
 
@@ -17,11 +18,11 @@ def worker(
     Example: [bold]lms-crm worker[/bold]
     """
     from lms_crm_assets.reconcile import dagster_instance  # noqa: PLC0415 - Dagster takes a second to import
-    from lms_crm_assets.worker import until_stopped, work  # noqa: PLC0415 - as above
+    from lms_crm_assets.worker import work  # noqa: PLC0415 - as above
 
     use_dagster_home()
     settings, console = Settings.from_environ(), output_console()
-    until_stopped()
+    interrupt.heard_from_now_on()
     with dagster_instance(settings) as instance:
         console.print("Waiting for events. Ctrl-C ends it.")
         work(settings, instance, tenants_at_once, lambda line: console.print(line, markup=False, soft_wrap=True))

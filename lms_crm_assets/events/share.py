@@ -4,10 +4,11 @@ Steps of one run hand it on as a file, and a killed run's events come back when 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 
@@ -69,20 +70,12 @@ class Share:
     @property
     def keys(self) -> dict[LmsEntity, list[str]]:
         """The touched keys by entity, each once."""
-        found: defaultdict[LmsEntity, set[str]] = defaultdict(set)
-        for event in self.events:
-            for entity, key in event.keys:
-                found[entity].add(key)
-        return {entity: sorted(found[entity]) for entity in LmsEntity if entity in found}
+        return _by_kind(LmsEntity, (touched for event in self.events for touched in event.keys))
 
     @property
     def crm_ids(self) -> dict[CrmObject, list[str]]:
         """The ids of the CRM's records that it told of, by object, each once."""
-        found: defaultdict[CrmObject, set[str]] = defaultdict(set)
-        for event in self.events:
-            for obj, record_id in event.crm:
-                found[obj].add(record_id)
-        return {obj: sorted(found[obj]) for obj in CrmObject if obj in found}
+        return _by_kind(CrmObject, (told for event in self.events for told in event.crm))
 
     @property
     def entities(self) -> set[LmsEntity]:
@@ -126,6 +119,17 @@ class Share:
             {_key(*key) for key in kept["unseen"]},
             kept["everything"],
         )
+
+
+Kind = TypeVar("Kind", LmsEntity, CrmObject)
+
+
+def _by_kind(kinds: Iterable[Kind], named: Iterable[tuple[Kind, str]]) -> dict[Kind, list[str]]:
+    """Keys or ids by what they are of, in that order, each once."""
+    found: defaultdict[Kind, set[str]] = defaultdict(set)
+    for kind, each in named:
+        found[kind].add(each)
+    return {kind: sorted(found[kind]) for kind in kinds if kind in found}
 
 
 def take(inbox: Inbox, contract: Contract, learner_ids: LearnerIds) -> Share:

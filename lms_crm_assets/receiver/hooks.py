@@ -76,6 +76,10 @@ _TENANT = {
     "description": "Whose it is.",
 }
 _OBJECT_OR_LIST = {"schema": {"type": ["object", "array"]}}
+_OF_THE_LMS: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {JSON: _OBJECT_OR_LIST, JWT: {"schema": {"type": "string"}}}},
+    "parameters": [_TENANT],
+}
 
 
 @router.post(
@@ -83,13 +87,7 @@ _OBJECT_OR_LIST = {"schema": {"type": ["object", "array"]}}
     status_code=202,
     response_model=Accepted,
     responses=_ERRORS,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {JSON: _OBJECT_OR_LIST, JWT: {"schema": {"type": "string"}}},
-        },
-        "parameters": [_TENANT],
-    },
+    openapi_extra=_OF_THE_LMS,
 )
 async def deliver(request: Request) -> Response:
     """Take a delivery of the LMS. 202 means that it is on the disk."""
@@ -101,10 +99,7 @@ async def deliver(request: Request) -> Response:
     status_code=200,
     response_model=Accepted,
     responses=_ERRORS,
-    openapi_extra={
-        "requestBody": {"required": True, "content": {JSON: _OBJECT_OR_LIST, JWT: {"schema": {"type": "string"}}}},
-        "parameters": [_TENANT],
-    },
+    openapi_extra=_OF_THE_LMS,
 )
 async def deliver_statements(request: Request) -> Response:
     """Take xAPI statements of the LMS as a learning record store does. 200 means that they are on the disk.
