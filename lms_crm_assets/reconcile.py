@@ -1,11 +1,8 @@
 """Reconciling one tenant from the command line."""
 
-import fcntl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-from dagster import DagsterInstance
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +11,7 @@ from rich.table import Table
 
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.definitions import build_definitions
+from lms_crm_assets.defs.instance import dagster_instance
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.preflight import check_both_sides
@@ -58,22 +56,6 @@ def run_for_tenant(
         )
         bar.update(task, current="done" if summary.succeeded else "failed")
     return summary
-
-
-@contextmanager
-def dagster_instance(settings: Settings) -> Iterator[DagsterInstance]:
-    """Dagster's instance; of two processes that come to a fresh one at once, the second waits while it is made."""
-    file = settings.state_dir / "locks" / "dagster.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        instance = DagsterInstance.get()
-        # Storages make their tables when they are asked for the first time.
-        instance.get_runs_count()
-        instance.get_dynamic_partitions("tenants")
-        instance.schedule_storage  # noqa: B018 - as above
-    with instance:
-        yield instance
 
 
 def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | None = None) -> Table:

@@ -17,7 +17,7 @@ def worker(
     Without it the sensor [bold]waiting_events[/bold] starts the same runs, in some twenty seconds.
     Example: [bold]lms-crm worker[/bold]
     """
-    from lms_crm_assets.reconcile import dagster_instance  # noqa: PLC0415 - Dagster takes a second to import
+    from lms_crm_assets.defs.instance import dagster_instance  # noqa: PLC0415 - Dagster takes a second to import
     from lms_crm_assets.worker import work  # noqa: PLC0415 - as above
 
     use_dagster_home()

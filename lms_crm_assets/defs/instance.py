@@ -1,0 +1,35 @@
+"""Dagster's instance for commands that run jobs in their own process."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dagster import DagsterInstance
+
+from lms_crm_assets.settings import Settings
+
+
+@contextmanager
+def dagster_instance(settings: Settings) -> Iterator[DagsterInstance]:
+    """Dagster's instance; of two processes that come to a fresh one at once, the second waits while it is made."""
+    file = settings.state_dir / "locks" / "dagster.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = DagsterInstance.get()
+        # Storages make their tables when they are asked for the first time.
+        instance.get_runs_count()
+        instance.get_dynamic_partitions("tenants")
+        instance.schedule_storage  # noqa: B018 - as above
+    _make_log_handlers_once(instance)
+    with instance:
+        yield instance
+
+
+def _make_log_handlers_once(instance: DagsterInstance) -> None:
+    """Dagster configures Python's logging anew for every run, which waits for all handlers while it holds logging's own lock.
+
+    A run in another thread that has a handler's lock and waits for logging's would wait for ever.
+    """
+    handlers = instance.get_yaml_python_handlers()
+    vars(instance)["get_yaml_python_handlers"] = lambda: handlers
