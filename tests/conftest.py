@@ -4,9 +4,11 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import httpx
+import httpx._transports.default as httpx_transport
 import pytest
 
 from lms_crm_assets.demo.sandbox_process import Sandbox, running_sandbox
@@ -14,6 +16,9 @@ from lms_crm_assets.ops import tokens
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 from tests.postgres import _database, database, place, postgres  # noqa: F401 - fixtures for all
+
+# Every httpx client reads the root certificates anew, which takes 75 ms; on loopback they are read once for all.
+httpx_transport.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 TENANTS = Path(__file__).parent.parent / "tenants"
 
