@@ -26,7 +26,14 @@ def test_faults_change_the_end_state_in_nothing(crm: Crm, name: str) -> None:
     judged(scenarios.faulty(crm, name, FAULTS[name], SEED))
 
 
-@pytest.mark.parametrize(("crm", "bulk"), [("salesforce", False), ("salesforce", True), ("hubspot", False)])
+@pytest.mark.parametrize(
+    ("crm", "bulk"),
+    [
+        pytest.param("salesforce", False, marks=pytest.mark.long),
+        pytest.param("salesforce", True, marks=pytest.mark.long),
+        ("hubspot", False),
+    ],
+)
 def test_one_bad_record_of_two_hundred_costs_itself_alone(crm: Crm, bulk: bool) -> None:  # noqa: FBT001 - a parameter
     judged(scenarios.poison(crm, bulk=bulk))
 
@@ -36,5 +43,6 @@ def test_a_token_that_ends_every_fifty_calls_is_refreshed_once_each_time(crm: Cr
     judged(scenarios.expiring(crm))
 
 
+@pytest.mark.long
 def test_a_limit_that_is_halved_midway_is_kept() -> None:
     judged(scenarios.halved())

@@ -141,6 +141,7 @@ def test_what_a_webhook_names_is_asked_for_and_reaches_the_crm(pushed: Pushed) -
     assert [event.state for event in pushed.inbox.find(tenant="globex")][-1] is State.DONE
 
 
+@pytest.mark.long
 def test_a_tenth_of_the_events_lost_and_the_rest_shuffled_is_repaired_by_the_next_reconciliation(
     pushed: Pushed,
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_tenth_of_the_events_lost_and_the_rest_shuffled_is_repaired_by_the_nex
     assert pushed.agrees(), f"seed {SEED}"
 
 
+@pytest.mark.long
 def test_an_event_is_in_the_crm_long_before_a_full_reconciliation_beside_it_is_over(
     pushed: Pushed, lms_crm: LmsCrm
 ) -> None:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from lms_crm_assets.definitions import build_definitions
 from lms_crm_assets.defs.runs import run_job
@@ -27,6 +28,7 @@ def slow(crm: str, seconds: float = 0.3) -> None:
     fault(crm, {"route": "^(PATCH|POST) /(services/data|crm)", "kind": "delay", "seconds": seconds})
 
 
+@pytest.mark.long
 def test_a_second_run_of_a_tenant_is_turned_away(sandbox: Sandbox, lms_crm: LmsCrm) -> None:
     slow(sandbox.salesforce, seconds=5)
     with lms_crm("reconcile", "--tenant", "acme") as first:

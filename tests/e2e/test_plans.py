@@ -51,7 +51,7 @@ def test_a_plan_writes_nothing_and_apply_sends_exactly_it(
     assert (again.returncode, "was sent already" in again.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("side", ["lms", "crm"])
+@pytest.mark.parametrize("side", [pytest.param("lms", marks=pytest.mark.long), "crm"])
 def test_a_stale_plan_is_refused_with_the_record_named(
     sandbox: Sandbox, lms_crm_here: LmsCrmHere, tmp_path: Path, side: str
 ) -> None:

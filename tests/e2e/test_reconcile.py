@@ -117,7 +117,7 @@ def test_an_edit_in_the_crm_is_put_right_though_the_lms_did_not_change(sandbox: 
     assert agrees(prove_acme(sandbox.moodle, sandbox.salesforce))
 
 
-@pytest.mark.parametrize("tenant", ["acme", "globex"])
+@pytest.mark.parametrize("tenant", ["acme", pytest.param("globex", marks=pytest.mark.long)])
 def test_trouble_that_passes_is_waited_out(sandbox: Sandbox, reconcile: Reconcile, tenant: str) -> None:
     lms, crm = (sandbox.moodle, sandbox.salesforce) if tenant == "acme" else (sandbox.school, sandbox.hubspot)
     fault(lms, {"route": "^(GET|POST) /(api|webservice)", "kind": "status", "status": 503, "times": 2})

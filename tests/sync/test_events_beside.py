@@ -57,7 +57,7 @@ told: st.SearchStrategy[Told] = st.one_of(
 )
 
 
-@settings(max_examples=12, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 @given(
     mode=st.sampled_from([SyncMode.UPSERT, SyncMode.MIRROR]),
     by_upsert=st.booleans(),
