@@ -1,6 +1,7 @@
 """What the tests share: a sandbox over real HTTP, and a tenant's state in a folder of its own."""
 
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -51,9 +52,21 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings.from_environ(os.environ)
 
 
+_stores: list[Path] = []
+
+
 def empty_store() -> OperationalStore:
     """An operational store of nobody else's."""
-    return OperationalStore(Path(tempfile.mkdtemp(prefix="lms-crm-ops-")))
+    folder = Path(tempfile.mkdtemp(prefix="lms-crm-ops-"))
+    _stores.append(folder)
+    return OperationalStore(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_store_is_left() -> Iterator[None]:
+    yield
+    for folder in _stores:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -15,14 +15,15 @@ from lms_crm_assets.contract.spec import ObjectSpec, object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
-from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts
+from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts, unreadable_fields
 from lms_crm_assets.delta.forecast import Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
-from lms_crm_assets.delta.plan import Plan, approve, has_delta, record_plan
+from lms_crm_assets.delta.plan import Plan, approve, drop_plans, has_delta, newest_plan, record_plan
 from lms_crm_assets.delta.scope import make_scope
-from lms_crm_assets.delta.show import change_rows, unreadable_fields
+from lms_crm_assets.delta.show import change_rows
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.events.share import Share
+from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.sync.journal import drop_older, recover
 from lms_crm_assets.warehouse.sql import scalar
@@ -84,7 +85,7 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 )
             if not tenants.is_concerned(tenant, context.run.run_id, obj):
                 with warehouse.connect(tenant) as con:
-                    unreadable = unreadable_fields(con, obj) if has_delta(con, obj) else {}
+                    unreadable = unreadable_fields(con, obj)
                 return dg.MaterializeResult(
                     metadata={"skipped": f"no event touches a {obj}"},
                     check_results=[_readable(tenant, obj, unreadable)],
@@ -198,10 +199,14 @@ def plan(
                     auto_apply=contract.guardrails.auto_apply,
                     sync_run_id=context.run.run_id,
                     now=now,
-                    retention_days=contract.retention_days,
+                    lane=tenants.lane,
                 )
-                drop_older(con, now - timedelta(days=contract.retention_days))
-    return _plan_result(tenant, made, counts, despite_guardrails=config.despite_guardrails)
+                oldest = now - timedelta(days=contract.retention_days)
+                drop_plans(con, oldest)
+                drop_older(con, oldest)
+            # A run of events is about its own records: what a person still has to look at stays to be seen.
+            standing = newest_plan(con, Lane.FULL) if tenants.lane is Lane.EVENTS else None
+    return _plan_result(tenant, made, counts, standing, despite_guardrails=config.despite_guardrails)
 
 
 def _pace_and_quota(contract: Contract, store: OperationalStore) -> tuple[Pace, Quota | None]:
@@ -216,11 +221,9 @@ def _pace_and_quota(contract: Contract, store: OperationalStore) -> tuple[Pace, 
 
 
 def _plan_result(
-    tenant: str, made: Plan, counts: Mapping[CrmObject, DeltaCounts], *, despite_guardrails: bool
+    tenant: str, made: Plan, counts: Mapping[CrmObject, DeltaCounts], standing: Plan | None, *, despite_guardrails: bool
 ) -> dg.MaterializeResult:
-    within = not made.breaches or despite_guardrails
     share = made.forecast["quota_share_after"]
-    how = f"lms-crm apply --tenant {tenant} {made.plan_id}"
     columns = {
         "object": "CRM object",
         "create": "Records to create",
@@ -244,24 +247,45 @@ def _plan_result(
             "summary": table([{"object": obj.value, **asdict(count)} for obj, count in counts.items()], columns),
         },
         check_results=[
-            dg.AssetCheckResult(
-                check_name="guardrails",
-                passed=within,
-                severity=dg.AssetCheckSeverity.ERROR,
-                description=f"{tenant}: the plan stays within the guardrails."
-                if within
-                else f"{tenant}: {'; '.join(made.breaches)}. Nothing was sent. To send it all the same: {how} --despite-guardrails",
-            ),
-            dg.AssetCheckResult(
-                check_name="approved",
-                passed=made.status == "approved",
-                severity=dg.AssetCheckSeverity.WARN,
-                description=f"{tenant}: the plan may be sent."
-                if made.status == "approved"
-                else f"{tenant}: the plan {made.plan_id} waits for a person: {how}",
-            ),
+            _within(tenant, made, standing, despite_guardrails=despite_guardrails),
+            _approved(tenant, made, standing),
         ],
     )
+
+
+def _within(tenant: str, made: Plan, standing: Plan | None, *, despite_guardrails: bool) -> dg.AssetCheckResult:
+    severity, told = dg.AssetCheckSeverity.ERROR, ""
+    if made.breaches and not despite_guardrails:
+        told = f"{'; '.join(made.breaches)}. Nothing was sent. To send it all the same: {_apply(tenant, made)}"
+    elif standing is not None and standing.status == "refused":
+        # Not an error, which would hold back what the events are about.
+        severity = dg.AssetCheckSeverity.WARN
+        told = (
+            f"the plan of these events stays within the guardrails, but the one of {standing.created_at:%Y-%m-%d %H:%M} UTC"
+            f" is still refused: {'; '.join(standing.breaches)}. To send it all the same: {_apply(tenant, standing)}"
+        )
+    return dg.AssetCheckResult(
+        check_name="guardrails",
+        passed=not told,
+        severity=severity,
+        description=f"{tenant}: {told or 'the plan stays within the guardrails.'}",
+    )
+
+
+def _approved(tenant: str, made: Plan, standing: Plan | None) -> dg.AssetCheckResult:
+    waiting = next((p for p in (made, standing) if p is not None and p.status != "approved"), None)
+    return dg.AssetCheckResult(
+        check_name="approved",
+        passed=waiting is None,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{tenant}: the plan may be sent."
+        if waiting is None
+        else f"{tenant}: the plan {waiting.plan_id} waits for a person: {_apply(tenant, waiting)}",
+    )
+
+
+def _apply(tenant: str, plan: Plan) -> str:
+    return f"lms-crm apply --tenant {tenant} {plan.plan_id}" + (" --despite-guardrails" if plan.breaches else "")
 
 
 DELTA = [*(_delta_asset(obj) for obj in CrmObject), plan]

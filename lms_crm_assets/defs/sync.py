@@ -13,7 +13,7 @@ from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.delta.plan import plan_to_send
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.ops.lanes import Lane
-from lms_crm_assets.sync.convergence import read_back
+from lms_crm_assets.sync.convergence import Convergence, read_back, standing_differences
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.outcomes import refused_outcomes
 from lms_crm_assets.sync.rejections import standing_refusals
@@ -71,16 +71,16 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     metadata={"skipped": f"{tenant} maps no {obj}"},
                     check_results=_nothing_sent(f"{tenant} maps no {obj}"),
                 )
-            if not tenants.is_concerned(tenant, context.run.run_id, obj):
-                with warehouse.connect(tenant) as con:
-                    return _untouched(tenant, obj, standing_refusals(con, obj))
+            concerned = tenants.is_concerned(tenant, context.run.run_id, obj)
             with warehouse.connect(tenant) as con:
-                plan = plan_to_send(con, context.run.run_id)
+                plan = plan_to_send(con, context.run.run_id, tenants.lane) if concerned else None
+                refused_before, differing_before = standing_refusals(con, obj), standing_differences(con, obj)
             if plan is None or obj in plan.sent:
-                why = "there is no approved plan" if plan is None else f"the plan {plan.plan_id} was sent already"
+                why = "no event touches it" if not concerned else "there is no approved plan"
+                why = why if plan is None else f"the plan {plan.plan_id} was sent already"
                 return dg.MaterializeResult(
                     metadata={"skipped": why},
-                    check_results=_nothing_sent(why),
+                    check_results=_as_before(f"{tenant}: nothing was sent, {why}", refused_before, differing_before),
                 )
             spec, folder, run_id = object_spec(contract, obj), tenants.folder(tenant, "sync"), context.run.run_id
             crm, started = crm_adapter(contract, tenants.store()), time.monotonic()
@@ -96,7 +96,9 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     progress=_logged(context.log.info, obj),
                     right_of_way=tenants.right_of_way,
                 ).run()
-                found = read_back(crm, spec, plan.plan_id, run_id, lambda: warehouse.connect(tenant), folder)
+                found = read_back(
+                    crm, spec, plan.plan_id, run_id, lambda: warehouse.connect(tenant), folder, lane=tenants.lane
+                )
             finally:
                 crm.close()
             seconds = time.monotonic() - started
@@ -135,33 +137,46 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                         "by_code": dg.MetadataValue.json(counts.reasons),
                     },
                 ),
-                dg.AssetCheckResult(
-                    check_name="converged",
-                    passed=not found.differing,
-                    severity=dg.AssetCheckSeverity.ERROR,
-                    description=f"{tenant}: {found.read} of {found.written} written records were read back, "
-                    + ("all are as planned." if not found.differing else "not all are as planned."),
-                    metadata={
-                        "written": found.written,
-                        "read_back": found.read,
-                        **({"differing": table(found.differing, _BACK_COLUMNS)} if found.differing else {}),
-                    },
-                ),
+                _converged(tenant, found),
             ],
         )
 
     return sync
 
 
-def _untouched(tenant: str, obj: CrmObject, refused: int) -> dg.MaterializeResult:
-    """A run of events that has nothing to do with the object says what still stands of it."""
-    why = f"no event touches a {obj}"
-    delivered = dg.AssetCheckResult(
-        check_name="delivered",
-        passed=refused == 0,
-        description=f"{tenant}: {why}; {refused} records are refused by the CRM as before.",
+def _converged(tenant: str, found: Convergence) -> dg.AssetCheckResult:
+    told = f"{tenant}: {found.read} of {found.written} written records were read back, "
+    told += "all are as planned." if not found.differing else "not all are as planned."
+    if found.standing:
+        told += f" {found.standing} that were written before are not as planned either."
+    return dg.AssetCheckResult(
+        check_name="converged",
+        passed=not found.differing and found.standing == 0,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=told,
+        metadata={
+            "written": found.written,
+            "read_back": found.read,
+            "differing_as_before": found.standing,
+            **({"differing": table(found.differing, _BACK_COLUMNS)} if found.differing else {}),
+        },
     )
-    return dg.MaterializeResult(metadata={"skipped": why}, check_results=[delivered, *_nothing_sent(why)[1:]])
+
+
+def _as_before(why: str, refused: int, differing: int) -> list[dg.AssetCheckResult]:
+    """Where nothing is sent, what stood of the object's records still does."""
+    return [
+        dg.AssetCheckResult(
+            check_name="delivered",
+            passed=refused == 0,
+            description=f"{why}; {refused} records are refused by the CRM as before.",
+        ),
+        dg.AssetCheckResult(
+            check_name="converged",
+            passed=differing == 0,
+            description=f"{why}; {differing} records that were written before are not as planned.",
+        ),
+    ]
 
 
 def _nothing_sent(why: str) -> list[dg.AssetCheckResult]:

@@ -66,6 +66,7 @@ def build_delta(
             ("gone", gone(spec)),
         ):
             con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
+        _note_unreadable(con, spec.object, allowed)
         if make_scope is not None:
             make_scope()
             for table in ("different", "gone"):
@@ -89,6 +90,24 @@ def read_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> DeltaCounts:
     """The counts of the delta as it was built last."""
     rows = con.execute("SELECT counts FROM delta.counts WHERE object = $1", [obj]).fetchall()
     return DeltaCounts(**orjson.loads(rows[0][0]))
+
+
+def unreadable_fields(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> dict[str, int]:
+    """The CRM fields that are left alone because the value is none of their type, with the number of records.
+
+    Of all records, also where the delta that was built last is of some.
+    """
+    query = "SELECT field, records FROM delta.unreadable WHERE object = $1 ORDER BY ALL"
+    return dict(con.execute(query, [obj]).fetchall())
+
+
+def _note_unreadable(con: duckdb.DuckDBPyConnection, obj: CrmObject, allowed: str) -> None:
+    con.execute("DELETE FROM delta.unreadable WHERE object = $1", [obj])
+    con.execute(
+        "INSERT INTO delta.unreadable SELECT $1, c.field, count(*) FROM (SELECT unnest(changes) AS c FROM different"
+        f" WHERE action IN ({allowed})) WHERE c.class = '{UNREADABLE}' GROUP BY ALL",
+        [obj],
+    )
 
 
 def _find_differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:

@@ -6,7 +6,7 @@ Owns the tables `delta.plans` and `delta.plan_rows`.
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -17,6 +17,7 @@ from lms_crm_assets.delta.compare import UNREADABLE
 from lms_crm_assets.delta.forecast import Forecast
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError
+from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, table_exists
 
@@ -46,28 +47,19 @@ def record_plan(
     auto_apply: bool,
     sync_run_id: str,
     now: datetime,
-    retention_days: int = 30,
+    lane: Lane = Lane.FULL,
 ) -> Plan:
-    """Keep the deltas of all objects as a plan, approved unless a guardrail or the contract wants a person first.
-
-    Plans older than the retention are dropped.
-    """
+    """Keep the deltas of all objects as a plan, approved unless a guardrail or the contract wants a person first."""
     plan_id = f"p-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     status = "refused" if breaches else "approved" if auto_apply else "waiting"
     with transaction(con):
-        oldest = now - timedelta(days=retention_days)
-        con.execute(
-            "DELETE FROM delta.plan_rows WHERE plan_id IN (SELECT plan_id FROM delta.plans WHERE created_at < $1)",
-            [oldest],
-        )
-        con.execute("DELETE FROM delta.plans WHERE created_at < $1", [oldest])
         for spec in specs:
             con.execute(
                 f"INSERT INTO delta.plan_rows SELECT $1, {literal(spec.object)}, {_COLUMNS} FROM delta.{spec.object}",
                 [plan_id],
             )
         con.execute(
-            "INSERT INTO delta.plans VALUES ($1, $2, $3, $4, $5, $6, $7, [])",
+            "INSERT INTO delta.plans VALUES ($1, $2, $3, $4, $5, $6, $7, [], $8)",
             [
                 plan_id,
                 sync_run_id,
@@ -76,9 +68,18 @@ def record_plan(
                 now if status == "approved" else None,
                 orjson.dumps(asdict(forecast)).decode(),
                 breaches,
+                lane,
             ],
         )
     return find_plan(con, plan_id)
+
+
+def drop_plans(con: duckdb.DuckDBPyConnection, before: datetime) -> None:
+    """Forget the plans that were made before."""
+    with transaction(con):
+        old = "SELECT plan_id FROM delta.plans WHERE created_at < $1"
+        con.execute(f"DELETE FROM delta.plan_rows WHERE plan_id IN ({old})", [before])
+        con.execute("DELETE FROM delta.plans WHERE created_at < $1", [before])
 
 
 def find_plan(con: duckdb.DuckDBPyConnection, plan_id: str) -> Plan:
@@ -135,15 +136,20 @@ def _stale_rows(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) ->
     return [f"{obj} {row[0]}" for row in rows]
 
 
-def plan_to_send(con: duckdb.DuckDBPyConnection, sync_run_id: str) -> Plan | None:
-    """The run's own plan, or else the newest one, if it is approved; None when it waits for a person or there is none."""
-    rows = con.execute(
-        "SELECT plan_id FROM delta.plans"
-        " ORDER BY sync_run_id = $1 DESC, coalesce(approved_at, created_at) DESC, plan_id DESC LIMIT 1",
-        [sync_run_id],
-    ).fetchall()
-    plan = find_plan(con, rows[0][0]) if rows else None
+def plan_to_send(con: duckdb.DuckDBPyConnection, sync_run_id: str, lane: Lane = Lane.FULL) -> Plan | None:
+    """The run's own plan, or else the newest of its lane, if it is approved; None when it waits for a person."""
+    plan = newest_plan(con, lane, sync_run_id)
     return plan if plan and plan.status == "approved" else None
+
+
+def newest_plan(con: duckdb.DuckDBPyConnection, lane: Lane, sync_run_id: str = "") -> Plan | None:
+    """The plan that was made or approved last in the lane, but first of all that of the run; None where there is none."""
+    rows = con.execute(
+        "SELECT plan_id FROM delta.plans WHERE lane = $2"
+        " ORDER BY sync_run_id = $1 DESC, coalesce(approved_at, created_at) DESC, plan_id DESC LIMIT 1",
+        [sync_run_id, lane],
+    ).fetchall()
+    return find_plan(con, rows[0][0]) if rows else None
 
 
 def superseded(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject, sync_run_id: str) -> set[str]:

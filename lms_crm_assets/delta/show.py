@@ -6,8 +6,7 @@ from typing import Any
 import duckdb
 
 from lms_crm_assets.contract.spec import ObjectSpec
-from lms_crm_assets.delta.compare import UNREADABLE
-from lms_crm_assets.domain import Action, CrmObject, Owner
+from lms_crm_assets.domain import Action, Owner
 from lms_crm_assets.masking import masked, safe_key, shortened
 
 _MARKS = {Action.CREATE: "+", Action.UPDATE: "~", Action.ARCHIVE: "-", Action.UNCHANGED: "·"}
@@ -27,14 +26,6 @@ def change_rows(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, limit: int) ->
     ).fetchall()
     names = ("external_id", "action", "field", "old", "new", "class", "owner")
     return [{**_masked(dict(zip(names, row, strict=True)), spec), "external_id": safe_key(row[0])} for row in rows]
-
-
-def unreadable_fields(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> dict[str, int]:
-    """The CRM fields that the delta leaves alone because the value is none of their type, with the number of records."""
-    query = (
-        f"SELECT c.field, count(*) FROM (SELECT unnest(changes) AS c FROM delta.{obj}) WHERE c.class = $1 GROUP BY ALL"
-    )
-    return dict(con.execute(f"{query} ORDER BY ALL", [UNREADABLE]).fetchall())
 
 
 def _masked(row: dict[str, Any], spec: ObjectSpec) -> dict[str, str]:

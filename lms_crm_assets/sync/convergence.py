@@ -13,7 +13,9 @@ import duckdb
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import CrmAdapter
 from lms_crm_assets.delta.compare import live_side
+from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.masking import masked, safe_key, shortened
+from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.snapshot.capture import land_records, parent_column, refresh_snapshot
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar
@@ -26,11 +28,15 @@ _CHUNK = 1000
 
 @dataclass(frozen=True)
 class Convergence:
-    """How many written records were read back, and the fields that are not as they were written."""
+    """How many written records were read back, and a sample of the fields that are not as they were written.
+
+    `standing`: of how many other records the same was found before and has not changed since.
+    """
 
     written: int
     read: int
     differing: list[dict[str, str]]
+    standing: int = 0
 
 
 def read_back(
@@ -40,13 +46,20 @@ def read_back(
     sync_run_id: str,
     open_warehouse: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]],
     folder: Path,
+    *,
+    lane: Lane = Lane.FULL,
 ) -> Convergence:
-    """Read the records that this run wrote and compare them with the plan."""
+    """Read the records that this run wrote and compare them with the plan.
+
+    A full run knows of every record that it need not write that it is as it should be; a run of events of its own alone.
+    """
     file = folder / f"{spec.object}.{sync_run_id}.back"
     with open_warehouse() as con:
         written, keys = _written(con, spec, sync_run_id)
-    if not keys:
-        return Convergence(written, 0, [])
+        if lane is Lane.FULL:
+            con.execute("DELETE FROM sync.unconverged WHERE object = $1", [spec.object])
+        if not keys:
+            return Convergence(written, 0, [], standing_differences(con, spec.object))
     pages = (crm.read(spec, keys[start : start + _CHUNK]) for start in range(0, len(keys), _CHUNK))
     try:
         land_records(pages, file)
@@ -54,10 +67,24 @@ def read_back(
             con.execute("CREATE OR REPLACE TEMP TABLE asked AS SELECT unnest($1::VARCHAR[]) AS external_id", [keys])
             refresh_snapshot(con, spec, file, keys)
             differing = _differing(con, spec, plan_id)
-            con.execute("DROP TABLE asked")
+            ours = _note_unconverged(con, spec.object)
+            standing = standing_differences(con, spec.object) - ours
+            con.execute("DROP TABLE asked; DROP TABLE differing")
     finally:
         file.unlink(missing_ok=True)
-    return Convergence(written, len(keys), differing)
+    return Convergence(written, len(keys), differing, standing)
+
+
+def standing_differences(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> int:
+    """How many records did not hold what was written when they were read back, and are not known to hold it since."""
+    return int(scalar(con, "SELECT count(*) FROM sync.unconverged WHERE object = $1", [obj]))
+
+
+def _note_unconverged(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> int:
+    """Of what was `asked` the records that are `differing` are kept; gives how many those are."""
+    con.execute("DELETE FROM sync.unconverged WHERE object = $1 AND external_id IN (FROM asked)", [obj])
+    con.execute("INSERT INTO sync.unconverged SELECT DISTINCT $1, external_id FROM differing", [obj])
+    return int(scalar(con, "SELECT count(DISTINCT external_id) FROM differing"))
 
 
 def _written(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, sync_run_id: str) -> tuple[int, list[str]]:
@@ -74,7 +101,7 @@ def _written(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, sync_run_id: str)
 
 
 def _differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str) -> list[dict[str, str]]:
-    """Fields and links of the plan that the CRM does not hold, a sample of them."""
+    """Make the temp table `differing` of fields and links of the plan that the CRM does not hold; gives a sample."""
     keys = ", ".join(literal(name) for name in spec.fields)
     values = ", ".join(f"l.{quoted(name)}" for name in spec.fields)
     fields = (
@@ -89,14 +116,14 @@ def _differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str) -
         f" WHERE p.parents[{literal(parent)}] IS NOT NULL AND o.external_id IS DISTINCT FROM p.parents[{literal(parent)}]"
         for parent in spec.parents
     ]
-    rows = con.execute(
-        "WITH planned AS (SELECT * FROM delta.plan_rows SEMI JOIN asked USING (external_id)"
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE differing AS WITH planned AS (SELECT * FROM delta.plan_rows SEMI JOIN asked USING (external_id)"
         f" WHERE plan_id = $1 AND object = {literal(spec.object)}),"
         f" live AS ({live_side(spec, 'external_id IN (SELECT external_id FROM asked)')}) "
-        + " UNION ALL ".join([fields, *links])
-        + " ORDER BY 1, 2 LIMIT 50",
+        + " UNION ALL ".join([fields, *links]),
         [plan_id],
-    ).fetchall()
+    )
+    rows = con.execute("FROM differing ORDER BY 1, 2 LIMIT 50").fetchall()
     personal = {name for name, field in spec.fields.items() if field.pii}
     return [
         {

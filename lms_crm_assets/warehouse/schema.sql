@@ -46,8 +46,11 @@ CREATE TABLE IF NOT EXISTS delta.mappings (object VARCHAR, signature VARCHAR);
 -- The counts of each object's delta as it was built last.
 CREATE TABLE IF NOT EXISTS delta.counts (object VARCHAR, counts JSON);
 
+-- The fields of each object's records that hold a value which is none of their type, of all records, whatever a run was about.
+CREATE TABLE IF NOT EXISTS delta.unreadable (object VARCHAR, field VARCHAR, records BIGINT);
+
 -- A plan: what a run found to do, kept for time travel. `status`: waiting (for a person), refused (by the guardrails),
--- approved. `sent` lists the objects that were delivered.
+-- approved. `sent` lists the objects that were delivered. `lane`: of a run of events a plan tells of its own records alone.
 CREATE TABLE IF NOT EXISTS delta.plans (
     plan_id VARCHAR,
     sync_run_id VARCHAR,
@@ -56,8 +59,11 @@ CREATE TABLE IF NOT EXISTS delta.plans (
     approved_at TIMESTAMPTZ,
     forecast JSON,
     breaches VARCHAR[],
-    sent VARCHAR[]
+    sent VARCHAR[],
+    lane VARCHAR DEFAULT 'full'
 );
+-- Of a warehouse that was made before there was that column.
+ALTER TABLE delta.plans ADD COLUMN IF NOT EXISTS lane VARCHAR DEFAULT 'full';
 
 CREATE TABLE IF NOT EXISTS delta.plan_rows (
     plan_id VARCHAR,
@@ -92,6 +98,9 @@ CREATE TABLE IF NOT EXISTS sync.ledger_history (
     synced_at TIMESTAMPTZ,
     replaced_at TIMESTAMPTZ
 );
+
+-- The records that did not hold what was written when they were read back, until they do or a full run finds them equal.
+CREATE TABLE IF NOT EXISTS sync.unconverged (object VARCHAR, external_id VARCHAR);
 
 -- What became of each record of a plan. `operation`: upsert, archive, `link <parent>` or `unlink <parent>`.
 CREATE TABLE IF NOT EXISTS sync.outcomes (

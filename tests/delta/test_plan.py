@@ -13,10 +13,20 @@ from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
 from lms_crm_assets.delta.build import DeltaCounts
 from lms_crm_assets.delta.forecast import Forecast, Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
-from lms_crm_assets.delta.plan import approve, find_plan, mark_sent, plan_rows, plan_to_send, plan_totals, record_plan
+from lms_crm_assets.delta.plan import (
+    approve,
+    drop_plans,
+    find_plan,
+    mark_sent,
+    plan_rows,
+    plan_to_send,
+    plan_totals,
+    record_plan,
+)
 from lms_crm_assets.delta.show import plan_lines
 from lms_crm_assets.domain import CrmObject, FieldType
 from lms_crm_assets.errors import FatalError
+from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.warehouse.connection import connect
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -42,10 +52,15 @@ def con(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def made(
-    con: duckdb.DuckDBPyConnection, now: datetime = NOW, *, auto: bool = False, broken: list[str] | None = None
+    con: duckdb.DuckDBPyConnection,
+    now: datetime = NOW,
+    *,
+    auto: bool = False,
+    broken: list[str] | None = None,
+    lane: Lane = Lane.FULL,
 ) -> str:
     return record_plan(
-        con, [COURSE], forecast=NONE, breaches=broken or [], auto_apply=auto, sync_run_id="r", now=now
+        con, [COURSE], forecast=NONE, breaches=broken or [], auto_apply=auto, sync_run_id="r", now=now, lane=lane
     ).plan_id
 
 
@@ -68,6 +83,18 @@ def test_the_newest_plan_counts_even_if_an_older_one_is_approved(con: duckdb.Duc
     made(con, NOW + timedelta(minutes=1))
 
     assert plan_to_send(con, "run-2") is None
+
+
+def test_the_plan_of_a_run_of_events_is_not_sent_for_a_longer_run_nor_hides_its_plan(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    full = made(con, auto=True)
+    events = made(con, NOW + timedelta(minutes=1), auto=True, lane=Lane.EVENTS)
+
+    for lane, plan_id in ((Lane.FULL, full), (Lane.EVENTS, events)):
+        found = plan_to_send(con, "run executed again", lane)
+        assert found is not None
+        assert found.plan_id == plan_id
 
 
 @pytest.mark.parametrize(
@@ -130,6 +157,8 @@ def test_plans_are_kept_for_the_retention(con: duckdb.DuckDBPyConnection) -> Non
     old = made(con, NOW - timedelta(days=31))
     recent = made(con, NOW - timedelta(days=29))
     made(con)
+
+    drop_plans(con, NOW - timedelta(days=30))
 
     assert plan_rows(con, recent)
     assert plan_rows(con, old) == []

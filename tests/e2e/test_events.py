@@ -42,7 +42,7 @@ class Pushed:
         self, sandbox: Sandbox, settings: Settings, client: httpx.Client, instance: dg.DagsterInstance
     ) -> None:
         self.sandbox, self.settings, self._client, self.instance = sandbox, settings, client, instance
-        self._jobs = build_definitions(settings)
+        self.jobs = build_definitions(settings)
         self.inbox = Inbox.at(settings.state_dir)
         self._number = 0
 
@@ -55,7 +55,7 @@ class Pushed:
         assert answer.status_code == 202, answer.text
 
     def run(self, job: str) -> RunSummary:
-        summary = run_job(self._jobs.resolve_job_def(job), "globex", self.instance)
+        summary = run_job(self.jobs.resolve_job_def(job), "globex", self.instance)
         assert summary.succeeded, summary.problems
         return summary
 
@@ -139,6 +139,29 @@ def test_what_a_webhook_names_is_asked_for_and_reaches_the_crm(pushed: Pushed) -
     pushed.tell(("learners", gone))
     pushed.run("sync_events")
     assert [event.state for event in pushed.inbox.find(tenant="globex")][-1] is State.DONE
+
+
+def test_what_a_longer_run_found_wrong_stays_to_be_seen_in_runs_of_events(pushed: Pushed) -> None:
+    pushed.run("full_reconcile")
+    school, hubspot = pushed.sandbox.school, pushed.sandbox.hubspot
+    for row in good_learners(pushed.sandbox)[5:]:
+        mutate(school, object="learners", op="update", id=row["id"], fields={"family_name": "Overwritten"})
+    assert not run_job(pushed.jobs.resolve_job_def("full_reconcile"), "globex", pushed.instance).succeeded
+
+    touched = good_learners(pushed.sandbox)[0]["id"]
+    mutate(school, object="learners", op="update", id=touched, fields={"family_name": "Ångström"})
+    pushed.tell(("learners", touched))
+
+    summary = pushed.run("sync_events")
+
+    assert summary.objects["contact"].updated == 1
+    assert any(
+        line.startswith("delta/plan: globex: the plan of these events stays within the guardrails, but the one of ")
+        and "max_update_share" in line
+        and line.endswith(" --despite-guardrails")
+        for line in summary.refused
+    ), summary.refused
+    assert "Overwritten" not in {record["properties"]["lastname"] for record in records(hubspot, "contacts")}
 
 
 @pytest.mark.long
