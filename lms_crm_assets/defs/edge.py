@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from lms_crm_assets import interrupt
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError, LmsCrmError
 
@@ -32,8 +33,12 @@ PASSING = "may_pass_by_itself"
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the package's errors into Dagster failures with one clear line; a person's errors are not retried."""
+    """Turn the package's errors into Dagster failures with one clear line; a person's errors are not retried.
+
+    After a person's wish to stop Dagster would go on with steps that don't need the one that was stopped: none begins.
+    """
     try:
+        interrupt.check()
         yield
     except LmsCrmError as exc:
         passing = not isinstance(exc, FatalError)
