@@ -195,12 +195,19 @@ def test_the_vocabularies_are_those_that_the_checks_enforce() -> None:
     assert all(set(words) <= set(COLUMNS[obj]) for obj, words in VOCABULARIES.items())
 
 
+@pytest.mark.parametrize("text", ["given_name AND given_name", "(email) AND email", "UPPER(email) AND UPPER(email)"])
+def test_a_text_that_is_no_truth_gives_nothing_and_no_failed_run(text: str) -> None:
+    sql = compile_expression(text, CrmObject.CONTACT).sql
+    assert duckdb.sql(f"SELECT {sql} FROM ({ROW})").fetchall() == [(None,)]
+
+
 TOKENS = (
     "given_name email status ( ) , || + - / = < AND OR NOT CASE WHEN THEN ELSE END 'x' 1 NULL IS IN LIKE CAST( AS TEXT"
     " :: [ extra ->> '$.a' ; -- /* . ? $1 -> \" SELECT FROM EXISTS DISTINCT OVER UPPER( COALESCE( EXTRACT( year now() e'x' x'ab' \0 *"
 )
 
 
+@example(["given_name", "AND", "given_name"])
 @given(st.lists(st.sampled_from(TOKENS.split()), max_size=9))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_compiled_or_refused_in_one_line(words: list[str]) -> None:
