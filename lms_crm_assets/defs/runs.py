@@ -66,7 +66,7 @@ def run_job(
     job: dg.JobDefinition,
     tenant: str,
     instance: dg.DagsterInstance,
-    progress: Progress = lambda *_: None,
+    progress: Progress | None = None,
     ops: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunSummary:
     """Run the job for the tenant to its end; errors are in the summary. `ops` configures steps by name."""
@@ -96,7 +96,10 @@ def run_job(
     worker = threading.Thread(target=execute, name=f"run-{tenant}")
     with interrupt.heard():
         worker.start()
-        _follow(worker, run_id, instance, progress)
+        if progress is not None:
+            _follow(worker, run_id, instance, progress)
+        while worker.is_alive():  # a signal is heard between two waits only
+            worker.join(_POLL_SECONDS)
     if not (results and results[0].success):
         # The work looked at this between two calls, so that nothing is left half-known.
         interrupt.check()

@@ -1,9 +1,11 @@
 """Dagster's event log with kept connections: the same files, read by Dagster's own."""
 
+import time
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.event_api import EventLogCursor
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from lms_crm_assets.defs import event_log
@@ -44,3 +46,28 @@ def test_what_it_keeps_is_read_by_dagsters_own_and_the_other_way_round(
     mine = {record.event_log_entry.run_id for record in theirs.fetch_materializations(thing.key, limit=50).records}
     assert mine == {*runs, again.run_id}
     assert len(theirs.get_logs_for_run(runs[0])) == len(theirs.get_logs_for_run(again.run_id))
+
+
+def test_who_watches_a_run_sees_each_event_as_it_comes(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(CONFIG.format(home), encoding="utf-8")
+    watching = SqliteEventLogStorage(str(home / "history" / "runs"))
+    seen: list[str] = []
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        run_id = dg.materialize([thing], instance=instance).run_id
+        already = len(watching.get_logs_for_run(run_id))
+        cursor = EventLogCursor.from_storage_id(already).to_string()
+        watching.watch(run_id, cursor, lambda event, _: seen.append(str(event.message)))
+        try:
+            for number in range(3):
+                instance.report_engine_event(f"word {number}", run_id=run_id, job_name="j")
+                give_up_at = time.monotonic() + 30
+                while len(seen) <= number:
+                    assert time.monotonic() < give_up_at
+                    time.sleep(0.01)
+        finally:
+            watching.dispose()
+
+    assert seen == ["word 0", "word 1", "word 2"]
