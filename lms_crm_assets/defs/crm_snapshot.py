@@ -63,7 +63,7 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 return dg.MaterializeResult(metadata={"skipped": f"no event touches a {obj}"})
             spec = object_spec(contract, obj)
             file, told_file = (tenants.landing(tenant) / f"{obj}{rest}.ndjson" for rest in ("", ".told"))
-            share = Share.load(tenants.share_file(tenant, context.run.run_id))
+            share = tenants.share(tenant, context.run.run_id)
             with warehouse.connect(tenant) as con:
                 # What a killed run wrote is older than what is read now.
                 recovered = recover(con, spec, tenants.folder(tenant, "sync"))

@@ -91,7 +91,7 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     check_results=[_readable(tenant, obj, unreadable)],
                 )
             spec = object_spec(contract, obj)
-            share = Share.load(tenants.share_file(tenant, context.run.run_id)) if config.only_touched else None
+            share = tenants.share(tenant, context.run.run_id) if config.only_touched else None
             with warehouse.connect(tenant) as con:
                 recovered = recover(con, spec, tenants.folder(tenant, "sync"))
                 counts = build_delta(con, spec, partial(_scope, con, spec, share) if share is not None else None)

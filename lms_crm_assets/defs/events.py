@@ -12,7 +12,7 @@ from lms_crm_assets.defs.jobs import sync_events
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
-from lms_crm_assets.events.share import Share, settle
+from lms_crm_assets.events.share import settle
 from lms_crm_assets.ops.breaker import Breaker
 from lms_crm_assets.ops.heartbeat import EVENTS_SENSOR, EVENTS_WORKER, beat, is_alive
 from lms_crm_assets.ops.inbox import Depth
@@ -37,7 +37,7 @@ def settled_events(
     """Settle the run's share of the inbox."""
     tenant = context.partition_key
     file = tenants.share_file(tenant, context.run.run_id)
-    share = Share.load(file)
+    share = tenants.share(tenant, context.run.run_id)
     if not share.events:
         file.unlink(missing_ok=True)
         return dg.MaterializeResult(metadata={"events": 0})

@@ -106,7 +106,7 @@ def raw_lms(
                         lambda settings: warehouse.connect(tenant, settings), lms, folder, keys, aside=tenants.aside
                     )
                 share.unseen, share.everything = fetched.unseen, fetched.moved
-                share.save(tenants.share_file(tenant, context.run.run_id))
+                tenants.keep_share(tenant, context.run.run_id, share)
     yield from _results(tenant, entities, done, fetched)
 
 
@@ -120,7 +120,7 @@ def _share(run_id: str, contract: Contract, tenants: TenantsResource, warehouse:
             return learner_ids(con, named)
 
     share = take(tenants.inbox(), contract, ids)
-    share.save(tenants.share_file(contract.tenant, run_id))
+    tenants.keep_share(contract.tenant, run_id, share)
     return share
 
 

@@ -29,6 +29,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
     state_dir: str = Field(description="Where landing files, spools and journals are kept.")
     _place: Place | None = PrivateAttr(None)
     _share_file: Path | None = PrivateAttr(None)
+    _share: Share | None = PrivateAttr(None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take the run's place: a second run in its lane, from the command line say, would fight for its files."""
@@ -36,6 +37,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
         tenant = run.tags.get("dagster/partition") if run else None
         if run is None or tenant is None:
             return
+        self._share = None
         with translated():
             self._share_file = self.share_file(tenant, run.run_id)
             self._place = Place(self.folder(tenant, "locks"), tenant, lane_of(run))
@@ -92,6 +94,17 @@ class TenantsResource(dg.ConfigurableResource[None]):
         """A folder of the tenant's own."""
         return Path(self.state_dir) / purpose / tenant
 
+    def share(self, tenant: str, run_id: str) -> Share:
+        """The events that the run took; none where it took none, or has yet to."""
+        if self._share is None and (file := self.share_file(tenant, run_id)).exists():
+            self._share = Share.load(file)
+        return self._share or Share()
+
+    def keep_share(self, tenant: str, run_id: str, share: Share) -> None:
+        """Keep which events the run took, for its steps to come."""
+        share.save(self.share_file(tenant, run_id))
+        self._share = share
+
     def share_file(self, tenant: str, run_id: str) -> Path:
         """Where a run keeps which events it took."""
         return self.folder(tenant, "events") / f"{run_id}.json"
@@ -100,7 +113,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
         """Whether the run has to do with an entity or object: one of events only with what its events touch."""
         if self.lane is Lane.FULL:
             return True
-        share = Share.load(self.share_file(tenant, run_id))
+        share = self.share(tenant, run_id)
         return what in (share.entities if isinstance(what, LmsEntity) else share.objects)
 
     def landing(self, tenant: str) -> Path:

@@ -21,8 +21,8 @@ from lms_crm_assets.ops.inbox import Event, Inbox
 LEASE_SECONDS = 900.0
 """A run of so many events is over in that time; of one that was killed they come back after it."""
 
-MOST_EVENTS = 20_000
-"""Taken by one run: many small events become few calls."""
+MOST_EVENTS = 100_000
+"""Taken by one run: many small events become few calls, and the CRM's changes, our own writes among them, are read once."""
 
 MOST_ATTEMPTS = 10
 _PAGE = 500
@@ -80,13 +80,16 @@ class Share:
     @property
     def entities(self) -> set[LmsEntity]:
         """The entities of which rows may have changed."""
-        return set(LmsEntity) if self.everything else set(self.keys)
+        if self.everything:
+            return set(LmsEntity)
+        return {entity for event in self.events for entity, _ in event.keys}
 
     @property
     def objects(self) -> set[CrmObject]:
         """The objects of which records may have to change."""
         entities = self.entities
-        found = {obj for obj in CrmObject if obj.entity in entities} | self.crm_ids.keys()
+        found = {obj for obj in CrmObject if obj.entity in entities}
+        found |= {obj for event in self.events for obj, _ in event.crm}
         if LmsEntity.COURSES in entities:
             found.add(CrmObject.CONTACT)  # whose roll-ups name courses
         if LmsEntity.SCORES in entities:
