@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from lms_crm_assets.events.learners import learner_ids
 from lms_crm_assets.events.share import Share, take
 from lms_crm_assets.hints.found import By
 from lms_crm_assets.lms.adapters import lms_adapter
-from lms_crm_assets.lms.ingest import Fetched, Ingested, fetch_into, pull_into
+from lms_crm_assets.lms.ingest import Fetched, Ingested, fetch_into, pull_into, standing_doubts
 from lms_crm_assets.lms.landing import Weighed, landing_folder
 from lms_crm_assets.ops.heartbeat import EVENTS_SENSOR, EVENTS_WORKER, is_alive
 from lms_crm_assets.ops.lanes import Lane
@@ -31,6 +32,10 @@ _MEANING = {
     LmsEntity.SCORES: "Grades of courses and activities.",
     LmsEntity.COMPETENCIES: "Ratings of learners in competencies.",
 }
+
+
+Doubts = Mapping[LmsEntity, tuple[Weighed, datetime]]
+"""What was not believed of the last full pull, and when that was."""
 
 
 class PullConfig(dg.Config):
@@ -107,7 +112,9 @@ def raw_lms(
                     )
                 share.unseen, share.everything = fetched.unseen, fetched.moved
                 tenants.keep_share(tenant, context.run.run_id, share)
-    yield from _results(tenant, entities, done, fetched)
+        with warehouse.connect(tenant) as con:
+            standing = standing_doubts(con)
+    yield from _results(tenant, entities, done, fetched, standing)
 
 
 def _share(run_id: str, contract: Contract, tenants: TenantsResource, warehouse: WarehouseResource) -> Share:
@@ -131,7 +138,7 @@ def _others_take_events(contract: Contract, tenants: TenantsResource) -> bool:
 
 
 def _results(
-    tenant: str, entities: Collection[LmsEntity], done: Ingested | None, fetched: Fetched
+    tenant: str, entities: Collection[LmsEntity], done: Ingested | None, fetched: Fetched, standing: Doubts
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """What the run shows of each entity; `done` is None where nothing but events was looked at."""
     if done is None:
@@ -139,12 +146,10 @@ def _results(
             yield dg.MaterializeResult(
                 asset_key=key("raw_lms", entity),
                 metadata={"touched_by_events": fetched.rows.get(entity, 0)},
-                check_results=[_untold(tenant, entity)],
+                check_results=[_untold(tenant, entity, standing)],
             )
         return
-    checks = {
-        e: _believable(tenant, e, done.weighed.get(e), doubted=done.doubted, served=done.landed.rows) for e in entities
-    }
+    checks = {e: _believable(tenant, e, done, standing) for e in entities}
     if done.doubted:
         yield from checks.values()
         with translated():
@@ -164,14 +169,26 @@ def _results(
         )
 
 
-def _untold(tenant: str, entity: LmsEntity) -> dg.AssetCheckResult:
+def _untold(tenant: str, entity: LmsEntity, standing: Doubts) -> dg.AssetCheckResult:
+    told = f"only {entity} that events touch were asked for; none are taken for gone but those of which the LMS says so"
+    return _inconclusive(tenant, entity, told, standing)
+
+
+def _inconclusive(tenant: str, entity: LmsEntity, told: str, standing: Doubts) -> dg.AssetCheckResult:
+    """Of a pull that concludes nothing from absence: what was not believed of the last full one still isn't."""
+    if entity in standing:
+        weighed, at = standing[entity]
+        told += (
+            f"; of the full pull of {at:%Y-%m-%d %H:%M} UTC {weighed.now} {entity} where it had {weighed.before} before "
+            "were not believed. Check what the credential may see; if so many really are gone, raise checks.max_shrink_share"
+        )
     return dg.AssetCheckResult(
         check_name="believable",
         asset_key=key("raw_lms", entity),
-        passed=True,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{tenant}: only {entity} that events touch were asked for; none are taken for gone but those of "
-        "which the LMS says so.",
+        passed=entity not in standing,
+        # What it did not believe holds the full pull back, not this one.
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{tenant}: {told}.",
     )
 
 
@@ -179,19 +196,14 @@ def _folder(tenants: TenantsResource, tenant: str) -> AbstractContextManager[Pat
     return landing_folder(tenants.landing(tenant))
 
 
-def _believable(
-    tenant: str,
-    entity: LmsEntity,
-    weighed: Weighed | None,
-    *,
-    doubted: Collection[LmsEntity],
-    served: Collection[LmsEntity],
-) -> dg.AssetCheckResult:
-    """The check's result; `weighed` is None where nothing is concluded from absence."""
-    if entity not in served:
+def _believable(tenant: str, entity: LmsEntity, done: Ingested, standing: Doubts) -> dg.AssetCheckResult:
+    """The check's result of a pull."""
+    weighed, doubted = done.weighed.get(entity), done.doubted
+    if entity not in done.landed.rows:
         description = f"{tenant}: this LMS, as it is configured, has no {entity}; rows of before stay as they are."
     elif weighed is None:
-        description = f"{tenant}: an incremental pull; no {entity} are taken for gone because they are missing."
+        told = f"an incremental pull; no {entity} are taken for gone because they are missing"
+        return _inconclusive(tenant, entity, told, standing)
     elif entity in doubted:
         description = _disbelief(tenant, {entity: weighed})
     else:

@@ -88,6 +88,7 @@ def pull_into(
         if full:
             done.weighed = {e: weigh(con, e, landed, max_shrink_share=max_shrink_share) for e in served}
             done.absent = {e: absent(con, e, landed) for e in served}
+            _note_doubts(con, done, observed_at)
         if done.doubted:
             return done
         if not any(done.absent.values()):
@@ -103,6 +104,21 @@ def pull_into(
             done.unanswered[entity] = len(absent(con, entity, landed))
         _load(con, done, entities, observed_at=observed_at, complete=full)
     return done
+
+
+def standing_doubts(con: duckdb.DuckDBPyConnection) -> dict[LmsEntity, tuple[Weighed, datetime]]:
+    """What was not believed of the last full pull of an entity, and when: later pulls conclude nothing from absence."""
+    rows = con.execute("SELECT entity, rows_before, rows_now, allowed, doubted_at FROM raw_lms.doubted").fetchall()
+    return {LmsEntity(entity): (Weighed(before, now, limit), at) for entity, before, now, limit, at in rows}
+
+
+def _note_doubts(con: duckdb.DuckDBPyConnection, done: Ingested, now: datetime) -> None:
+    con.execute("DELETE FROM raw_lms.doubted WHERE list_contains($1, entity)", [[*done.weighed]])
+    for entity, found in done.doubted.items():
+        con.execute(
+            "INSERT INTO raw_lms.doubted VALUES ($1, $2, $3, $4, $5)",
+            [entity, found.before, found.now, found.limit, now],
+        )
 
 
 def _load(

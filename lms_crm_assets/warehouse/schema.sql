@@ -7,6 +7,11 @@ CREATE SCHEMA IF NOT EXISTS sync;
 
 CREATE TABLE IF NOT EXISTS raw_lms.cursors (stream VARCHAR, cursor VARCHAR, saved_at TIMESTAMPTZ);
 
+-- The entities of the last full pull that lost more rows than is believed.
+CREATE TABLE IF NOT EXISTS raw_lms.doubted (
+    entity VARCHAR, rows_before BIGINT, rows_now BIGINT, allowed DOUBLE, doubted_at TIMESTAMPTZ
+);
+
 CREATE TABLE IF NOT EXISTS staging.quarantine (
     entity VARCHAR,
     source_id VARCHAR,

@@ -98,6 +98,26 @@ def test_one_entity_that_is_not_believed_holds_all_of_the_pull_back(sandbox: San
     )
 
 
+def test_what_a_full_pull_did_not_believe_stays_to_be_seen_until_another_is_believed(
+    sandbox: Sandbox, pulls: Pulls
+) -> None:
+    pulls.pull()
+    fault(sandbox.school, {"route": "/learners$", "kind": "fewer", "rows": 0.1})
+    pulls.pull()
+    fault(sandbox.school)
+
+    for mode in ("incremental", "events"):
+        result = pulls.pull(mode=mode)
+
+        assert result.success
+        found = checks(result)
+        assert [name for name, check in found.items() if not check.passed] == ["learners"]
+        assert found["learners"].severity is dg.AssetCheckSeverity.WARN
+        assert " were not believed. Check what the credential may see" in str(found["learners"].description)
+    assert all(check.passed for check in checks(pulls.pull()).values())
+    assert all(check.passed for check in checks(pulls.pull(mode="incremental")).values())
+
+
 def test_what_was_not_asked_for_is_not_weighed(sandbox: Sandbox, pulls: Pulls) -> None:
     pulls.pull()
     fault(sandbox.school, {"route": "/learners$", "kind": "fewer", "rows": 0.1})
