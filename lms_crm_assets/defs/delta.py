@@ -111,7 +111,7 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
 
 
 def _scope(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, share: Share) -> None:
-    make_scope(con, spec, share.keys, share.crm_ids.get(spec.object, ()))
+    make_scope(con, spec, share.keys, share.crm_ids)
 
 
 def _readable(tenant: str, obj: CrmObject, unreadable: Mapping[str, int]) -> dg.AssetCheckResult:

@@ -116,7 +116,8 @@ def look_at_mode(store: OperationalStore, contract: Contract, depth: Depth, now:
     crm = contract.destination.url
     sample = Sample(
         depth=depth.pending + depth.leased,
-        oldest_seconds=now - depth.oldest_at if depth.oldest_at is not None else 0.0,
+        # One that the LMS doesn't show yet is tried again later: no run could help it, and none is too slow for it.
+        oldest_seconds=max(0.0, now - depth.due_at) if depth.due_at is not None else 0.0,
         crm_p95_seconds=p95_seconds(store, crm, contract.backpressure.window_seconds),
         breaker_open=Breaker(store, crm).down_seconds() is not None,
     )

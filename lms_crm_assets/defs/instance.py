@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dagster import DagsterInstance
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 
 from lms_crm_assets.settings import Settings
 
@@ -22,6 +23,7 @@ def dagster_instance(settings: Settings) -> Iterator[DagsterInstance]:
         instance.get_dynamic_partitions("tenants")
         instance.schedule_storage  # noqa: B018 - as above
     _make_log_handlers_once(instance)
+    _leave_the_output_alone(instance)
     with instance:
         yield instance
 
@@ -33,3 +35,10 @@ def _make_log_handlers_once(instance: DagsterInstance) -> None:
     """
     handlers = instance.get_yaml_python_handlers()
     vars(instance)["get_yaml_python_handlers"] = lambda: handlers
+
+
+def _leave_the_output_alone(instance: DagsterInstance) -> None:
+    """Dagster captures what the process prints into files of the step; with two runs in one process it ends there for good."""
+    manager = NoOpComputeLogManager()
+    manager.register_instance(instance)
+    instance._compute_log_manager = manager  # noqa: SLF001 - it is told in dagster.yaml alone, for all processes alike

@@ -20,26 +20,29 @@ def make_scope(
     con: duckdb.DuckDBPyConnection,
     spec: ObjectSpec,
     touched: Mapping[LmsEntity, Collection[str]],
-    looked_at: Collection[str],
+    looked_at: Mapping[CrmObject, Collection[str]],
 ) -> None:
     """Make the temp table `scope`: `external_id`s of the object's records that may be changed.
 
     `touched`: keys of LMS rows. Their learners and courses are in it too, which may be new or have roll-ups of them, and
     what else hangs on these learners, or on a touched course: of a score its completion, of an enrollment that went what
     went with it.
-    `looked_at`: CRM ids of records that the CRM told of. What others changed in the CRM (`drift` and `conflict` of the temp
+    `looked_at`: CRM ids of records that the CRM told of, with what hangs on them: one that was deleted there is made anew, and
+    its links with it. What others changed in the CRM (`drift` and `conflict` of the temp
     table `different`) is in it where the last reading of changes found it.
     """
     obj = spec.object
     con.execute("CREATE OR REPLACE TEMP TABLE touched (entity VARCHAR, source_id VARCHAR)")
     for entity, keys in touched.items():
         con.execute(f"INSERT INTO touched SELECT {literal(entity)}, unnest($1::VARCHAR[])", [list(keys)])
-    con.execute("CREATE OR REPLACE TEMP TABLE looked_at AS SELECT unnest($1::VARCHAR[]) AS crm_id", [list(looked_at)])
+    con.execute("CREATE OR REPLACE TEMP TABLE looked_at (object VARCHAR, crm_id VARCHAR)")
+    for other, ids in looked_at.items():
+        con.execute(f"INSERT INTO looked_at SELECT {literal(other)}, unnest($1::VARCHAR[])", [list(ids)])
     con.execute(f"CREATE OR REPLACE TEMP TABLE learners AS {' UNION '.join(_learners(con))}")
     parts = [
         f"SELECT source_id AS external_id FROM touched WHERE entity = {literal(obj.entity)}",
-        f"SELECT external_id FROM crm_snapshot.{obj} SEMI JOIN looked_at USING (crm_id)",
-        f"SELECT g.external_id FROM sync.ledger g SEMI JOIN looked_at USING (crm_id) WHERE g.object = {literal(obj)}",
+        f"SELECT external_id FROM crm_snapshot.{obj} JOIN looked_at l USING (crm_id) WHERE l.object = {literal(obj)}",
+        _written_as(obj),
         _changed_by_others(obj),
     ]
     if obj is CrmObject.CONTACT:
@@ -56,7 +59,8 @@ def make_scope(
         ]
     else:
         # What hangs on a learner: a row was refused for as long as nobody knew its parent, and goes with it.
-        table, courses = f"staging.{obj.entity.staging_table}", _touched(LmsEntity.COURSES)
+        table = f"staging.{obj.entity.staging_table}"
+        courses = f"{_touched(LmsEntity.COURSES)} UNION {_written_as(CrmObject.COURSE)}"
         parts.append(f"SELECT source_id FROM {table} WHERE learner_id IN (FROM learners) OR course_id IN ({courses})")
         parts.append(_of_contacts(spec, "learners"))
     con.execute(f"CREATE OR REPLACE TEMP TABLE scope AS FROM ({' UNION '.join(parts)}) WHERE external_id IS NOT NULL")
@@ -65,7 +69,10 @@ def make_scope(
 
 def _learners(con: duckdb.DuckDBPyConnection) -> list[str]:
     """Queries of the learners that are touched, or whose rows are: as the LMS says it now, and as the CRM has it."""
-    found = [f"SELECT source_id AS learner_id FROM touched WHERE entity = {literal(LmsEntity.LEARNERS)}"]
+    found = [
+        f"SELECT source_id AS learner_id FROM touched WHERE entity = {literal(LmsEntity.LEARNERS)}",
+        _written_as(CrmObject.CONTACT),
+    ]
     for entity in _CHILDREN:
         if _is_staged(con, entity):
             table = f"staging.{entity.staging_table}"
@@ -89,6 +96,11 @@ def _of_contacts(spec: ObjectSpec, learners: str) -> str:
         f" ON list_contains(string_split(s.{_PARENT_CONTACT}, ';'), c.crm_id)"
         f" WHERE c.external_id IN (FROM {learners})"
     )
+
+
+def _written_as(obj: CrmObject) -> str:
+    """The keys of the object's records that the CRM told of, as we wrote them: they may be gone there."""
+    return f"SELECT g.external_id FROM sync.ledger g SEMI JOIN looked_at USING (object, crm_id) WHERE g.object = {literal(obj)}"
 
 
 def _touched(entity: LmsEntity) -> str:

@@ -89,7 +89,9 @@ class Share:
         """The objects of which records may have to change."""
         entities = self.entities
         found = {obj for obj in CrmObject if obj.entity in entities}
-        found |= {obj for event in self.events for obj, _ in event.crm}
+        told = {obj for event in self.events for obj, _ in event.crm}
+        # One that was deleted there is made anew, and what hangs on it is linked to it.
+        found |= set(CrmObject) if told & {CrmObject.CONTACT, CrmObject.COURSE} else told
         if LmsEntity.COURSES in entities:
             found.add(CrmObject.CONTACT)  # whose roll-ups name courses
         if LmsEntity.SCORES in entities:

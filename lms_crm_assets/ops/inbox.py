@@ -95,12 +95,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much waits. `oldest_at`: when the oldest pending or leased event arrived, None when there is none."""
+    """How much waits. `oldest_at`: when the oldest pending or leased event arrived, None when there is none.
+
+    `due_at`: since when the longest of them has waited for a run; one that is tried again later waits for its time first.
+    """
 
     pending: int = 0
     leased: int = 0
     parked: int = 0
     oldest_at: float | None = None
+    due_at: float | None = None
     conflicts: int = 0
 
 
@@ -246,17 +250,19 @@ class Inbox:
             sum(depth.leased for depth in depths.values()),
             sum(depth.parked for depth in depths.values()),
             min(oldest, default=None),
+            min((depth.due_at for depth in depths.values() if depth.due_at is not None), default=None),
             sum(depth.conflicts for depth in depths.values()),
         )
 
     def depths(self) -> dict[str, Depth]:
         """How much of each tenant waits; a tenant of which nothing waits and nothing conflicted is not in it."""
         counts: dict[str, dict[str, Any]] = {}
-        for tenant, state, count, oldest_at in self.store.read(sql.DEPTHS):
+        for tenant, state, count, oldest_at, due_at in self.store.read(sql.DEPTHS):
             found = counts.setdefault(tenant, {})
             found[state] = count
             if state != State.PARKED:
                 found["oldest_at"] = min(oldest_at, found.get("oldest_at", oldest_at))
+                found["due_at"] = min(due_at, found.get("due_at", due_at))
         for tenant, seen in self.store.read("SELECT tenant, seen FROM inbox_conflicts"):
             counts.setdefault(tenant, {})["conflicts"] = seen
         return {tenant: Depth(**found) for tenant, found in counts.items()}

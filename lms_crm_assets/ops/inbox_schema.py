@@ -23,6 +23,10 @@ CREATE TABLE IF NOT EXISTS inbox_numbers (name TEXT PRIMARY KEY, last BIGINT NOT
 CREATE TABLE IF NOT EXISTS inbox_conflicts (tenant TEXT PRIMARY KEY, seen BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS inbox_probe (name TEXT PRIMARY KEY, filler BLOB NOT NULL);
 """,
+        """
+DROP INDEX IF EXISTS inbox_not_done;
+CREATE INDEX inbox_not_done ON inbox_events (tenant, state, received_at, not_before) WHERE state <> 'done';
+""",
     ),
 )
 """The tables."""
@@ -76,7 +80,8 @@ SELECT DISTINCT tenant FROM inbox_events WHERE state IN ('pending', 'leased') AN
 """
 
 DEPTHS = """
-SELECT tenant, state, COUNT(*), MIN(received_at) FROM inbox_events WHERE state <> 'done' GROUP BY tenant, state
+SELECT tenant, state, COUNT(*), MIN(received_at), MIN(CASE WHEN not_before > received_at THEN not_before ELSE received_at END)
+FROM inbox_events WHERE state <> 'done' GROUP BY tenant, state
 """
 
 PURGE = """

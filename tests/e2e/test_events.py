@@ -23,7 +23,7 @@ from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.demo.proof import agrees, prove_globex
 from lms_crm_assets.demo.sandbox_process import Sandbox
-from lms_crm_assets.ops.inbox import Depth, Inbox, State
+from lms_crm_assets.ops.inbox import Delivery, Depth, Inbox, Side, State
 from lms_crm_assets.settings import Settings
 from tests.conftest import TENANTS
 from tests.e2e.conftest import LmsCrm
@@ -132,6 +132,15 @@ def test_what_a_webhook_names_is_asked_for_and_reaches_the_crm(pushed: Pushed) -
     assert later.not_before > later.received_at
     # It is not due yet.
     assert pushed.asked_for() == []
+
+    # A person deletes a contact in the CRM: it is made anew, and what hangs on it is linked to the new one at once.
+    enrolled = next(r["learner_id"] for r in records(pushed.sandbox.school, "enrollments") if r["learner_id"] == left)
+    held = {r["properties"]["lms_user_id"]: r["id"] for r in records(pushed.sandbox.hubspot, "contacts")}
+    mutate(pushed.sandbox.hubspot, object="contacts", op="archive", id=held[enrolled])
+    told = [{"objectId": int(held[enrolled]), "subscriptionType": "contact.deletion", "changeSource": "CRM_UI"}]
+    pushed.inbox.add([Delivery("globex", Side.CRM, "d-1", "application/json", json.dumps(told).encode())])
+    assert pushed.run("sync_events").objects["contact"].created == 1
+    assert pushed.agrees()
 
     # What is deleted is asked for too, and its tombstone is no row that was never there.
     gone = good_learners(pushed.sandbox)[5]["id"]

@@ -175,6 +175,12 @@ def test_depth_counts_by_state_and_tells_the_oldest(inbox: Inbox) -> None:
     inbox.done([second.number])
     assert inbox.depth("acme").oldest_at == began + 5
     assert inbox.depth().pending == 2
+
+    [third] = inbox.lease("acme", 2, 60)
+    inbox.retry(third.number, "not yet visible in the LMS", began + 100)
+    acme = inbox.depth("acme")
+    assert (acme.oldest_at, acme.due_at) == (began + 5, began + 100)
+    assert inbox.depth().due_at == began + 5
     assert inbox.depth("nobody").oldest_at is None
 
 

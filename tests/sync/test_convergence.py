@@ -213,7 +213,7 @@ class World:
         """A run of what these rows touch."""
         self._stage()
         for spec in self.specs:
-            build_delta(self._con, spec, partial(make_scope, self._con, spec, touched, []))
+            build_delta(self._con, spec, partial(make_scope, self._con, spec, touched, {}))
         self._deliver(self._recorded(run_id), run_id)
 
     @contextmanager
