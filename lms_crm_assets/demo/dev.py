@@ -2,12 +2,14 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from dagster import DagsterInstance
@@ -20,6 +22,7 @@ from lms_crm_assets.demo.demo import STATE_DIR, demo_settings
 from lms_crm_assets.demo.sandbox_process import Sandbox, running_sandbox
 from lms_crm_assets.errors import FatalError
 
+_ENVIRONMENT = STATE_DIR / "environment"
 _RECEIVER_PATIENCE_SECONDS = 60.0
 
 
@@ -35,13 +38,13 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
     settings = demo_settings()
     port = _free(port)
     with running_sandbox(["--state-dir", str(STATE_DIR / "sandbox")]) as sandbox, Children() as children:
-        os.environ.update(
-            {
-                **sandbox.environ(),
-                "LMS_CRM_STATE_DIR": str(settings.state_dir),
-                "LMS_CRM_TENANTS_DIR": str(settings.tenants_dir),
-            }
-        )
+        environ = {
+            **sandbox.environ(),
+            "LMS_CRM_STATE_DIR": str(settings.state_dir),
+            "LMS_CRM_TENANTS_DIR": str(settings.tenants_dir),
+        }
+        os.environ.update(environ)
+        _keep(environ)
         with DagsterInstance.get() as instance:
             instance.add_dynamic_partitions(str(TENANTS.name), tenant_names(settings.tenants_dir))
         try:
@@ -59,6 +62,13 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
             return 0
         console.print(f"{ended.name} has ended by itself with exit code {ended.exit_code}; stopping the rest …")
         return ended.exit_code if ended.exit_code > 0 else 1
+
+
+def _keep(environ: Mapping[str, str]) -> None:
+    """Write down what commands in another terminal need; the credentials are the sandbox's."""
+    _ENVIRONMENT.touch(mode=0o600)
+    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in environ.items())
+    _ENVIRONMENT.write_text("".join(lines), encoding="utf-8")
 
 
 def _start_receiver(children: Children) -> str:
@@ -86,7 +96,10 @@ def _welcome(console: Console, sandbox: Sandbox, port: int, receiver: str) -> No
     console.print("Jobs → full_reconcile → Materialize all, for acme or globex, reconciles; Assets shows the graph.")
     console.print(f"The receiver: {receiver}, which the sandbox tells of changes", soft_wrap=True)
     addresses = ", ".join(f"{name} {address}" for name, address in vars(sandbox).items())
-    console.print(f"The sandbox: {addresses}\n", soft_wrap=True)
+    console.print(f"The sandbox: {addresses}", soft_wrap=True)
+    console.print(
+        f"Commands in another terminal, in this folder: . {_ENVIRONMENT} && lms-crm events list\n", soft_wrap=True
+    )
 
 
 def _free(port: int) -> int:

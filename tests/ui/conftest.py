@@ -48,6 +48,16 @@ class DagsterUI:
         assert found is not None, line
         return found[1]
 
+    def shell(self, command: str) -> "subprocess.CompletedProcess[str]":
+        """A command of `lms-crm` as `lms-crm dev` says that it is given in another terminal."""
+        line = re.search(r"in this folder: (.*) && lms-crm", self._log.read_text(encoding="utf-8"))
+        assert line is not None
+        environ = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
+        return subprocess.run(
+            ["sh", "-c", f'{line[1]} && exec "$0" -m lms_crm_assets {command}', sys.executable],
+            cwd=self._log.parent, env=environ, text=True, capture_output=True, check=False,
+        )  # fmt: skip
+
     def ask(self, query: str, **variables: Any) -> Any:
         """The data of one GraphQL answer."""
         answer = httpx.post(f"{self.base}/graphql", json={"query": query, "variables": variables}, timeout=120)

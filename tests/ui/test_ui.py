@@ -145,6 +145,12 @@ def test_what_changes_in_the_sandbox_is_told_to_the_receiver(ui: DagsterUI) -> N
         time.sleep(0.5)
 
 
+def test_commands_in_another_terminal_find_what_dev_has_started(ui: DagsterUI) -> None:
+    found = ui.shell("events list")
+    assert found.returncode == 0, found.stderr
+    assert {"acme", "globex"} <= set(found.stdout.split())
+
+
 def _group(page: Page, name: str) -> Locator:
     """A collapsed group of the graph."""
     return page.locator("svg foreignObject").filter(has_text=re.compile(f"^{name}"))
