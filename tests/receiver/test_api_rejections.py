@@ -85,7 +85,7 @@ def _plan(
 ) -> None:
     at = datetime.now(UTC) - age
     con.execute(
-        "INSERT INTO delta.plans VALUES ($1, $1, $2, $3, $4, '{}', [], $5)",
+        "INSERT INTO delta.plans VALUES ($1, $1, $2, $3, $4, '{}', [], $5, 'full')",
         [plan_id, status, at, at if status == "approved" else None, sent],
     )
 

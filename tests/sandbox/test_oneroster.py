@@ -512,17 +512,19 @@ def test_a_page_far_into_a_large_school_is_as_cheap_as_the_first() -> None:
     simulator = OneRosterSimulator(learners=1_000_000, courses=500, enrollments=5_000_000)
     with serving(simulator) as client:
         client.headers["authorization"] = f"Bearer {ask_token(client).json()['access_token']}"
+
+        def seconds(path: str, **parameters: Any) -> float:
+            started = time.perf_counter()
+            assert len(get(client, path, **parameters)) > 500
+            return time.perf_counter() - started
+
         for path, offset in ((f"{ROSTER}/users", 990_000), (f"{ROSTER}/enrollments", 4_990_000)):
-            seconds = []
-            for _ in range(3):  # the best of three: other work on the machine must not decide
-                started = time.perf_counter()
-                assert len(get(client, path, limit=1000, offset=offset)) == 1000
-                seconds.append(time.perf_counter() - started)
-            assert min(seconds) < 0.25
+            # Best of five, first and far in turns: other work on the machine must not decide. To walk there takes seconds.
+            pairs = [(seconds(path, limit=1000), seconds(path, limit=1000, offset=offset)) for _ in range(5)]
+            first, far = (min(each) for each in zip(*pairs, strict=True))
+            assert far < 5 * first
         query = clause("dateLastModified", ">=", "2026-10-31T23:00:00Z")
-        started = time.perf_counter()
-        assert len(get(client, f"{ROSTER}/enrollments", limit=10_000, **query)) > 500
-        assert time.perf_counter() - started < 2
+        assert seconds(f"{ROSTER}/enrollments", limit=10_000, **query) < 100 * first
 
 
 def test_the_rows_of_a_store_are_numbered_as_they_are_listed() -> None:

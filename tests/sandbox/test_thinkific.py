@@ -302,7 +302,11 @@ class TestControl:
 def test_a_large_site_serves_its_pages_quickly_once_it_has_found_them() -> None:
     simulator = ThinkificSimulator(learners=20_000, courses=20, enrollments=50_000)
     with serving(simulator) as address, httpx.Client(base_url=address, headers=KEY, timeout=60) as api:
-        get(api, "/enrollments", limit=250)
-        started = time.perf_counter()
-        assert len(get(api, "/enrollments", limit=250, page=100)["items"]) == 250
-        assert time.perf_counter() - started < 0.5
+
+        def seconds(page: int) -> float:
+            started = time.perf_counter()
+            assert len(get(api, "/enrollments", limit=250, page=page)["items"]) == 250
+            return time.perf_counter() - started
+
+        found = seconds(1)
+        assert min(seconds(page) for page in (100, 101, 102)) < found / 3
