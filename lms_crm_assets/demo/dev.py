@@ -66,6 +66,7 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
 
 def _keep(environ: Mapping[str, str]) -> None:
     """Write down what commands in another terminal need; the credentials are the sandbox's."""
+    _ENVIRONMENT.parent.mkdir(parents=True, exist_ok=True)
     _ENVIRONMENT.touch(mode=0o600)
     lines = (f"export {name}={shlex.quote(value)}\n" for name, value in environ.items())
     _ENVIRONMENT.write_text("".join(lines), encoding="utf-8")
