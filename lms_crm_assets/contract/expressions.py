@@ -279,7 +279,7 @@ def _regenerated(tree: exp.Expr) -> exp.Expr:
     for both in list(quoted.find_all(exp.And)):
         for side in (both.left, both.right):
             if not isinstance(side.unnest(), exp.Predicate | exp.Connector | exp.Not):
-                side.replace(exp.TryCast(this=side.copy(), to=exp.DataType.build("BOOLEAN")))
+                side.replace(exp.cast(side.copy(), "BOOLEAN"))
     # Bottom up, for a cast may stand in a cast.
     for cast in reversed(list(quoted.find_all(exp.Cast))):
         made = exp.TryCast(this=cast.this.copy(), to=_target(cast.to))

@@ -98,8 +98,7 @@ def run_job(
         worker.start()
         if progress is not None:
             _follow(worker, run_id, instance, progress)
-        while worker.is_alive():  # a signal is heard between two waits only
-            worker.join(_POLL_SECONDS)
+        worker.join()
     if not (results and results[0].success):
         # The work looked at this between two calls, so that nothing is left half-known.
         interrupt.check()

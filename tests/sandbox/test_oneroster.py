@@ -515,16 +515,18 @@ def test_a_page_far_into_a_large_school_is_as_cheap_as_the_first() -> None:
 
         def seconds(path: str, **parameters: Any) -> float:
             started = time.perf_counter()
-            assert len(get(client, path, **parameters)) > 500
+            assert len(get(client, path, limit=1000, **parameters)) == 1000
             return time.perf_counter() - started
 
         for path, offset in ((f"{ROSTER}/users", 990_000), (f"{ROSTER}/enrollments", 4_990_000)):
             # Best of five, first and far in turns: other work on the machine must not decide. To walk there takes seconds.
-            pairs = [(seconds(path, limit=1000), seconds(path, limit=1000, offset=offset)) for _ in range(5)]
+            pairs = [(seconds(path), seconds(path, offset=offset)) for _ in range(5)]
             first, far = (min(each) for each in zip(*pairs, strict=True))
-            assert far < 5 * first
+            assert far < 2.5 * first
         query = clause("dateLastModified", ">=", "2026-10-31T23:00:00Z")
-        assert seconds(f"{ROSTER}/enrollments", limit=10_000, **query) < 100 * first
+        started = time.perf_counter()
+        assert len(get(client, f"{ROSTER}/enrollments", limit=10_000, **query)) > 500
+        assert time.perf_counter() - started < 20 * first
 
 
 def test_the_rows_of_a_store_are_numbered_as_they_are_listed() -> None:
