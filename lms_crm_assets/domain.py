@@ -32,6 +32,14 @@ _STAGING_TABLES = {
 }
 
 
+class RuleSeverity(StrEnum):
+    """What becomes of a row that breaks a rule: `error` refuses it, `warn` lets it pass and counts, `off` is not looked at."""
+
+    ERROR = "error"
+    WARN = "warn"
+    OFF = "off"
+
+
 class CrmObject(StrEnum):
     """What is kept in the CRM, in the order of delivery: parents first."""
 

@@ -1,7 +1,8 @@
-"""The catalogue of error codes: stable, each with its meaning and its remedy.
+"""The error codes of rows and events: stable, each with its meaning and its remedy.
 
 1xx: one row by itself. 2xx: the row against other rows or against itself as a matter of business. 5xx: no row but an
-event, by which a sender tells that rows have changed; `hints` finds these.
+event, by which a sender tells that rows have changed; `hints` finds these. 3xx and 4xx, of records on their way to the
+CRM, stand in `destination_codes` and `delivery_codes`; `catalogue` has them all.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,12 @@ TYPE = Code(
     "readable_value",
     "A value can't be read as a number, date or yes/no, or a character of it is broken.",
     "Mend the value in the LMS or its export.",
+)
+KEY_FORMAT = Code(
+    "LMS-103",
+    "key_format",
+    "The row's id is longer than 255 characters or has control characters in it, so that no CRM finds it again.",
+    "Give the row an id of its own in the LMS or its export.",
 )
 EMAIL = Code("LMS-104", "email_format", "The e-mail address is malformed.", "Correct the address in the LMS.")
 VOCABULARY = Code(
@@ -55,6 +62,19 @@ FUTURE = Code(
     "A date of what has happened lies more than two years ahead.",
     "Correct the date in the LMS, or the clock that stamped it.",
 )
+ANCIENT = Code(
+    "LMS-110",
+    "date_is_likely",
+    "A date of what has happened lies before 1990: an empty date that became the year 1970 or 1900, most often.",
+    "Clear the date in the LMS, or enter the right one.",
+)
+UNPRINTABLE = Code(
+    "LMS-111",
+    "printable_name",
+    "A name or title has control characters in it, or marks that turn the direction of writing, so that it shows otherwise"
+    " than it is.",
+    "Type the name anew in the LMS.",
+)
 DUPLICATE = Code("LMS-201", "unique_key", "Two rows have the same key.", "Remove the copy in the LMS.")
 SHARED_EMAIL = Code(
     "LMS-202",
@@ -80,6 +100,45 @@ ORDER = Code(
     "completed_after_enrolled",
     "The completion is older than the enrollment.",
     "Correct one of the two dates in the LMS.",
+)
+PROGRESS = Code(
+    "LMS-207",
+    "progress_in_range",
+    "The progress is less than 0 or more than 100 percent.",
+    "Correct the progress in the LMS or its export.",
+)
+UNFINISHED = Code(
+    "LMS-208",
+    "completed_is_finished",
+    "The course is completed, but its progress is less than 100 percent.",
+    "Look at what the course asks for: something was taken out of it, or the completion was set by hand.",
+)
+BACKWARDS = Code(
+    "LMS-209", "ends_after_start", "The end lies before the start.", "Correct one of the two dates in the LMS."
+)
+EARLY_DATE = Code(
+    "LMS-210",
+    "dated_when_completed",
+    "There is a date of completion, but the course is not completed.",
+    "Complete the course for the learner, or clear the date in the LMS.",
+)
+TRANSITION = Code(
+    "LMS-211",
+    "known_transition",
+    "The status went a way that it can't go: a completion back to not started, or a learner who was in back to invited.",
+    "See in the LMS who set it back; if it is meant, the contract can leave the rule off.",
+)
+UNKNOWN_ENROLLMENT = Code(
+    "LMS-212",
+    "known_enrollment",
+    "The row is of a learner and a course without an enrollment of the two.",
+    "Enroll the learner, or leave the rule off where the LMS keeps what somebody did in a course they left.",
+)
+OWN = Code(
+    "LMS-299",
+    "own_rule",
+    "The row breaks a rule of the tenant's own contract; `rule` is the name that it has there.",
+    "What the contract says under `checks.own`, or else mend the row in the LMS.",
 )
 
 EVENT_TYPE = Code(
@@ -113,11 +172,12 @@ EVENT_UNSEEN = Code(
     "Nothing if the change was undone; otherwise let the account of the LMS's credential see the row.",
 )
 
-CATALOGUE: dict[str, Code] = {
-    code.code: code
-    for code in (
-        REQUIRED, TYPE, EMAIL, VOCABULARY, DELETED, LENGTH, FORMULA, FUTURE,
-        DUPLICATE, SHARED_EMAIL, UNKNOWN_LEARNER, UNKNOWN_COURSE, RANGE, ORDER,
-        EVENT_TYPE, EVENT_UNREADABLE, EVENT_UNKEYED, EVENT_TOO_LARGE, EVENT_UNSEEN,
-    )
-}  # fmt: skip
+ROW_CODES: tuple[Code, ...] = (
+    REQUIRED, TYPE, KEY_FORMAT, EMAIL, VOCABULARY, DELETED, LENGTH, FORMULA, FUTURE, ANCIENT, UNPRINTABLE,
+    DUPLICATE, SHARED_EMAIL, UNKNOWN_LEARNER, UNKNOWN_COURSE, RANGE, ORDER, PROGRESS, UNFINISHED, BACKWARDS, EARLY_DATE,
+    TRANSITION, UNKNOWN_ENROLLMENT, OWN,
+)  # fmt: skip
+"""What a row of the LMS can be refused for, in the order of their numbers."""
+
+EVENT_CODES: tuple[Code, ...] = (EVENT_TYPE, EVENT_UNREADABLE, EVENT_UNKEYED, EVENT_TOO_LARGE, EVENT_UNSEEN)
+"""What an event can be parked for."""

@@ -1,36 +1,79 @@
-"""Reading the quarantine: what was refused, and a sample that shows no learner data."""
+"""Reading what the checks found: per rule how many rows, and a sample that shows no learner data."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import duckdb
 
-from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.checks.rules import Rule, Rules
+from lms_crm_assets.domain import LmsEntity, RuleSeverity
 from lms_crm_assets.masking import masked, safe_key, shortened
 
-
-def refusals(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> dict[str, int]:
-    """Refused rows by code; a row with two violations counts under both."""
-    query = "SELECT code, count(DISTINCT source_id) FROM staging.quarantine WHERE entity = $1 GROUP BY ALL ORDER BY ALL"
-    return dict(con.execute(query, [entity]).fetchall())
+_FOUND = "(SELECT *, 'error' AS severity FROM staging.quarantine UNION ALL SELECT *, 'warn' FROM staging.warnings)"
 
 
-def refused_rows(
-    con: duckdb.DuckDBPyConnection, entity: LmsEntity, personal: Collection[str], limit: int
-) -> list[dict[str, str]]:
-    """A sample of refused rows, of every code some, values of the personal columns masked."""
+@dataclass(frozen=True)
+class RuleCount:
+    """How many rows broke one rule, of all that the LMS gave; a row with two violations counts under both."""
+
+    rule: Rule
+    rows: int
+    share: float
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether it refused any row."""
+        return self.rows > 0 and self.rule.severity is RuleSeverity.ERROR
+
+    @property
+    def is_too_much(self) -> bool:
+        """Whether it was broken by a larger share of the rows than the contract allows."""
+        return self.rule.max_share is not None and self.share > self.rule.max_share
+
+
+def rule_counts(con: duckdb.DuckDBPyConnection, rules: Rules, in_lms: int) -> list[RuleCount]:
+    """The count of each rule that is not off, also of those that nothing broke, in the order of their codes."""
+    rows = con.execute(
+        f'SELECT code, rule, "column", count(DISTINCT coalesce(source_id, "row"::VARCHAR)) FROM {_FOUND}'
+        " WHERE entity = $1 GROUP BY ALL",
+        [rules.entity],
+    ).fetchall()
+    counted = {(code, rule, column): number for code, rule, column, number in rows}
+    known = {(rule.code, rule.name, rule.column): rule for rule in rules.rules}
+    # What can't be read as its type is no rule of a contract's, but of every column.
+    for code, name, column in counted.keys() - known.keys():
+        known[code, name, column] = Rule(code, column, name, RuleSeverity.ERROR)
+    return [
+        RuleCount(rule, counted.get(key, 0), counted.get(key, 0) / in_lms if in_lms else 0.0)
+        for key, rule in sorted(known.items(), key=lambda each: each[0])
+    ]
+
+
+def failing_rows(
+    con: duckdb.DuckDBPyConnection, entity: LmsEntity, layer: str, personal: Collection[str], limit: int
+) -> list[dict[str, str | int]]:
+    """A sample of the rows that broke a rule whose code begins with `layer`, of every rule some, refused ones first.
+
+    Values of the `personal` columns are masked.
+    """
     query = (
-        'SELECT source_id, code, "column", "value", strftime(first_seen_at, \'%Y-%m-%d %H:%M\') FROM ('
-        "SELECT *, row_number() OVER (PARTITION BY code ORDER BY len(source_id), source_id) AS n"
-        " FROM staging.quarantine WHERE entity = $1 ORDER BY n, code LIMIT $2)"
-        ' ORDER BY code, len(source_id), source_id, "column"'
+        'SELECT source_id, code, rule, severity, "column", "value", attempts, strftime(first_seen_at, \'%Y-%m-%d %H:%M\')'
+        " FROM (SELECT *, row_number() OVER (PARTITION BY code, rule, severity ORDER BY len(source_id), source_id) AS n"
+        f" FROM {_FOUND} WHERE entity = $1 AND starts_with(code, $2) ORDER BY severity, n, code LIMIT $3)"
+        ' ORDER BY severity, code, rule, len(source_id), source_id, "column"'
     )
     return [
         {
             "source_id": safe_key(source_id),
             "code": code,
+            "rule": rule,
+            "severity": severity,
             "column": column,
             "value": masked(value) if column in personal else safe_key(shortened(value)),
+            "attempts": attempts or 0,
             "first_seen": first_seen,
         }
-        for source_id, code, column, value, first_seen in con.execute(query, [entity, limit]).fetchall()
+        for source_id, code, rule, severity, column, value, attempts, first_seen in con.execute(
+            query, [entity, layer, limit]
+        ).fetchall()
     ]

@@ -4,7 +4,7 @@
 names them under `parents`, and they are resolved by their match keys.
 """
 
-from lms_crm_assets.domain import CrmObject, FieldType
+from lms_crm_assets.domain import CrmObject, FieldType, LmsEntity
 
 MATCH_COLUMN = "source_id"
 
@@ -79,6 +79,34 @@ COLUMNS: dict[CrmObject, dict[str, FieldType]] = {
     },
 }
 
+_LEARNER_AND_COURSE = {"learner_id": _TEXT, "course_id": _TEXT}
+_SCORES = {"score", "score_max", "score_pct", "passed"}
+
+ENTITY_COLUMNS: dict[LmsEntity, dict[str, FieldType]] = {
+    LmsEntity.LEARNERS: {n: kind for n, kind in COLUMNS[CrmObject.CONTACT].items() if n not in ROLL_UPS},
+    LmsEntity.COURSES: COLUMNS[CrmObject.COURSE],
+    LmsEntity.ENROLLMENTS: {**COLUMNS[CrmObject.ENROLLMENT], **_LEARNER_AND_COURSE},
+    LmsEntity.COMPLETIONS: {
+        **{n: kind for n, kind in COLUMNS[CrmObject.COMPLETION].items() if n not in _SCORES},
+        **_LEARNER_AND_COURSE,
+    },
+    LmsEntity.SCORES: {
+        "source_id": _TEXT,
+        **_LEARNER_AND_COURSE,
+        "item_id": _TEXT,
+        "item_type": _TEXT,
+        "raw": _NUMBER,
+        "min": _NUMBER,
+        "max": _NUMBER,
+        "pct": _NUMBER,
+        "text": _TEXT,
+        "passed": _BOOLEAN,
+        "graded_at": _DATETIME,
+    },
+    LmsEntity.COMPETENCIES: {**COLUMNS[CrmObject.COMPETENCY], **_LEARNER_AND_COURSE},
+}
+"""The canonical columns of the LMS's rows, which a contract's rules judge; a test keeps them and the tables equal."""
+
 PARENTS: dict[CrmObject, frozenset[CrmObject]] = {
     CrmObject.CONTACT: frozenset(),
     CrmObject.COURSE: frozenset(),
@@ -103,6 +131,11 @@ PERSONAL: dict[CrmObject, frozenset[str]] = {
 """Columns that tell who somebody is; what an LMS adds may do so too."""
 
 
-def known_columns(obj: CrmObject) -> str:
-    """The columns of an object as a message lists them."""
-    return ", ".join([*(column for column in COLUMNS[obj] if column != MATCH_COLUMN), EXTRA_COLUMN])
+def columns_of(what: CrmObject | LmsEntity) -> dict[str, FieldType]:
+    """The columns of an object that is mapped, or of the LMS's rows."""
+    return ENTITY_COLUMNS[what] if isinstance(what, LmsEntity) else COLUMNS[what]
+
+
+def known_columns(what: CrmObject | LmsEntity) -> str:
+    """The columns as a message lists them."""
+    return ", ".join([*(column for column in columns_of(what) if column != MATCH_COLUMN), EXTRA_COLUMN])

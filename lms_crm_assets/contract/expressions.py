@@ -1,4 +1,4 @@
-"""Scalar SQL expressions over the canonical columns of one object: parsed by sqlglot, bound by DuckDB, whitelisted.
+"""Scalar SQL expressions over the canonical columns of one object or one kind of row: parsed by sqlglot, bound by DuckDB, whitelisted.
 
 What comes out is regenerated from the tree, never the text of the file: columns are quoted, casts are TRY_CAST and the
 whole is wrapped in TRY, so that one learner's odd value gives a null and not a failed run.
@@ -18,8 +18,8 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import SqlglotError
 
-from lms_crm_assets.contract.canonical import COLUMNS, EXTRA_COLUMN, known_columns
-from lms_crm_assets.domain import CrmObject, FieldType
+from lms_crm_assets.contract.canonical import EXTRA_COLUMN, columns_of, known_columns
+from lms_crm_assets.domain import CrmObject, FieldType, LmsEntity
 
 MAX_LENGTH = 2_000
 # sqlglot, its generator and DuckDB's parser all recurse; Python's own limit of 1,000 frames is some 100 levels.
@@ -118,7 +118,7 @@ def allowed_functions() -> list[str]:
 
 
 @cache
-def compile_expression(text: str, obj: CrmObject) -> Compiled:
+def compile_expression(text: str, obj: CrmObject | LmsEntity) -> Compiled:
     """Check an expression over the columns of `obj` and write it anew; `ExpressionError` says what is wrong."""
     tree = _parsed(text)
     _check_extra(tree)
@@ -128,7 +128,7 @@ def compile_expression(text: str, obj: CrmObject) -> Compiled:
     columns = frozenset(_named(column, obj) for column in tree.find_all(exp.Column))
     if isinstance(tree, exp.Column):
         (name,) = columns
-        return Compiled(f'"{name}"', columns, COLUMNS[obj][name])
+        return Compiled(f'"{name}"', columns, columns_of(obj)[name])
     sql = f"TRY({_regenerated(tree).sql(dialect='duckdb', comments=False)})"
     return Compiled(sql, columns, _bound_type(sql, columns, obj))
 
@@ -260,13 +260,13 @@ def _text(node: exp.Expr | None) -> str | None:
     return str(node.this) if isinstance(node, exp.Literal) and node.is_string else None
 
 
-def _named(column: exp.Column, obj: CrmObject) -> str:
+def _named(column: exp.Column, obj: CrmObject | LmsEntity) -> str:
     if column.table.lower() == EXTRA_COLUMN:
         raise ExpressionError(f"'{column.sql()}' names a table: {_READING}")
     if column.table:
         raise ExpressionError(f"'{column.sql()}': a column stands alone, other tables can't be read")
     name = column.name.lower()
-    if name not in COLUMNS[obj] and name != EXTRA_COLUMN:
+    if name not in columns_of(obj) and name != EXTRA_COLUMN:
         raise ExpressionError(
             f"'{column.name}' is no column of {obj}; known are {known_columns(obj)} (a text stands in single quotes)"
         )
@@ -304,9 +304,9 @@ def _target(to: exp.DataType) -> exp.DataType:
     return exp.DataType.build(_CASTS[to.this], dialect="duckdb")
 
 
-def _bound_type(sql: str, columns: frozenset[str], obj: CrmObject) -> FieldType | None:
+def _bound_type(sql: str, columns: frozenset[str], obj: CrmObject | LmsEntity) -> FieldType | None:
     """The kind of value that DuckDB sees in it; a row of nulls is computed, which folds all constants."""
-    row = ", ".join(f'NULL::{_SQL_TYPES[kind]} AS "{name}"' for name, kind in COLUMNS[obj].items())
+    row = ", ".join(f'NULL::{_SQL_TYPES[kind]} AS "{name}"' for name, kind in columns_of(obj).items())
     row += f', NULL::JSON AS "{EXTRA_COLUMN}"'
     query = f"SELECT {sql.removeprefix('TRY')} AS made FROM (SELECT {row})"
     with duckdb.connect(":memory:", config={"autoload_known_extensions": "false"}) as con:
@@ -323,7 +323,7 @@ def _bound_type(sql: str, columns: frozenset[str], obj: CrmObject) -> FieldType 
         *((word, FieldType.NUMBER) for word in ("DECIMAL", "DOUBLE", "BIGINT", "INTEGER", "HUGEINT")),
     ):
         if given.startswith(start):
-            emails = any(COLUMNS[obj].get(name) is FieldType.EMAIL for name in columns)
+            emails = any(columns_of(obj).get(name) is FieldType.EMAIL for name in columns)
             return None if kind is FieldType.TEXT and emails else kind
     raise ExpressionError(f"it gives {given}, which no CRM field holds: CAST it")
 

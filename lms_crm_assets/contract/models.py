@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from lms_crm_assets.contract.checks import ChecksPolicy, Share
 from lms_crm_assets.contract.cron import check_cron
 from lms_crm_assets.contract.destinations import HubSpotDestination, SalesforceDestination
 from lms_crm_assets.contract.endpoints import ContractModel
@@ -46,7 +47,6 @@ __all__ = [
 VERSION = 2
 
 Normaliser = Literal["trim", "lower", "upper", "country", "choices", "date"]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class FieldMapping(ContractModel):
@@ -118,16 +118,6 @@ class ObjectMapping(ContractModel):
     parents: dict[CrmObject, str] = Field(
         default_factory=dict,
         description="Parent object → relationship name (Salesforce) or association label ('default' in HubSpot).",
-    )
-
-
-class ChecksPolicy(ContractModel):
-    """When refused rows stop a run."""
-
-    max_invalid_share: Share = Field(0.25, description="Above this share of refused rows in one table nothing is sent.")
-    max_shrink_share: Share = Field(
-        0.5,
-        description="A full pull that lost a larger share of its rows is not believed, and nothing of it is loaded.",
     )
 
 
@@ -225,7 +215,7 @@ class Contract(ContractModel):
     sla: Sla = Field(Sla(), description="What the tenant was promised.")
     schedules: Schedules = Field(Schedules(), description="When runs start.")
     throttle: Throttle = Field(Throttle(), description="How fast both sides are asked.")
-    checks: ChecksPolicy = Field(ChecksPolicy(), description="When refused rows stop a run.")
+    checks: ChecksPolicy = Field(ChecksPolicy(), description="Which rules judge the LMS's rows.")
     guardrails: Guardrails = Field(Guardrails(), description="What no plan may do without a person.")
     delivery: Delivery = Field(Delivery(), description="What becomes of records that the CRM refuses.")
     unknown_attributes: Literal["ignore", "keep"] = Field(

@@ -1,14 +1,16 @@
 """staging: canonical, typed, deduplicated rows; each table's check shows what was refused and why."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from lms_crm_assets.checks.codes import CATALOGUE
-from lms_crm_assets.checks.quarantine import refusals, refused_rows
+from lms_crm_assets.checks.catalogue import CATALOGUE
+from lms_crm_assets.checks.quarantine import RuleCount, failing_rows, rule_counts
+from lms_crm_assets.checks.rules import rules_for
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
-from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.domain import LmsEntity, RuleSeverity
 from lms_crm_assets.staging.build import StagingCounts, build_staging, is_staged, standing_counts
 from lms_crm_assets.staging.tables import COLUMNS, PERSONAL_COLUMNS
 
@@ -30,12 +32,28 @@ _UPSTREAM = {
     LmsEntity.SCORES: _PEOPLE_AND_COURSES,
     LmsEntity.COMPETENCIES: _PEOPLE_AND_COURSES,
 }
-_REFUSED_COLUMNS = {
+_LAYERS = {
+    "schema_rules": ("LMS-1", "Types, formats and values that a row needs (codes LMS-1xx)."),
+    "business_rules": ("LMS-2", "The row against other rows, and as a matter of business (codes LMS-2xx)."),
+}
+_RULE_COLUMNS = {
+    "code": "The rule's code, see docs/error-codes.md",
+    "rule": "Its name; a name of the contract for a rule of the tenant's own (LMS-299)",
+    "column": "The column that it judges",
+    "severity": "error: the row is refused; warn: it passes and counts",
+    "rows": "How many rows broke it; a row can break several",
+    "share_percent": "Of all rows that the LMS gave",
+    "max_share_percent": "Above this share of the contract nothing is sent",
+}
+_FAILING_COLUMNS = {
     "source_id": "The LMS's id of the row",
     "code": "What is wrong, see docs/error-codes.md",
+    "rule": "The rule's name",
+    "severity": "error: refused; warn: passed",
     "column": "The column to blame",
-    "value": "What stands there (learner data is masked)",
-    "first_seen": "When it was refused first",
+    "value": "What stands there (learner data is masked, unless the contract's checks.mask_samples says otherwise)",
+    "attempts": "How often the LMS gave the row with this fault",
+    "first_seen": "When it was found first",
     "remedy": "What to do",
 }
 
@@ -64,12 +82,13 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
         },
         check_specs=[
             dg.AssetCheckSpec(
-                "valid_rows",
+                name,
                 asset=asset_key,
                 blocking=True,
-                description="Rows that broke a rule. A few are a warning and stay in quarantine; above the share that "
-                "the contract sets in checks.max_invalid_share nothing is sent.",
+                description=f"{about} A few refused rows are a warning and stay in quarantine; above the share that the "
+                "contract sets, for all in checks.max_invalid_share or for one rule, nothing is sent.",
             )
+            for name, (_, about) in _LAYERS.items()
         ],
     )
     def staging(
@@ -79,52 +98,128 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
         with translated():
             contract = tenants.contract(tenant)
             with warehouse.connect(tenant) as con:
+                rules = rules_for(contract.checks, entity)
                 if is_staged(con, entity) and not tenants.is_concerned(tenant, context.run.run_id, entity):
                     counts = standing_counts(con, entity)
                 else:
                     counts = build_staging(
                         con,
-                        entity,
+                        rules,
                         adapter=contract.source.adapter,
                         timezone=contract.source.local_timezone,
                         now=datetime.now(UTC),
                         keep_unknown=contract.unknown_attributes == "keep",
                     )
-                by_code, rows = refusals(con, entity), refused_rows(con, entity, PERSONAL_COLUMNS, TABLE_LIMIT)
+                by_rule = rule_counts(con, rules, counts.in_lms)
+                hidden = PERSONAL_COLUMNS if contract.checks.mask_samples else ()
+                samples = {
+                    name: failing_rows(con, entity, start, hidden, TABLE_LIMIT) for name, (start, _) in _LAYERS.items()
+                }
         too_many = counts.invalid_share > contract.checks.max_invalid_share
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": counts.valid,
                 "in_lms": counts.in_lms,
                 "invalid": counts.invalid,
+                "invalid_percent": round(100 * counts.invalid_share, 2),
+                "warned": counts.warned,
                 "cut_extra": counts.cut_extra,
+                **_by_code(by_rule),
             },
             check_results=[
-                dg.AssetCheckResult(
-                    check_name="valid_rows",
-                    passed=counts.invalid == 0,
-                    severity=dg.AssetCheckSeverity.ERROR if too_many else dg.AssetCheckSeverity.WARN,
-                    description=_summary(tenant, by_code, counts),
-                    metadata={
-                        "invalid": counts.invalid,
-                        "invalid_share": round(counts.invalid_share, 4),
-                        "refused_rows": table(
-                            [{**row, "remedy": CATALOGUE[row["code"]].remedy} for row in rows], _REFUSED_COLUMNS
-                        ),
-                        "by_code": dg.MetadataValue.json(by_code),
-                    },
-                )
+                _verdict(tenant, name, counts, _of_layer(by_rule, name), samples[name], too_many=too_many)
+                for name in _LAYERS
             ],
         )
 
     return staging
 
 
-def _summary(tenant: str, by_code: dict[str, int], counts: StagingCounts) -> str:
-    if not counts.invalid:
-        return f"{tenant}: all {counts.in_lms} rows are valid."
-    reasons = "; ".join(f"{code} × {n} ({CATALOGUE[code].meaning.rstrip('.')})" for code, n in by_code.items())
-    return f"{tenant}: {counts.invalid} of {counts.in_lms} rows refused, by code (a row can have several): {reasons}."
+def _of_layer(by_rule: Sequence[RuleCount], name: str) -> list[RuleCount]:
+    return [count for count in by_rule if count.rule.code.startswith(_LAYERS[name][0])]
+
+
+def _by_code(by_rule: Iterable[RuleCount]) -> dict[str, int]:
+    """The rows by code, so that the UI plots a trend of each that was ever broken."""
+    found: dict[str, int] = {}
+    for count in by_rule:
+        if count.rows:
+            found[count.rule.code] = found.get(count.rule.code, 0) + count.rows
+    return found
+
+
+def _verdict(
+    tenant: str,
+    name: str,
+    counts: StagingCounts,
+    by_rule: Sequence[RuleCount],
+    sample: Sequence[Mapping[str, str | int]],
+    *,
+    too_many: bool,
+) -> dg.AssetCheckResult:
+    """One layer of rules: red where a share of the contract is passed, yellow where rows are refused."""
+    refusing = any(count.is_refusing for count in by_rule)
+    excessive = [count for count in by_rule if count.is_too_much]
+    grave = bool(excessive) or (refusing and too_many)
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=not refusing and not excessive,
+        severity=dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN,
+        description=_summary(tenant, counts, by_rule, excessive),
+        metadata={
+            "invalid": counts.invalid,
+            "invalid_share": round(counts.invalid_share, 4),
+            "rules": table(
+                [
+                    {
+                        "code": count.rule.code,
+                        "rule": count.rule.name,
+                        "column": count.rule.column,
+                        "severity": str(count.rule.severity),
+                        "rows": count.rows,
+                        "share_percent": round(100 * count.share, 2),
+                        "max_share_percent": None if count.rule.max_share is None else 100 * count.rule.max_share,
+                    }
+                    for count in sorted(by_rule, key=lambda count: -count.rows)
+                ],
+                _RULE_COLUMNS,
+            ),
+            **(
+                {
+                    "failing_rows": table(
+                        [{**row, "remedy": CATALOGUE[str(row["code"])].remedy} for row in sample], _FAILING_COLUMNS
+                    )
+                }
+                if sample
+                else {}
+            ),
+        },
+    )
+
+
+def _summary(tenant: str, counts: StagingCounts, by_rule: Iterable[RuleCount], excessive: Sequence[RuleCount]) -> str:
+    def told(severity: RuleSeverity) -> str:
+        broken = [c for c in by_rule if c.rows and c.rule.severity is severity]
+        return "; ".join(
+            f"{c.rule.code} {c.rule.name} ({c.rule.column}) × {c.rows}: {CATALOGUE[c.rule.code].meaning.rstrip('.')}"
+            for c in broken
+        )
+
+    by_rule = list(by_rule)
+    refused, warned = told(RuleSeverity.ERROR), told(RuleSeverity.WARN)
+    said = (
+        f"{counts.invalid} of {counts.in_lms} rows are refused by all rules. Of these: {refused}."
+        if refused
+        else f"{counts.in_lms} rows, none refused by these rules."
+    )
+    if warned:
+        said += f" Passed with a warning: {warned}."
+    if excessive:
+        shares = ", ".join(
+            f"{c.rule.code} {c.rule.name} {c.share:.1%}, at most {c.rule.max_share:.1%}" for c in excessive
+        )
+        said += f" More than the contract allows, so nothing is sent: {shares}."
+    return f"{tenant}: {said}"
 
 
 STAGING = [_staging_asset(entity) for entity in LmsEntity]

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from lms_crm_assets.checks import codes
-from lms_crm_assets.checks.codes import CATALOGUE
-from lms_crm_assets.checks.schemas import COMPLETION_STATES, ENROLLMENT_STATUSES, LEARNER_STATUSES, SCORE_ITEM_TYPES
+from lms_crm_assets.checks.catalogue import CATALOGUE
+from lms_crm_assets.checks.row_rules import WORDS
+from lms_crm_assets.checks.rules import Rules, rules_for
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.ops.inbox import Delivery, Side
 from lms_crm_assets.receiver.bodies import RATE_HEADERS, rate_headers, read_body
@@ -32,12 +33,6 @@ CONTENT_TYPE = "application/vnd.lms-crm.batch+json"
 MOST_ITEMS = 500
 router = APIRouter(prefix="/api/v1/tenants", tags=["connector"])
 _JSON = "application/json"
-_WORDS = {
-    (LmsEntity.LEARNERS, "status"): LEARNER_STATUSES,
-    (LmsEntity.ENROLLMENTS, "status"): ENROLLMENT_STATUSES,
-    (LmsEntity.COMPLETIONS, "state"): COMPLETION_STATES,
-    (LmsEntity.SCORES, "item_type"): SCORE_ITEM_TYPES,
-}
 
 
 class ItemResult(BaseModel):
@@ -105,7 +100,9 @@ def _add_route(entity: LmsEntity) -> None:
         if isinstance(claim, Answer):
             return _response(claim, {"Idempotent-Replayed": "true", **rate_headers(request)})
         try:
-            answer = await _run(connector, service_of(request), entity, caller.tenant, claim, batch)
+            answer = await _run(
+                connector, service_of(request), caller, rules_for(caller.contract.checks, entity), claim, batch
+            )
         except Problem:
             # Nothing was promised; a repeat shall be tried, not be told of this.
             await run_in_threadpool(keys.release, claim)
@@ -119,16 +116,16 @@ def _response(answer: Answer, headers: Mapping[str, str]) -> Response:
 
 
 async def _run(
-    connector: Connector, service: Service, entity: LmsEntity, tenant: str, claim: Claim, batch: _Batch
+    connector: Connector, service: Service, caller: Caller, rules: Rules, claim: Claim, batch: _Batch
 ) -> Answer:
-    results, accepted = await run_in_threadpool(_judged, connector.judge, entity, batch.items)
+    results, accepted = await run_in_threadpool(_judged, connector.judge, rules, batch.items)
     if accepted:
-        body = b'{"entity":"%s","items":[%s]}' % (entity.encode(), b",".join(accepted))
+        body = b'{"entity":"%s","items":[%s]}' % (rules.entity.encode(), b",".join(accepted))
         await service.writer.keep(
             Delivery(
-                tenant,
+                caller.tenant,
                 Side.LMS,
-                f"{entity}:batchUpsert:{claim.key}:{claim.nonce}",
+                f"{rules.entity}:batchUpsert:{claim.key}:{claim.nonce}",
                 CONTENT_TYPE,
                 body,
                 # A repeat after a crash is the same delivery, even if an upgrade judges a row otherwise meanwhile.
@@ -155,7 +152,7 @@ def _read(body: bytes) -> _Batch:
         return _Batch(items, body)
 
 
-def _judged(judge: RowJudge, entity: LmsEntity, items: Sequence[Any]) -> tuple[list[ItemResult], list[bytes]]:
+def _judged(judge: RowJudge, rules: Rules, items: Sequence[Any]) -> tuple[list[ItemResult], list[bytes]]:
     """What becomes of each row, and the rows that are accepted, as JSON."""
     violations: list[list[tuple[str, str]]] = []
     texts: list[bytes] = []
@@ -164,7 +161,7 @@ def _judged(judge: RowJudge, entity: LmsEntity, items: Sequence[Any]) -> tuple[l
         texts.append(text)
         violations.append(found)
     to_judge = [n for n, item in enumerate(items) if not violations[n] and not item.get("deleted")]
-    judged = judge.judge(entity, [texts[n].decode() for n in to_judge]) if to_judge else {}
+    judged = judge.judge(rules, [texts[n].decode() for n in to_judge]) if to_judge else {}
     for place, found in judged.items():
         violations[to_judge[place]] = found
     results = [_result(item, found) for item, found in zip(items, violations, strict=True)]
@@ -229,7 +226,7 @@ def _body_schema(entity: LmsEntity) -> dict[str, Any]:
         if name in {"extra", "completed_at_precision"}:
             continue
         schema = dict(_SCHEMAS[kind])
-        if words := _WORDS.get((entity, name)):
+        if words := WORDS.get((entity, name)):
             schema = {"type": "string", "enum": words}
         if entity is LmsEntity.COMPETENCIES and name in _COMPETENCY:
             row.setdefault("competency", {"type": "object", "properties": {}})["properties"][name] = schema

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from lms_crm_assets.checks.codes import CATALOGUE
+from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.crm.standing import crm_standing
 from lms_crm_assets.ops.inbox import Depth

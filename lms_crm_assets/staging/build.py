@@ -1,6 +1,6 @@
 """From raw payloads to one canonical table: read, type, check, split into valid rows and quarantine.
 
-Owns the tables `staging.<table>` and `staging.quarantine`.
+Owns the tables `staging.<table>`; what is refused goes to `refused`.
 """
 
 import threading
@@ -11,12 +11,15 @@ from datetime import datetime
 
 import duckdb
 
-from lms_crm_assets.checks.codes import CATALOGUE
+from lms_crm_assets.checks.codes import TRANSITION
+from lms_crm_assets.checks.row_rules import ENROLLED_AT, STATE_BEFORE
+from lms_crm_assets.checks.rules import Rules
 from lms_crm_assets.checks.violations import find_row_violations, find_violations
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import ensure_raw_table
 from lms_crm_assets.staging.attributes import CUT, extra_function, passes_payload_on
 from lms_crm_assets.staging.feed import note_changes
+from lms_crm_assets.staging.refused import ARROW, note_refused
 from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import SETTINGS, transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file, table_exists
@@ -27,25 +30,20 @@ _BLANKS = "chr(9) || chr(10) || chr(13) || ' ' || chr(160)"
 # 'Z' or '+01', '+01:00', '+0100' behind a time of day: without it nobody knows which moment is meant.
 _OFFSET = r":\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)$"
 
-# The date that a completion must not precede; it is part of the check, not of the table.
-_CHECKED_AGAINST = {
-    LmsEntity.COMPLETIONS: (
-        "SELECT typed.*, e.enrolled_at FROM typed LEFT JOIN"
-        " (SELECT learner_id, course_id, min(least(enrolled_at, starts_at)) AS enrolled_at"
-        " FROM staging.enrollment GROUP BY ALL) e USING (learner_id, course_id)"
-    )
-}
+# Whose way from one state to the next is looked at.
+_STATES = {LmsEntity.ENROLLMENTS: "status", LmsEntity.COMPLETIONS: "state"}
 
 
 @dataclass(frozen=True)
 class StagingCounts:
     """How many rows the LMS gave, and how many of them are valid; the others are in quarantine.
 
-    `cut_extra`: rows whose largest unknown attributes were left out.
+    `warned`: rows that passed with a warning. `cut_extra`: rows whose largest unknown attributes were left out.
     """
 
     in_lms: int
     valid: int
+    warned: int = 0
     cut_extra: int = 0
 
     @property
@@ -67,41 +65,46 @@ def is_staged(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> bool:
 def standing_counts(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> StagingCounts:
     """The counts of a table that is not made anew."""
     valid = scalar(con, f"SELECT count(*) FROM staging.{entity.staging_table}")
-    refused = scalar(con, "SELECT count(DISTINCT source_id) FROM staging.quarantine WHERE entity = $1", [entity])
-    return StagingCounts(valid + refused, valid)
+    refused, warned = (
+        scalar(con, f"SELECT count(DISTINCT source_id) FROM staging.{table} WHERE entity = $1", [entity])
+        for table in ("quarantine", "warnings")
+    )
+    return StagingCounts(valid + refused, valid, warned)
 
 
 def build_staging(
     con: duckdb.DuckDBPyConnection,
-    entity: LmsEntity,
+    rules: Rules,
     *,
     adapter: str,
     timezone: str,
     now: datetime,
     keep_unknown: bool = False,
 ) -> StagingCounts:
-    """Make `staging.<table>` anew from raw_lms and bring the entity's quarantine up to date.
+    """Make the table of the rules' entity anew from raw_lms, and bring its quarantine up to date.
 
     `timezone` is what the adapter's local times are read in. With `keep_unknown` the attributes without a canonical
     column are kept in `extra`, which is null otherwise.
     """
+    entity = rules.entity
     table = f"staging.{entity.staging_table}"
     kept = keep_unknown and passes_payload_on(adapter, entity)
     with extra_function(con, adapter, entity) if kept else nullcontext(), transaction(con):
         texts = _read(con, entity, adapter, timezone, "extra_of(payload)" if kept else "NULL::VARCHAR")
         _type(con, entity, texts)
-        find_violations(con, entity)
+        find_violations(con, entity, rules)
         names = ", ".join(quoted(column) for column in COLUMNS[entity])
         con.execute(
             f"CREATE OR REPLACE TABLE {table} AS"
             f" SELECT source_id, {names}, source_updated_at, observed_at, hash(source_id, {names}) AS row_hash"
-            " FROM candidate ANTI JOIN violation USING (rid)"
+            " FROM candidate ANTI JOIN (SELECT rid FROM violation WHERE severity = 'error') USING (rid)"
         )
-        _update_quarantine(con, entity, texts, now)
+        note_refused(con, entity, texts, now)
         note_changes(con, entity, now)
         counts = StagingCounts(
             scalar(con, "SELECT count(*) FROM candidate"),
             scalar(con, f"SELECT count(*) FROM {table}"),
+            scalar(con, "SELECT count(DISTINCT rid) FROM violation WHERE severity = 'warn'"),
             scalar(con, "SELECT count(*) FILTER (extra_is_cut) FROM read") if kept else 0,
         )
         con.execute("DROP TABLE candidate; DROP TABLE violation; DROP TABLE read")
@@ -127,8 +130,9 @@ class RowJudge:
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in COLUMNS[LmsEntity.ENROLLMENTS].items())
         self._con.execute(f"CREATE TABLE staging.enrollment (source_id VARCHAR, {columns})")
 
-    def judge(self, entity: LmsEntity, payloads: Sequence[str]) -> dict[int, list[tuple[str, str]]]:
-        """Code and column of each violation, by the place of the payload."""
+    def judge(self, rules: Rules, payloads: Sequence[str]) -> dict[int, list[tuple[str, str]]]:
+        """Code and column of each violation for which a row would be refused, by the place of the payload."""
+        entity = rules.entity
         with self._turn, transaction(self._con):
             self._con.execute(f"DELETE FROM raw_lms.{entity}")
             self._con.execute(
@@ -137,8 +141,10 @@ class RowJudge:
                 [list(payloads)],
             )
             _type(self._con, entity, _read(self._con, entity, self._adapter, self._timezone, "NULL::VARCHAR"))
-            find_row_violations(self._con, entity)
-            rows = self._con.execute('SELECT rid, code, "column" FROM violation ORDER BY ALL').fetchall()
+            find_row_violations(self._con, rules)
+            rows = self._con.execute(
+                "SELECT DISTINCT rid, code, \"column\" FROM violation WHERE severity = 'error' ORDER BY ALL"
+            ).fetchall()
         found: dict[int, list[tuple[str, str]]] = {}
         for rid, code, column in rows:
             found.setdefault(rid - 1, []).append((code, column))
@@ -183,8 +189,31 @@ def _type(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: list[str]) -
     con.execute(
         "CREATE OR REPLACE TEMP TABLE candidate AS WITH typed AS ("
         f"SELECT rid, {typed}, observed_at, list_filter([{failed}]::VARCHAR[], lambda c: c IS NOT NULL) AS unreadable"
-        f" FROM read) {_CHECKED_AGAINST.get(entity, 'SELECT * FROM typed')}"
+        f" FROM read) {_checked_against(con, entity)}"
     )
+
+
+def _checked_against(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> str:
+    """SQL of the typed rows with what they are checked against; it is part of the check, not of the table."""
+    columns, joins = "typed.*", ""
+    if entity is LmsEntity.COMPLETIONS:
+        columns += f", e.{ENROLLED_AT}"
+        joins += (
+            f" LEFT JOIN (SELECT learner_id, course_id, min(least(enrolled_at, starts_at)) AS {ENROLLED_AT}"
+            " FROM staging.enrollment GROUP BY ALL) e USING (learner_id, course_id)"
+        )
+    if (state := _STATES.get(entity)) is None:
+        return f"SELECT {columns}, NULL::VARCHAR AS {STATE_BEFORE} FROM typed{joins}"
+    # A row that is refused for its way keeps the state from which it went.
+    columns += f", {f'coalesce(q.{STATE_BEFORE}, b.{state})' if is_staged(con, entity) else f'q.{STATE_BEFORE}'} AS {STATE_BEFORE}"
+    joins += (
+        f' LEFT JOIN (SELECT source_id, min(split_part("value", {literal(ARROW)}, 1)) AS {STATE_BEFORE}'
+        f" FROM staging.quarantine WHERE entity = {literal(entity)} AND code = {literal(TRANSITION.code)} GROUP BY ALL) q"
+        " USING (source_id)"
+    )
+    if is_staged(con, entity):
+        joins += f" LEFT JOIN staging.{entity.staging_table} b USING (source_id)"
+    return f"SELECT {columns} FROM typed{joins}"
 
 
 def _cast(text: str, kind: str) -> str:
@@ -192,25 +221,3 @@ def _cast(text: str, kind: str) -> str:
     if kind == "TIMESTAMPTZ":
         return f"CASE WHEN regexp_matches({text}, '{_OFFSET}') THEN TRY_CAST({text} AS {kind}) END"
     return f"TRY_CAST({text} AS {kind})"
-
-
-def _update_quarantine(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: list[str], now: datetime) -> None:
-    """Rows that are still refused keep when they were first seen; mended rows are released."""
-    rules = " ".join(f"WHEN {literal(code)} THEN {literal(entry.rule)}" for code, entry in CATALOGUE.items())
-    values = " ".join(f"WHEN {literal(column)} THEN r.{quoted(column)}" for column in texts)
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE refused AS SELECT r.source_id, v.code,"
-        f' CASE v.code {rules} END AS rule, v."column", CASE v."column" {values} END AS "value",'
-        " coalesce(min(q.first_seen_at), $now) AS first_seen_at"
-        " FROM violation v JOIN read r USING (rid) LEFT JOIN staging.quarantine q"
-        ' ON q.entity = $entity AND q.source_id = r.source_id AND q.code = v.code AND q."column" = v."column"'
-        " GROUP BY ALL",
-        {"now": now, "entity": entity},
-    )
-    con.execute("DELETE FROM staging.quarantine WHERE entity = $1", [entity])
-    con.execute(
-        'INSERT INTO staging.quarantine SELECT $1, source_id, code, rule, "column", "value", first_seen_at, $2'
-        " FROM refused",
-        [entity, now],
-    )
-    con.execute("DROP TABLE refused")

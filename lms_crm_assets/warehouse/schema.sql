@@ -12,6 +12,8 @@ CREATE TABLE IF NOT EXISTS raw_lms.doubted (
     entity VARCHAR, rows_before BIGINT, rows_now BIGINT, allowed DOUBLE, doubted_at TIMESTAMPTZ
 );
 
+-- The rows that broke a rule and are refused until they are mended. `row`: the canonical columns as they were read.
+-- `attempts`: how often the LMS gave the row, and it was refused for this. `observed_at`: when it gave it last.
 CREATE TABLE IF NOT EXISTS staging.quarantine (
     entity VARCHAR,
     source_id VARCHAR,
@@ -20,7 +22,27 @@ CREATE TABLE IF NOT EXISTS staging.quarantine (
     "column" VARCHAR,
     "value" VARCHAR,
     first_seen_at TIMESTAMPTZ,
-    last_seen_at TIMESTAMPTZ
+    last_seen_at TIMESTAMPTZ,
+    attempts INTEGER,
+    observed_at TIMESTAMPTZ,
+    "row" JSON
+);
+-- Of a warehouse that was made before there were these columns.
+ALTER TABLE staging.quarantine ADD COLUMN IF NOT EXISTS attempts INTEGER;
+ALTER TABLE staging.quarantine ADD COLUMN IF NOT EXISTS observed_at TIMESTAMPTZ;
+ALTER TABLE staging.quarantine ADD COLUMN IF NOT EXISTS "row" JSON;
+
+-- The same of rows that passed with a warning.
+CREATE TABLE IF NOT EXISTS staging.warnings AS FROM staging.quarantine LIMIT 0;
+
+-- How many rows broke each rule at the end of each day (in UTC).
+CREATE TABLE IF NOT EXISTS staging.invalid_days (
+    day DATE,
+    entity VARCHAR,
+    code VARCHAR,
+    rule VARCHAR,
+    severity VARCHAR,
+    "rows" BIGINT
 );
 
 -- The feed of canonical rows: each row once, with a new number whenever it changes. `op`: upsert, delete, or refused (it
@@ -53,6 +75,19 @@ CREATE TABLE IF NOT EXISTS delta.counts (object VARCHAR, counts JSON);
 
 -- The fields of each object's records that hold a value which is none of their type, of all records, whatever a run was about.
 CREATE TABLE IF NOT EXISTS delta.unreadable (object VARCHAR, field VARCHAR, records BIGINT);
+
+-- The records that are not sent since the CRM, as its schema was discovered, would refuse them (codes LMS-3xx). `attempts`:
+-- in how many deltas.
+CREATE TABLE IF NOT EXISTS delta.refused (
+    object VARCHAR,
+    external_id VARCHAR,
+    code VARCHAR,
+    field VARCHAR,
+    "value" VARCHAR,
+    first_seen_at TIMESTAMPTZ,
+    last_seen_at TIMESTAMPTZ,
+    attempts INTEGER
+);
 
 -- A plan: what a run found to do, kept for time travel. `status`: waiting (for a person), refused (by the guardrails),
 -- approved. `sent` lists the objects that were delivered. `lane`: of a run of events a plan tells of its own records alone.

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from lms_crm_assets.checks.schemas import COMPLETION_STATES, ENROLLMENT_STATUSES, LEARNER_STATUSES
-from lms_crm_assets.contract.canonical import COLUMNS, VOCABULARIES
+from lms_crm_assets.contract.canonical import COLUMNS, ENTITY_COLUMNS, VOCABULARIES
 from lms_crm_assets.contract.expressions import ExpressionError, compile_expression
 from lms_crm_assets.contract.models import FieldMapping
 from lms_crm_assets.contract.spec import field_spec
 from lms_crm_assets.domain import CrmObject, FieldType
+from lms_crm_assets.staging.tables import COLUMNS as TABLES
 
 TEXT, NUMBER, BOOLEAN, DATETIME = FieldType.TEXT, FieldType.NUMBER, FieldType.BOOLEAN, FieldType.DATETIME
 ROW = (
@@ -184,14 +184,17 @@ def test_another_expression_is_refused_in_one_line(text: str, message: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_the_vocabularies_are_those_that_the_checks_enforce() -> None:
-    enforced = {
-        CrmObject.CONTACT: {"status": set(LEARNER_STATUSES)},
-        CrmObject.ENROLLMENT: {"status": set(ENROLLMENT_STATUSES)},
-        CrmObject.COMPLETION: {"state": set(COMPLETION_STATES)},
+def test_the_columns_that_rules_judge_are_those_of_the_tables() -> None:
+    types = {
+        FieldType.TEXT: "VARCHAR",
+        FieldType.EMAIL: "VARCHAR",
+        FieldType.NUMBER: "DECIMAL(12,5)",
+        FieldType.BOOLEAN: "BOOLEAN",
+        FieldType.DATETIME: "TIMESTAMPTZ",
     }
-
-    assert enforced == VOCABULARIES
+    for entity, columns in ENTITY_COLUMNS.items():
+        tables = {"source_id": "VARCHAR", **{n: kind for n, kind in TABLES[entity].items() if n != "extra"}}
+        assert {name: types[kind] for name, kind in columns.items()} == tables
     assert all(set(words) <= set(COLUMNS[obj]) for obj, words in VOCABULARIES.items())
 
 

@@ -169,9 +169,7 @@ def mirrored(con: duckdb.DuckDBPyConnection, tmp_path: Path, mode: SyncMode) -> 
     con.execute(
         "INSERT INTO sync.ledger SELECT 'enrollment', k, 'E' || k, '{}', 'r', now() FROM unnest(['2', '3', '5']) t(k)"
     )
-    con.execute(
-        "INSERT INTO staging.quarantine VALUES ('enrollments', '5', 'LMS-105', 'r', 'status', 'x', now(), now())"
-    )
+    con.execute("INSERT INTO staging.quarantine (entity, source_id, code) VALUES ('enrollments', '5', 'LMS-105')")
     build_delta(con, replace(ENROLLMENT, mode=mode))
     return {(key, row["action"]) for key, row in delta(con).items()}
 

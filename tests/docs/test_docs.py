@@ -6,7 +6,7 @@ from pathlib import Path
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from lms_crm_assets.checks.codes import CATALOGUE
+from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.cli.app import app
 
 ROOT = Path(__file__).parent.parent.parent

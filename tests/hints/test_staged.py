@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from lms_crm_assets.checks.rules import rules_for
+from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.hints import Hints
 from lms_crm_assets.lms.chunks import chunks
@@ -46,7 +48,13 @@ def canonical(file: Path, adapter: str) -> Canonical:
     with connect(file) as con:
         found = {}
         for entity in LmsEntity:
-            build_staging(con, entity, adapter=adapter, timezone="Europe/London", now=NOW + timedelta(days=1))
+            build_staging(
+                con,
+                rules_for(ChecksPolicy(), entity),
+                adapter=adapter,
+                timezone="Europe/London",
+                now=NOW + timedelta(days=1),
+            )
             columns = "* EXCLUDE (observed_at)"
             found[str(entity)] = con.execute(
                 f"SELECT {columns} FROM staging.{entity.staging_table} ORDER BY ALL"

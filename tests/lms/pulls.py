@@ -7,6 +7,8 @@ from typing import Any
 
 import duckdb
 
+from lms_crm_assets.checks.rules import rules_for
+from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.lms.landing import Landed, absent, land, land_more, load
 from lms_crm_assets.lms.protocol import LmsAdapter, Page
@@ -51,7 +53,9 @@ def stage(
     """Bring an entity's pages through landing and staging, as a full pull does."""
     landed = land((page for page in pages if page.entity is entity), [entity], folder / "landing")
     load_whole(con, entity, landed)
-    return build_staging(con, entity, adapter=adapter, timezone="UTC", now=NOW, keep_unknown=True)
+    return build_staging(
+        con, rules_for(ChecksPolicy(), entity), adapter=adapter, timezone="UTC", now=NOW, keep_unknown=True
+    )
 
 
 def stage_rows(

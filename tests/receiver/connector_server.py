@@ -15,6 +15,8 @@ import httpx
 import orjson
 import pytest
 
+from lms_crm_assets.checks.rules import rules_for
+from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import ensure_raw_table
 from lms_crm_assets.ops.inbox import Inbox
@@ -105,7 +107,9 @@ class Api:
                 " FROM (SELECT unnest($1::VARCHAR[])::JSON AS payload)",
                 [lines],
             )
-            build_staging(con, entity, adapter="changes", timezone="UTC", now=datetime.now(UTC))
+            build_staging(
+                con, rules_for(ChecksPolicy(), entity), adapter="changes", timezone="UTC", now=datetime.now(UTC)
+            )
         self.copy_at_once()
 
     def copy_at_once(self) -> None:

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lms_crm_assets.checks.rules import rules_for
+from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.contract.loading import parse_contract
 from lms_crm_assets.contract.spec import ObjectSpec, object_spec
 from lms_crm_assets.delta.build import build_delta
@@ -67,7 +69,9 @@ def stage(
     page = Page(entity, [RawRecord(str(payload["id"]), payload) for payload in payloads])
     landed = land([page], [entity], folder / "landing")
     load(con, entity, landed, observed_at=NOW, complete=True)
-    return build_staging(con, entity, adapter=adapter, timezone="UTC", now=NOW, keep_unknown=keep)
+    return build_staging(
+        con, rules_for(ChecksPolicy(), entity), adapter=adapter, timezone="UTC", now=NOW, keep_unknown=keep
+    )
 
 
 def extras(con: duckdb.DuckDBPyConnection, table: str = "learner") -> list[str | None]:

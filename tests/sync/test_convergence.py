@@ -136,7 +136,7 @@ class World:
                 self._con.execute(insert, [key, *(row.get(n) for n in names[1:])])
             for key in self.rows[spec.object].keys() - valid.keys():
                 self._con.execute(
-                    "INSERT INTO staging.quarantine VALUES ($1, $2, 'c', 'r', 'x', 'v', now(), now())", [entity, key]
+                    "INSERT INTO staging.quarantine (entity, source_id, code) VALUES ($1, $2, 'c')", [entity, key]
                 )
 
     # What the product does.

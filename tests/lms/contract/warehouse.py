@@ -9,6 +9,8 @@ from typing import Any
 
 import duckdb
 
+from lms_crm_assets.checks.rules import rules_for
+from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.ingest import Ingested, pull_into
 from lms_crm_assets.lms.landing import landing_folder
@@ -82,7 +84,9 @@ class Warehouse:
         """The e-mails of the valid learners, the titles of the valid courses, and the pairs of the enrollments."""
         with connect(self.file) as con:
             for entity in LmsEntity:
-                build_staging(con, entity, adapter=adapter, timezone="Europe/London", now=NOW)
+                build_staging(
+                    con, rules_for(ChecksPolicy(), entity), adapter=adapter, timezone="Europe/London", now=NOW
+                )
             pairs = con.execute(
                 "SELECT lower(l.email), c.title FROM staging.enrollment e JOIN staging.learner l ON l.source_id = e.learner_id"
                 " JOIN staging.course c ON c.source_id = e.course_id"

@@ -15,6 +15,8 @@ from urllib.parse import parse_qsl
 import duckdb
 import httpx
 
+from lms_crm_assets.checks.rules import rules_for
+from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.contract.models import LmsThrottle, MoodleSource
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.lms.landing import land, load
@@ -150,7 +152,7 @@ def staged(con: duckdb.DuckDBPyConnection, *entities: LmsEntity) -> dict[LmsEnti
     """The canonical rows by source id, in the order in which parents come first."""
     found = {}
     for entity in ALL:
-        build_staging(con, entity, adapter="moodle", timezone="Europe/London", now=NOW)
+        build_staging(con, rules_for(ChecksPolicy(), entity), adapter="moodle", timezone="Europe/London", now=NOW)
         if entity in entities or not entities:
             rows = con.execute(
                 f"SELECT * EXCLUDE (observed_at, row_hash, source_updated_at, extra) FROM staging.{entity.staging_table}"

@@ -9,6 +9,8 @@ import duckdb
 import orjson
 import pytest
 
+from lms_crm_assets.checks.rules import rules_for
+from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import land, load
 from lms_crm_assets.lms.oneroster.records import page_of
@@ -48,7 +50,9 @@ def stage(
 ) -> StagingCounts:
     landed = land([page_of(entity, rows, whole=True)], [entity], folder / "landing")
     load_whole(con, entity, landed, at=NOW)
-    return build_staging(con, entity, adapter="oneroster", timezone=zone, now=NOW, keep_unknown=keep)
+    return build_staging(
+        con, rules_for(ChecksPolicy(), entity), adapter="oneroster", timezone=zone, now=NOW, keep_unknown=keep
+    )
 
 
 @pytest.fixture
@@ -75,7 +79,9 @@ def test_a_simulated_school_is_valid_and_whole(con: duckdb.DuckDBPyConnection, t
         scores, ratings = records(address, "scores"), records(address, "competencies")
     for entity in LmsEntity:
         load(con, entity, landed, observed_at=NOW, complete=True)
-        counts[entity] = build_staging(con, entity, adapter="oneroster", timezone="UTC", now=NOW, keep_unknown=True)
+        counts[entity] = build_staging(
+            con, rules_for(ChecksPolicy(), entity), adapter="oneroster", timezone="UTC", now=NOW, keep_unknown=True
+        )
 
     assert counts[LmsEntity.COMPLETIONS] == StagingCounts(0, 0)
     assert counts[LmsEntity.SCORES].in_lms == len(scores)

@@ -1,0 +1,73 @@
+"""What a build found to be wrong, kept: refused rows, rows that passed with a warning, and how many there are by day.
+
+Owns the tables `staging.quarantine`, `staging.warnings` and `staging.invalid_days`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import duckdb
+
+from lms_crm_assets.checks.codes import TRANSITION
+from lms_crm_assets.checks.row_rules import STATE_BEFORE
+from lms_crm_assets.domain import LmsEntity, RuleSeverity
+from lms_crm_assets.warehouse.sql import literal, quoted
+
+_TABLES: Mapping[RuleSeverity, str] = {
+    RuleSeverity.ERROR: "staging.quarantine",
+    RuleSeverity.WARN: "staging.warnings",
+}
+_KEPT_DAYS = 400
+
+ARROW = " → "
+"""Between the state before and the state now, in the value of a row that is refused for the way between them."""
+
+
+def note_refused(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: Sequence[str], now: datetime) -> None:
+    """Keep what the temp table `violation` says of the temp tables `read` and `candidate`.
+
+    Rows that are still refused keep when they were first seen; mended rows are released. `texts` are the columns that
+    `read` has.
+    """
+    for severity, table in _TABLES.items():
+        _note(con, entity, severity, table, texts, now)
+    con.execute("DELETE FROM staging.invalid_days WHERE entity = $1 AND day = $2::TIMESTAMPTZ::DATE", [entity, now])
+    con.execute(f"DELETE FROM staging.invalid_days WHERE day < $1::TIMESTAMPTZ::DATE - {_KEPT_DAYS}", [now])
+    con.execute(
+        "INSERT INTO staging.invalid_days SELECT $2::TIMESTAMPTZ::DATE, $1, code, rule, severity, count(DISTINCT rid)"
+        " FROM violation GROUP BY ALL",
+        [entity, now],
+    )
+
+
+def _note(
+    con: duckdb.DuckDBPyConnection,
+    entity: LmsEntity,
+    severity: RuleSeverity,
+    table: str,
+    texts: Sequence[str],
+    now: datetime,
+) -> None:
+    moved = f"WHEN {literal(TRANSITION.code)} THEN concat(c.{STATE_BEFORE}, {literal(ARROW)}, {{}})"
+    values = " ".join(f"WHEN {literal(column)} THEN r.{quoted(column)}" for column in texts)
+    value = f'CASE v."column" {values} END'
+    row = ", ".join(f"{literal(column)}: r.{quoted(column)}" for column in texts if column != "extra")
+    con.execute(
+        'CREATE OR REPLACE TEMP TABLE refused AS SELECT r.source_id, v.code, v.rule, v."column",'
+        f' CASE v.code {moved.format(value)} ELSE {value} END AS "value", q.first_seen_at, q.attempts,'
+        f' q.observed_at AS observed_before, r.observed_at, to_json({{{row}}}) AS "row"'
+        " FROM (SELECT * FROM violation WHERE severity = $severity) v JOIN read r USING (rid) JOIN candidate c USING (rid)"
+        ' LEFT JOIN (SELECT source_id, code, rule, "column", min(first_seen_at) AS first_seen_at, max(attempts) AS attempts,'
+        f" max(observed_at) AS observed_at FROM {table} WHERE entity = $entity GROUP BY ALL) q"
+        ' ON q.source_id = r.source_id AND q.code = v.code AND q.rule = v.rule AND q."column" = v."column"',
+        {"severity": severity, "entity": entity},
+    )
+    con.execute(f"DELETE FROM {table} WHERE entity = $1", [entity])
+    con.execute(
+        f'INSERT INTO {table} BY NAME SELECT $entity AS entity, source_id, code, rule, "column", "value",'
+        " coalesce(first_seen_at, $now::TIMESTAMPTZ) AS first_seen_at, $now::TIMESTAMPTZ AS last_seen_at,"
+        " coalesce(attempts, 0) + (attempts IS NULL OR observed_at IS DISTINCT FROM observed_before)::INTEGER AS attempts,"
+        ' observed_at, "row" FROM refused',
+        {"entity": entity, "now": now},
+    )
+    con.execute("DROP TABLE refused")
