@@ -22,11 +22,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CrmField:
-    """One field. `type` is the CRM's own word; `length` counts characters, `scale` decimals, None where nothing limits.
+    """One field. `type` is the CRM's own word.
 
+    `length` counts characters, `scale` decimals, `digits` those before the decimal point; None where nothing limits.
     `required` means that a record can't be created without a value. `restricted`: only the words of `picklist` are
     taken. `multiple`: several of them, which the CRM gives back in an order of its own. `rich`: the CRM rewrites what is
-    written. `caseless`: a unique field that takes `A` and `a` for the same. `relationship` is the name by which a reference is written, `references` are the objects it may point to.
+    written. `caseless`: a unique field that takes `A` and `a` for the same. `relationship` is the name by which a reference is written, `references` are the objects it may point to. `label` is what people see: another one is no other field.
     """
 
     name: str
@@ -46,6 +47,8 @@ class CrmField:
     caseless: bool = False
     references: tuple[str, ...] = ()
     relationship: str | None = None
+    digits: int | None = None
+    label: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,17 @@ def _salesforce_field(told: Mapping[str, Any]) -> CrmField:
         caseless=told["unique"] and not told.get("caseSensitive"),
         references=tuple(told["referenceTo"]),
         relationship=told["relationshipName"],
+        digits=_digits(told) if kind is Kind.NUMBER else None,
+        label=told.get("label") or "",
     )
+
+
+def _digits(told: Mapping[str, Any]) -> int | None:
+    """The digits that stand before the point: of whole numbers `digits`, of others all less the decimals."""
+    if told["type"] in {"int", "long"}:
+        return told.get("digits") or None
+    precision = told.get("precision") or 0
+    return precision - told["scale"] if precision else None
 
 
 def _hubspot_field(told: Mapping[str, Any], required: frozenset[str]) -> CrmField:
@@ -147,4 +160,5 @@ def _hubspot_field(told: Mapping[str, Any], required: frozenset[str]) -> CrmFiel
         restricted=kind is Kind.PICKLIST and not told.get("externalOptions"),
         multiple=kind is Kind.PICKLIST and told.get("fieldType") == "checkbox",
         rich=told.get("fieldType") == "html",
+        label=told.get("label") or "",
     )

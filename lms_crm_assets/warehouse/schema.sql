@@ -1,5 +1,6 @@
 -- The tables with a fixed shape. Staging, snapshot and delta tables are made by their layers.
 CREATE SCHEMA IF NOT EXISTS raw_lms;
+CREATE SCHEMA IF NOT EXISTS discovery;
 CREATE SCHEMA IF NOT EXISTS staging;
 CREATE SCHEMA IF NOT EXISTS crm_snapshot;
 CREATE SCHEMA IF NOT EXISTS delta;
@@ -14,6 +15,14 @@ CREATE TABLE IF NOT EXISTS raw_lms.doubted (
 
 -- The rows that broke a rule and are refused until they are mended. `row`: the canonical columns as they were read.
 -- `attempts`: how often the LMS gave the row, and it was refused for this. `observed_at`: when it gave it last.
+-- What the CRM said of each mapped object, the last time of each day: `told` is a `crm.discovery.CrmSchema`, NULL where the
+-- CRM has no such object. `asked`: the CRM's address, the object and its parents.
+CREATE TABLE IF NOT EXISTS discovery.crm_schema (
+    day DATE, object VARCHAR, asked VARCHAR, discovered_at TIMESTAMPTZ, told JSON
+);
+-- What a person accepted of it, or was discovered first.
+CREATE TABLE IF NOT EXISTS discovery.crm_baseline (object VARCHAR, asked VARCHAR, accepted_at TIMESTAMPTZ, told JSON);
+
 CREATE TABLE IF NOT EXISTS staging.quarantine (
     entity VARCHAR,
     source_id VARCHAR,

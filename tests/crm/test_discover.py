@@ -40,7 +40,7 @@ def test_salesforce_describes_an_object(sandbox: Sandbox) -> None:  # noqa: ARG0
     assert (key.unique, key.key, key.length) == (True, True, 64)
     assert (status.kind, status.picklist, status.restricted) == (Kind.PICKLIST, ("active", "suspended"), True)
     assert not contact.fields["CreatedDate"].createable
-    assert completion.fields["Progress__c"].scale == 2
+    assert (completion.fields["Progress__c"].digits, completion.fields["Progress__c"].scale) == (3, 2)
     assert completion.fields["Contact__c"].references == ("Contact",)
     assert completion.relations == {"Contact": {"Contact__r"}, "LMS_Course__c": {"Course__r"}, "Account": set()}
     assert discovered(contract, "No_Such__c") is None
