@@ -78,7 +78,7 @@ def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | 
                 o.updated,
                 o.archived,
                 o.unchanged,
-                o.rejected + o.failed + o.skipped,
+                o.rejected + o.failed + o.skipped + o.refused,
                 o.write_calls,
             )
             once = [more[tenant][name] if more and first else "" for name in extra]

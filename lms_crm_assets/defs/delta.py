@@ -15,12 +15,14 @@ from lms_crm_assets.contract.spec import ObjectSpec, object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
-from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts, unreadable_fields
+from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts
+from lms_crm_assets.delta.destination import blamed, refusals, refused_records
 from lms_crm_assets.delta.forecast import Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import Plan, approve, drop_plans, has_delta, newest_plan, record_plan
 from lms_crm_assets.delta.scope import make_scope
 from lms_crm_assets.delta.show import change_rows
+from lms_crm_assets.discovery.crm_schema import newest_schema
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.events.share import Share
 from lms_crm_assets.ops.lanes import Lane
@@ -41,6 +43,17 @@ _PLAN_COLUMNS = {
     "new": "What the LMS says (learner data is masked)",
     "class": "ours: the LMS changed; drift: the CRM was changed by others; conflict: both",
     "owner": "Whose word counts for the field",
+}
+
+_REFUSED_COLUMNS = {
+    "external_id": "The LMS's id, the value of the match key",
+    "code": "What the CRM would refuse it for, see docs/error-codes.md",
+    "severity": "error: the record is not sent; warn: the field alone is left out",
+    "field": "The CRM field to blame, or the parent",
+    "value": "What it would get (learner data is masked, unless the contract's checks.mask_samples says otherwise)",
+    "attempts": "In how many deltas",
+    "first_seen": "When it was found first",
+    "remedy": "What to do",
 }
 
 
@@ -66,9 +79,11 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
         ],
         check_specs=[
             dg.AssetCheckSpec(
-                "readable",
+                "destination_rules",
                 asset=key("delta", obj),
-                description="Every value that the contract gives is one of its field's type; others are left alone.",
+                blocking=True,
+                description="The CRM, as its schema was discovered, would take every record (codes LMS-3xx). Those that it "
+                "would refuse are not sent; above the share that the contract sets in checks.max_invalid_share nothing is.",
             )
         ],
     )
@@ -81,22 +96,25 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
             if obj not in contract.objects:
                 return dg.MaterializeResult(
                     metadata={"skipped": f"{tenant} maps no {obj}"},
-                    check_results=[_readable(tenant, obj, {})],
+                    check_results=[_nothing_to_check(tenant, obj)],
                 )
+            spec, mask = object_spec(contract, obj), contract.checks.mask_samples
+            share_allowed = contract.checks.max_invalid_share
             if not tenants.is_concerned(tenant, context.run.run_id, obj):
                 with warehouse.connect(tenant) as con:
-                    unreadable = unreadable_fields(con, obj)
-                return dg.MaterializeResult(
-                    metadata={"skipped": f"no event touches a {obj}"},
-                    check_results=[_readable(tenant, obj, unreadable)],
-                )
-            spec = object_spec(contract, obj)
+                    verdict = _acceptable(con, tenant, spec, share_allowed, mask=mask)
+                return dg.MaterializeResult(metadata={"skipped": f"no event touches a {obj}"}, check_results=[verdict])
             share = tenants.share(tenant, context.run.run_id) if config.only_touched else None
             with warehouse.connect(tenant) as con:
                 recovered = recover(con, spec, tenants.folder(tenant, "sync"))
-                counts = build_delta(con, spec, partial(_scope, con, spec, share) if share is not None else None)
+                counts = build_delta(
+                    con,
+                    spec,
+                    partial(_scope, con, spec, share) if share is not None else None,
+                    schema=newest_schema(con, obj),
+                )
                 rows = change_rows(con, spec, TABLE_LIMIT)
-                unreadable = unreadable_fields(con, obj)
+                verdict = _acceptable(con, tenant, spec, share_allowed, mask=mask)
         return dg.MaterializeResult(
             metadata={
                 **asdict(counts),
@@ -104,7 +122,7 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 "recovered_journals": recovered,
                 f"changes_first_{TABLE_LIMIT}": table(rows, _PLAN_COLUMNS),
             },
-            check_results=[_readable(tenant, obj, unreadable)],
+            check_results=[verdict],
         )
 
     return delta
@@ -114,17 +132,38 @@ def _scope(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, share: Share) -> No
     make_scope(con, spec, share.keys, share.crm_ids)
 
 
-def _readable(tenant: str, obj: CrmObject, unreadable: Mapping[str, int]) -> dg.AssetCheckResult:
-    named = ", ".join(f"{field} ({records} records)" for field, records in unreadable.items())
+def _nothing_to_check(tenant: str, obj: CrmObject) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        check_name="readable",
-        passed=not unreadable,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{tenant}: values that are none of the field's type are left alone: {named}. Mend them in the LMS, or "
-        f"objects.{obj}.fields in the contract."
-        if unreadable
-        else f"{tenant}: every value is one of its field's type.",
-        metadata={"unreadable": sum(unreadable.values())},
+        check_name="destination_rules", passed=True, description=f"{tenant} maps no {obj}: there is nothing to check."
+    )
+
+
+def _acceptable(
+    con: duckdb.DuckDBPyConnection, tenant: str, spec: ObjectSpec, share_allowed: float, *, mask: bool
+) -> dg.AssetCheckResult:
+    """Whether the CRM would take every record of an object: of all of them, whatever the run is about."""
+    found = refusals(con, spec.object)
+    wanted = scalar(con, f"SELECT count(*) FROM staging.{spec.object.entity.staging_table}")
+    share = found.records / wanted if wanted else 0.0
+    too_many = share > share_allowed
+    told = f"the CRM's schema lets every {spec.object} pass."
+    if found.by_code:
+        told = f"{found.records} of {wanted} records are not sent, of {found.left_out} a field is left out: "
+        told += " ".join(blamed(found))
+    if too_many:
+        told += f" Above {share_allowed:.1%} (checks.max_invalid_share) nothing is sent at all."
+    sample = refused_records(con, spec, TABLE_LIMIT, mask=mask)
+    return dg.AssetCheckResult(
+        check_name="destination_rules",
+        passed=not found.by_code,
+        severity=dg.AssetCheckSeverity.ERROR if too_many else dg.AssetCheckSeverity.WARN,
+        description=f"{tenant}: {told}",
+        metadata={
+            "refused": found.records,
+            "refused_share": round(share, 4),
+            "left_out": found.left_out,
+            **({"refused_records": table(sample, _REFUSED_COLUMNS)} if sample else {}),
+        },
     )
 
 
@@ -235,6 +274,7 @@ def _plan_result(
         "conflict": "Updates where both sides changed",
         "observed": "Records whose observed fields differ",
         "unreadable": "Records with a value that is none of its field's type",
+        "refused": "Records that are not sent since the CRM would refuse them",
     }
     return dg.MaterializeResult(
         metadata={

@@ -20,7 +20,10 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class ObjectSummary:
-    """One object's figures of one run: records, and the write calls that they took."""
+    """One object's figures of one run: records, and the write calls that they took.
+
+    `refused` are not sent, since the CRM would refuse them.
+    """
 
     in_lms: int
     invalid: int
@@ -31,6 +34,7 @@ class ObjectSummary:
     rejected: int
     failed: int
     skipped: int
+    refused: int
     write_calls: int
 
 
@@ -54,7 +58,7 @@ class RunSummary:
     @property
     def undelivered(self) -> int:
         """Records that the CRM doesn't hold as it should."""
-        return sum(summary.rejected + summary.failed + summary.skipped for summary in self.objects.values())
+        return sum(s.rejected + s.failed + s.skipped + s.refused for s in self.objects.values())
 
     @property
     def agrees(self) -> bool:
@@ -220,5 +224,6 @@ def _object_summary(obj: CrmObject, metadata: Mapping[dg.AssetKey, Mapping[str, 
         rejected=sync.get("records_rejected", 0),
         failed=sync.get("records_failed", 0),
         skipped=sync.get("records_skipped", 0),
+        refused=delta.get("refused", 0),
         write_calls=sync.get("write_calls", 0),
     )

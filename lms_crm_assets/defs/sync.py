@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from lms_crm_assets.checks.delivery_codes import delivery_code
 from lms_crm_assets.contract.canonical import PARENTS
 from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
@@ -24,8 +25,10 @@ _OUTCOME_COLUMNS = {
     "external_id": "The LMS's id, the value of the match key",
     "status": "rejected: the CRM refused the data; failed: the next run sends it again; skipped: refused too often, "
     "see lms-crm dead-letters",
-    "code": "The CRM's own code",
+    "code": "Why, see docs/error-codes.md",
+    "crm_code": "The CRM's own code; its message is kept in the warehouse: lms-crm explain",
     "batch_id": "The batch it was sent in",
+    "remedy": "What to do",
 }
 
 _BACK_COLUMNS = {
@@ -204,8 +207,13 @@ def _logged(log: Callable[..., None], obj: CrmObject) -> Callable[[str, int, int
 def _summary(tenant: str, delivered: int, undelivered: int, reasons: dict[str, int]) -> str:
     if not undelivered:
         return f"{tenant}: all {delivered} records were taken by the CRM."
-    by_code = ", ".join(f"{number} × {code}" for code, number in reasons.items())
+    by_code = "; ".join(f"{number} × {code} ({_told(code)})" for code, number in reasons.items())
     return f"{tenant}: {undelivered} of {delivered + undelivered} records were not taken: {by_code}"
+
+
+def _told(crm_code: str) -> str:
+    code = delivery_code(crm_code)
+    return f"{code.code} {code.rule}"
 
 
 SYNC = [_sync_asset(obj) for obj in CrmObject]

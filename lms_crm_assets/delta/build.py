@@ -7,14 +7,17 @@ external id of the links to make, `parents_before` the CRM ids that are linked n
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from math import ceil
 
 import duckdb
 import orjson
 
 from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.discovery import CrmSchema
 from lms_crm_assets.delta.compare import ALLOWED, UNREADABLE, desired_side, differences, differing, gone, live_side
 from lms_crm_assets.delta.desired import refresh_desired
+from lms_crm_assets.delta.destination import refusals, refuse
 from lms_crm_assets.domain import Action, CrmObject, Owner
 from lms_crm_assets.snapshot.capture import ensure_snapshot
 from lms_crm_assets.warehouse.connection import transaction
@@ -31,6 +34,7 @@ class DeltaCounts:
     `overwrite`: updates that replace something the CRM holds, as against filling what is empty. `drift`, `conflict`:
     records among the updates by class. `observed`: records whose observed fields differ. `unreadable`: records with a
     value that is none of its field's type and is not written. `live`: records in the CRM with our match key.
+    `refused`: records that are not sent since the CRM would refuse them, whatever a run is about.
     """
 
     create: int
@@ -45,13 +49,20 @@ class DeltaCounts:
     observed: int
     unreadable: int
     live: int
+    refused: int = 0
 
 
 def build_delta(
-    con: duckdb.DuckDBPyConnection, spec: ObjectSpec, make_scope: Callable[[], None] | None = None
+    con: duckdb.DuckDBPyConnection,
+    spec: ObjectSpec,
+    make_scope: Callable[[], None] | None = None,
+    *,
+    schema: CrmSchema | None = None,
+    now: datetime | None = None,
 ) -> DeltaCounts:
     """Make `delta.<object>` anew from staging, the CRM snapshot and the ledger.
 
+    What the CRM would refuse by its `schema`, as far as that is known, is left out.
     `make_scope` makes the temp table `scope` of the only records that count (see `scope`); what else differs is left out.
     """
     allowed = ", ".join(literal(action) for action in (*sorted(ALLOWED[spec.mode]), Action.UNCHANGED))
@@ -66,7 +77,7 @@ def build_delta(
             ("gone", gone(spec)),
         ):
             con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
-        _note_unreadable(con, spec.object, allowed)
+        refuse(con, spec, schema, now or datetime.now(UTC))
         if make_scope is not None:
             make_scope()
             for table in ("different", "gone"):
@@ -90,24 +101,6 @@ def read_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> DeltaCounts:
     """The counts of the delta as it was built last."""
     rows = con.execute("SELECT counts FROM delta.counts WHERE object = $1", [obj]).fetchall()
     return DeltaCounts(**orjson.loads(rows[0][0]))
-
-
-def unreadable_fields(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> dict[str, int]:
-    """The CRM fields that are left alone because the value is none of their type, with the number of records.
-
-    Of all records, also where the delta that was built last is of some.
-    """
-    query = "SELECT field, records FROM delta.unreadable WHERE object = $1 ORDER BY ALL"
-    return dict(con.execute(query, [obj]).fetchall())
-
-
-def _note_unreadable(con: duckdb.DuckDBPyConnection, obj: CrmObject, allowed: str) -> None:
-    con.execute("DELETE FROM delta.unreadable WHERE object = $1", [obj])
-    con.execute(
-        "INSERT INTO delta.unreadable SELECT $1, c.field, count(*) FROM (SELECT unnest(changes) AS c FROM different"
-        f" WHERE action IN ({allowed})) WHERE c.class = '{UNREADABLE}' GROUP BY ALL",
-        [obj],
-    )
 
 
 def _find_differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
@@ -134,12 +127,13 @@ def _counts(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> DeltaCounts:
     ).fetchall()[0]
     wanted = scalar(con, f"SELECT count(*) FROM delta.desired_{spec.object}")
     create, update = by_action.get(Action.CREATE, 0), by_action.get(Action.UPDATE, 0)
+    refused = refusals(con, spec.object).records
     return DeltaCounts(
         create=create if Action.CREATE in allowed else 0,
         update=update if Action.UPDATE in allowed else 0,
         overwrite=overwrite,
         archive=archive,
-        unchanged=wanted - create - update,
+        unchanged=wanted - create - update - refused,
         skipped=(0 if Action.CREATE in allowed else create) + (0 if Action.UPDATE in allowed else update),
         gone=scalar(con, "SELECT count(*) FROM gone"),
         drift=drift,
@@ -147,4 +141,5 @@ def _counts(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> DeltaCounts:
         observed=observed,
         unreadable=unreadable,
         live=scalar(con, f"SELECT count(*) FROM crm_snapshot.{spec.object}"),
+        refused=refused,
     )

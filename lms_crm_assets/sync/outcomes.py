@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
+from lms_crm_assets.checks.delivery_codes import delivery_code
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.masking import safe_key
 
@@ -61,11 +62,19 @@ def refused_outcomes(
 ) -> list[dict[str, str]]:
     """A sample of what was not delivered; the CRM's message may hold learner data and stays in the warehouse."""
     rows = con.execute(
-        "SELECT external_id, status, code, batch_id FROM sync.outcomes"
+        "SELECT external_id, status, code, message, batch_id FROM sync.outcomes"
         " WHERE object = $1 AND sync_run_id = $2 AND status <> 'succeeded' ORDER BY ALL LIMIT $3",
         [obj, sync_run_id, limit],
     ).fetchall()
+    found = [(row, delivery_code(row[2], row[3])) for row in rows]
     return [
-        {"external_id": safe_key(key), "status": status, "code": code or "", "batch_id": batch_id}
-        for key, status, code, batch_id in rows
+        {
+            "external_id": safe_key(key),
+            "status": status,
+            "code": code.code,
+            "crm_code": crm_code or "",
+            "batch_id": batch_id,
+            "remedy": code.remedy,
+        }
+        for (key, status, crm_code, _, batch_id), code in found
     ]

@@ -13,8 +13,6 @@ CREATE TABLE IF NOT EXISTS raw_lms.doubted (
     entity VARCHAR, rows_before BIGINT, rows_now BIGINT, allowed DOUBLE, doubted_at TIMESTAMPTZ
 );
 
--- The rows that broke a rule and are refused until they are mended. `row`: the canonical columns as they were read.
--- `attempts`: how often the LMS gave the row, and it was refused for this. `observed_at`: when it gave it last.
 -- What the CRM said of each mapped object, the last time of each day: `told` is a `crm.discovery.CrmSchema`, NULL where the
 -- CRM has no such object. `asked`: the CRM's address, the object and its parents.
 CREATE TABLE IF NOT EXISTS discovery.crm_schema (
@@ -23,6 +21,8 @@ CREATE TABLE IF NOT EXISTS discovery.crm_schema (
 -- What a person accepted of it, or was discovered first.
 CREATE TABLE IF NOT EXISTS discovery.crm_baseline (object VARCHAR, asked VARCHAR, accepted_at TIMESTAMPTZ, told JSON);
 
+-- The rows that broke a rule and are refused until they are mended. `row`: the canonical columns as they were read.
+-- `attempts`: how often the LMS gave the row, and it was refused for this. `observed_at`: when it gave it last.
 CREATE TABLE IF NOT EXISTS staging.quarantine (
     entity VARCHAR,
     source_id VARCHAR,
@@ -82,15 +82,13 @@ CREATE TABLE IF NOT EXISTS delta.mappings (object VARCHAR, signature VARCHAR);
 -- The counts of each object's delta as it was built last.
 CREATE TABLE IF NOT EXISTS delta.counts (object VARCHAR, counts JSON);
 
--- The fields of each object's records that hold a value which is none of their type, of all records, whatever a run was about.
-CREATE TABLE IF NOT EXISTS delta.unreadable (object VARCHAR, field VARCHAR, records BIGINT);
-
--- The records that are not sent since the CRM, as its schema was discovered, would refuse them (codes LMS-3xx). `attempts`:
--- in how many deltas.
+-- What the CRM, as its schema was discovered, would refuse (codes LMS-3xx). `severity`: error, the record is not sent; warn,
+-- the field alone is left out. `attempts`: in how many deltas. Of all records, whatever a run was about.
 CREATE TABLE IF NOT EXISTS delta.refused (
     object VARCHAR,
     external_id VARCHAR,
     code VARCHAR,
+    severity VARCHAR,
     field VARCHAR,
     "value" VARCHAR,
     first_seen_at TIMESTAMPTZ,
