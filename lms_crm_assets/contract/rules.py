@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lms_crm_assets.contract import destinations, sources
 from lms_crm_assets.contract.canonical import EXTRA_COLUMN, PARENTS, VOCABULARIES
 from lms_crm_assets.contract.expressions import Compiled, ExpressionError, compile_expression
-from lms_crm_assets.domain import CrmObject, FieldType, SyncMode
+from lms_crm_assets.domain import CrmObject, FieldType, LmsEntity, SyncMode
 
 TEXTS = frozenset({FieldType.TEXT, FieldType.EMAIL})
 _CONSTANTS = {bool: FieldType.BOOLEAN, int: FieldType.NUMBER, float: FieldType.NUMBER, str: FieldType.TEXT}
@@ -235,24 +235,37 @@ def _of_targets(objects: Mapping[CrmObject, Mapping[str, Any]]) -> Iterable[Prob
 
 
 def _of_extra(document: Mapping[str, Any], objects: Mapping[CrmObject, Mapping[str, Any]]) -> Iterator[Problem]:
-    """One mistake a contract: told at the first field that reads what is not kept."""
+    """One mistake a contract: told at the first field or rule that reads what is not kept."""
     if document.get("unknown_attributes", "ignore") != "ignore":
         return
+    for at, source, what in _expressions(document, objects):
+        if EXTRA_COLUMN in _columns(source, what):
+            yield Problem(
+                at, f"'{EXTRA_COLUMN}' is always empty here: set 'unknown_attributes: keep' at the top of the contract"
+            )
+            return
+
+
+def _expressions(
+    document: Mapping[str, Any], objects: Mapping[CrmObject, Mapping[str, Any]]
+) -> Iterator[tuple[tuple[str, ...], str, CrmObject | LmsEntity]]:
+    """Every expression of the contract with its place, and over whose columns it is."""
     for obj, mapping in objects.items():
         for name, field in _mapping(mapping, "fields").items():
             source = field.get("from") if isinstance(field, Mapping) else field
-            if isinstance(source, str) and EXTRA_COLUMN in _columns(source, obj):
-                yield Problem(
-                    ("objects", str(obj), "fields", str(name), "from"),
-                    f"'{EXTRA_COLUMN}' is always empty here: set 'unknown_attributes: keep' at the top of the contract",
-                )
-                return
+            if isinstance(source, str):
+                yield ("objects", str(obj), "fields", str(name), "from"), source, obj
+    own = _mapping(document, "checks").get("own")
+    for number, rule in enumerate(own if isinstance(own, list) else ()):
+        holds, entity = (rule.get(name) for name in ("holds", "entity")) if isinstance(rule, Mapping) else (None, None)
+        if isinstance(holds, str) and entity in set(LmsEntity):
+            yield ("checks", "own", str(number), "holds"), holds, LmsEntity(entity)
 
 
-def _columns(source: str, obj: CrmObject) -> frozenset[str]:
+def _columns(source: str, what: CrmObject | LmsEntity) -> frozenset[str]:
     """The columns that an expression reads; none of one that is told as a mistake anyway."""
     try:
-        return compile_expression(source, obj).columns
+        return compile_expression(source, what).columns
     except ExpressionError:
         return frozenset()
 
