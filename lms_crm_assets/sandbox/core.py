@@ -10,6 +10,8 @@ Control routes, the same on each simulator:
 - `POST /_sandbox/reset`: empties the system (the body is passed on to the simulator), its statistics and its log.
 - `POST /_sandbox/options`: changes the simulator's options while it runs; its records stay.
 - `POST /_sandbox/mutate`: changes a record behind the clients' backs, the way a person in the UI would.
+- `POST /_sandbox/schema`: changes the schema of a CRM behind the clients' backs, the way its administrator would: one
+  change or a list of them, of which those before a refused one stay.
 - `POST /_sandbox/webhooks`: from now on tells a `Subscription` of each change; `{}` and a reset end that. `GET` shows the
   counts of events: changed, dropped, overflowed, sent, acknowledged, given_up, waiting, and of answers by status.
 """
@@ -34,6 +36,7 @@ __all__ = [
     "JSON",
     "Configurable",
     "Fault",
+    "Reshapable",
     "SandboxRequestError",
     "Simulator",
     "Stats",
@@ -86,6 +89,14 @@ class Configurable(Protocol):
         """Change these options and leave all else; `SandboxRequestError` for an unknown one or a wrong value."""
 
 
+@runtime_checkable
+class Reshapable(Protocol):
+    """A simulator whose schema can be changed while it runs."""
+
+    def reshape(self, change: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make one change; tells what has become of the object. `SandboxRequestError` when the system would refuse."""
+
+
 def build_app(simulator: Simulator) -> Starlette:
     """The simulator's protocol and the control routes as one application."""
     control = _Control(simulator)
@@ -113,6 +124,7 @@ class _Control:
             Route("/_sandbox/faults", _refusing(self._faults), methods=["POST"]),
             Route("/_sandbox/reset", _refusing(self._reset), methods=["POST"]),
             Route("/_sandbox/mutate", _refusing(self._mutate), methods=["POST"]),
+            Route("/_sandbox/schema", _refusing(self._schema), methods=["POST"]),
             Route("/_sandbox/webhooks", _refusing(self._webhooks), methods=["GET", "POST"]),
         ]
 
@@ -160,6 +172,15 @@ class _Control:
         if not isinstance(change, dict):
             raise SandboxRequestError("a change is an object with `object`, `op` and what it needs")
         return json_response(self._simulator.mutate(change))
+
+    async def _schema(self, request: Request) -> Response:
+        given = orjson.loads(await request.body())
+        changes = given if isinstance(given, list) else [given]
+        if not changes or not all(isinstance(each, dict) for each in changes):
+            raise SandboxRequestError("a change of the schema is an object with `object`, `op` and what it needs")
+        if not isinstance(self._simulator, Reshapable):
+            raise SandboxRequestError(f"{self._simulator.name} has no schema to change")
+        return json_response([self._simulator.reshape(each) for each in changes][-1])
 
     async def _webhooks(self, request: Request) -> Response:
         simulator = self._simulator

@@ -87,8 +87,9 @@ def _mutate(store: Store, change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(store: Store, kind: str) -> Table:
+    found = next((each for each in store.schema.types.values() if each.closed and kind in each.aliases), None)
     try:
-        return store.table(kind)
+        return store.table(kind) if found is None else store.tables[found.type_id]
     except HubSpotError as exc:
         raise SandboxRequestError(f"unknown object: {kind}") from exc
 

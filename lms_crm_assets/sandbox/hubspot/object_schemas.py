@@ -95,7 +95,7 @@ class ObjectSchemas:
             ),
             made,
         )
-        _check_listed(object_type)
+        check_listed(object_type)
         self._store.add_type(object_type)
         for other in associated:
             schema.associate_types(object_type.type_id, other.type_id)
@@ -107,7 +107,7 @@ class ObjectSchemas:
         body = call.json(_PATCH)
         required = object_type.required if body.get("requiredProperties") is None else body["requiredProperties"]
         primary = body.get("primaryDisplayProperty") or object_type.primary
-        _check_listed(object_type, required, primary)
+        check_listed(object_type, required, primary)
         object_type.required, object_type.primary = list(required), primary
         object_type.labels = {**object_type.labels, **(body.get("labels") or {})}
         shown = self._as_json(object_type)
@@ -169,7 +169,7 @@ class ObjectSchemas:
         }
 
 
-def _check_listed(object_type: ObjectType, required: list[str] | None = None, primary: str | None = None) -> None:
+def check_listed(object_type: ObjectType, required: list[str] | None = None, primary: str | None = None) -> None:
     """`HubSpotError` 400 unless the required and the display property are defined."""
     for listed in (*(object_type.required if required is None else required), primary or object_type.primary):
         if listed not in object_type.properties:

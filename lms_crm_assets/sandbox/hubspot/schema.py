@@ -34,6 +34,7 @@ class Property:
     form_field: bool = False
     created: int = BORN_MS
     updated: int = BORN_MS
+    hidden_options: list[str] = field(default_factory=list)
 
     def normalise(self, text: str) -> str:
         """The canonical text of a non-empty value; `InvalidValueError` when HubSpot refuses it."""
@@ -54,7 +55,7 @@ class Property:
             "description": self.description,
             "groupName": self.group_name,
             "options": [
-                {"label": label, "value": value, "displayOrder": place, "hidden": False}
+                {"label": label, "value": value, "displayOrder": place, "hidden": value in self.hidden_options}
                 for place, (value, label) in enumerate(self.options.items())
             ],
             "displayOrder": self.display_order,
@@ -101,6 +102,8 @@ class ObjectType:
     created: int = BORN_MS
     groups: dict[str, Group] = field(default_factory=dict)
     archived_properties: dict[str, Property] = field(default_factory=dict)
+    closed: bool = False
+    """Whether the app's rights don't reach it."""
 
     @property
     def custom(self) -> bool:
@@ -195,12 +198,17 @@ class Schema:
         found = self._by_alias.get(name.lower())
         if found is None or (found.custom and not self.custom_objects):
             raise unknown_type(name)
+        if found.closed:
+            kind = "custom" if found.custom else found.name
+            raise missing_scopes(f"crm.objects.{kind}.read", f"crm.objects.{kind}.write")
         if not self.usable(found.type_id):
             raise missing_scopes("crm.objects.courses.read", "crm.objects.courses.write")
         return found
 
     def usable(self, type_id: str) -> bool:
-        """Whether the portal's tier and its admin let this type be used."""
+        """Whether the portal's tier, its admin and the app's rights let this type be used."""
+        if self.types[type_id].closed:
+            return False
         if type_id == COURSES:
             return self.courses_active
         return self.custom_objects or not self.types[type_id].custom

@@ -26,6 +26,7 @@ from lms_crm_assets.sandbox.hubspot.options import Options
 from lms_crm_assets.sandbox.hubspot.portal import default_schema
 from lms_crm_assets.sandbox.hubspot.properties import Properties
 from lms_crm_assets.sandbox.hubspot.property_groups import PropertyGroups
+from lms_crm_assets.sandbox.hubspot.reshaping import reshape
 from lms_crm_assets.sandbox.hubspot.schema import Schema
 from lms_crm_assets.sandbox.hubspot.search import Search
 from lms_crm_assets.sandbox.hubspot.store import Store
@@ -86,6 +87,14 @@ class HubSpotSimulator:
     def mutate(self, change: Mapping[str, Any]) -> Mapping[str, Any]:
         """Change one record behind the clients' backs; see `control.mutate`. Not counted in the statistics."""
         return control.mutate(self._store, change)
+
+    def reshape(self, change: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Change the schema behind the clients' backs; gives the object's properties as the app sees them then."""
+        object_type = reshape(self._store, change)
+        visible = object_type is not None and self._store.schema.usable(object_type.type_id)
+        fields = [each.as_json() for each in object_type.properties.values()] if object_type and visible else []
+        required = object_type.required if object_type and visible else []
+        return {"object": change["object"], "visible": visible, "required": required, "fields": fields}
 
     def reset(self, options: Mapping[str, Any]) -> None:
         """An empty portal with its initial schema, fresh tokens and windows; `options` are fields of `Options`."""

@@ -3,13 +3,9 @@
 A field is required on create when it is createable, not nillable and not defaulted on create: for Contact, LastName.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
-from .schema import OBJECTS, TEXT_TYPES, Field, SObject
-
-# When the org's schema was last changed, for `If-Modified-Since`.
-CHANGED_AT = datetime(2026, 9, 1, tzinfo=UTC)
+from .schema import TEXT_TYPES, Field, Schema, SObject
 
 _SOAP_TYPES = {
     "id": "tns:ID",
@@ -21,12 +17,12 @@ _SOAP_TYPES = {
 _BYTES_PER_CHARACTER = 3
 
 
-def describe_global(data_url: str) -> dict[str, Any]:
+def describe_global(schema: Schema, data_url: str) -> dict[str, Any]:
     """Every object, without its fields."""
-    return {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": [_summary(each, data_url) for each in OBJECTS]}
+    return {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": [_summary(each, data_url) for each in schema]}
 
 
-def describe_object(sobject: SObject, data_url: str) -> dict[str, Any]:
+def describe_object(schema: Schema, sobject: SObject, data_url: str) -> dict[str, Any]:
     """One object with its fields and child relationships."""
     urls = _summary(sobject, data_url)["urls"] | {
         "defaultValues": f"{data_url}/sobjects/{sobject.name}/defaultValues?recordTypeId&fields",
@@ -36,7 +32,7 @@ def describe_object(sobject: SObject, data_url: str) -> dict[str, Any]:
     }
     return _summary(sobject, data_url) | {
         "actionOverrides": [],
-        "childRelationships": _children(sobject),
+        "childRelationships": _children(schema, sobject),
         "compactLayoutable": True,
         "extendedFields": None,
         "fields": [describe_field(sobject, field) for field in sobject.fields],
@@ -79,7 +75,7 @@ def describe_field(sobject: SObject, field: Field) -> dict[str, Any]:
         "caseSensitive": False,
         "compoundFieldName": "Name" if compound and field.name != "Name" else None,
         "controllerName": None,
-        "createable": field.writable,
+        "createable": field.editable,
         "custom": field.custom,
         "defaultValue": False if field.type == "boolean" else None,
         "defaultValueFormula": None,
@@ -107,9 +103,15 @@ def describe_field(sobject: SObject, field: Field) -> dict[str, Any]:
         "nameField": field.name_field,
         "namePointing": field.refers_to == "User",
         "nillable": not (field.required or field.type == "boolean" or field.name_field or system),
-        "permissionable": field.stored and not (field.required or field.name_field),
+        "permissionable": permissionable(field),
         "picklistValues": [
-            {"active": True, "defaultValue": False, "label": value, "validFor": None, "value": value}
+            {
+                "active": value not in field.inactive,
+                "defaultValue": False,
+                "label": value,
+                "validFor": None,
+                "value": value,
+            }
             for value in field.values
         ],
         "polymorphicForeignKey": False,
@@ -120,16 +122,21 @@ def describe_field(sobject: SObject, field: Field) -> dict[str, Any]:
         "relationshipName": field.relationship or None,
         "relationshipOrder": None,
         "restrictedDelete": False,
-        "restrictedPicklist": field.type == "picklist",
+        "restrictedPicklist": field.type == "picklist" and field.restricted,
         "scale": field.scale,
         "searchPrefilterable": field.type == "reference",
         "soapType": _SOAP_TYPES.get(field.type, "xsd:string"),
         "sortable": field.type != "textarea",
         "type": field.type,
-        "unique": field.external_id,
-        "updateable": field.writable,
+        "unique": field.unique,
+        "updateable": field.editable,
         "writeRequiresMasterRead": False,
     }
+
+
+def permissionable(field: Field) -> bool:
+    """Whether field-level security can be set on it: not on what every record has to have."""
+    return field.stored and not (field.required or field.name_field)
 
 
 def _summary(sobject: SObject, data_url: str) -> dict[str, Any]:
@@ -172,7 +179,7 @@ def _summary(sobject: SObject, data_url: str) -> dict[str, Any]:
     }
 
 
-def _children(sobject: SObject) -> list[dict[str, Any]]:
+def _children(schema: Schema, sobject: SObject) -> list[dict[str, Any]]:
     """The lookups of other objects that point here; those of merged records are not among them."""
     return [
         {
@@ -185,7 +192,7 @@ def _children(sobject: SObject) -> list[dict[str, Any]]:
             "relationshipName": field.children or None,
             "restrictedDelete": False,
         }
-        for child in OBJECTS
+        for child in schema
         for field in child.fields
         if field.refers_to == sobject.name and field.children
     ]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from .errors import JsonTypeError, RowError, entity_is_deleted, id_in_body, no_such_column
 from .guard import Guard
 from .ids import long_id
-from .schema import Field, SObject, parent_object
+from .schema import Field, Schema, SObject
 from .store import Record, Store
 from .values import Value, fold, from_json
 
@@ -39,7 +39,7 @@ class Row:
     error: RowError | None = None
 
 
-def read_row(sobject: SObject, body: Mapping[str, Any]) -> Row:
+def read_row(schema: Schema, sobject: SObject, body: Mapping[str, Any]) -> Row:
     """Read every value; `JsonTypeError` for a wrong JSON type, any other fault is kept as the row's `error`."""
     row = Row(sobject)
     unwritable = []
@@ -49,10 +49,10 @@ def read_row(sobject: SObject, body: Mapping[str, Any]) -> Row:
         target = sobject.field(name)
         try:
             if target is None:
-                _read_parent(row, name, value)
+                _read_parent(schema, row, name, value)
             elif target.type == "id":
                 row.id = _read_id(value)
-            elif not target.writable:
+            elif not target.editable:
                 unwritable.append(target.name)
             else:
                 row.values[target.name] = from_json(target, value)
@@ -66,7 +66,7 @@ def read_row(sobject: SObject, body: Mapping[str, Any]) -> Row:
 def insert(store: Store, guard: Guard, row: Row) -> Record:
     """Create the record; `RowError` when the platform would refuse it."""
     values = _checked(store, row)
-    _check_required(row.sobject, values, creating=True)
+    _check_required(row.sobject, values, None)
     guard.judge(store, row.sobject, None, values)
     return store.insert(row.sobject, values)
 
@@ -74,7 +74,7 @@ def insert(store: Store, guard: Guard, row: Row) -> Record:
 def update(store: Store, guard: Guard, record: Record, row: Row) -> Operation:
     """Write the row over the record: `updated`, or `unchanged` when it held these values already."""
     values = _checked(store, row)
-    _check_required(row.sobject, values, creating=False)
+    _check_required(row.sobject, values, record)
     guard.judge(store, row.sobject, record, values)
     return "updated" if store.update(row.sobject, record, values) else "unchanged"
 
@@ -143,17 +143,19 @@ def _read_id(value: Any) -> str | None:
     return value
 
 
-def _read_parent(row: Row, name: str, value: Any) -> None:
+def _read_parent(schema: Schema, row: Row, name: str, value: Any) -> None:
     """A lookup by the parent's external id: `"Contact__r": {"LMS_User_Id__c": "…"}`, or null."""
     lookup = row.sobject.lookup(name)
-    if lookup is None:
+    target = None if lookup is None else schema.parent(lookup)
+    if lookup is None or target is None:
         raise no_such_column(name, row.sobject.name)
+    if not lookup.editable:
+        raise not_writable([lookup.name])
     if value is None:
         row.values[lookup.name] = None
         return
     if not isinstance(value, dict):
         raise JsonTypeError("sobject", value)
-    target = parent_object(lookup)
     given = [(key, each) for key, each in value.items() if key != "attributes"]
     if len(given) != 1:
         raise RowError("INVALID_FIELD", f"The relationship {name} needs exactly one external ID field", [lookup.name])
@@ -187,7 +189,9 @@ def _checked(store: Store, row: Row) -> dict[str, Value]:
 
 
 def _live_parent(store: Store, lookup: Field, id_: str) -> str:
-    target = parent_object(lookup)
+    target = store.schema.parent(lookup)
+    if target is None:
+        raise RowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", [lookup.name])
     if not id_.startswith(target.prefix):
         message = f"{lookup.label}: id value of incorrect type: {id_}"
         raise RowError("FIELD_INTEGRITY_EXCEPTION", message, [lookup.name])
@@ -200,7 +204,9 @@ def _live_parent(store: Store, lookup: Field, id_: str) -> str:
 
 
 def _parent_by_key(store: Store, parent: ParentKey) -> str:
-    target = parent_object(parent.lookup)
+    target = store.schema.parent(parent.lookup)
+    if target is None:  # gone since the row was read
+        raise no_such_column(parent.lookup.relationship, parent.lookup.name)
     matches = store.find(target, parent.key, parent.value)
     if not matches:
         message = (
@@ -213,9 +219,13 @@ def _parent_by_key(store: Store, parent: ParentKey) -> str:
     return matches[0].id
 
 
-def _check_required(sobject: SObject, values: Mapping[str, Value], *, creating: bool) -> None:
-    required = [each.name for each in sobject.fields if each.required and (creating or each.name in values)]
-    missing = [name for name in required if values.get(name) is None]
+def _check_required(sobject: SObject, values: Mapping[str, Value], record: Record | None) -> None:
+    """`RowError` when the record would lack a required value: on update too, of a field that was not required before."""
+    missing = [
+        each.name
+        for each in sobject.required
+        if values.get(each.name, None if record is None else record.values[sobject.slots[each.name]]) is None
+    ]
     if missing:
         raise RowError("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", missing)
 

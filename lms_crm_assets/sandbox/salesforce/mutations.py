@@ -8,7 +8,7 @@ from lms_crm_assets.sandbox.core import SandboxRequestError
 from . import dml
 from .errors import JsonTypeError, RowError
 from .guard import Guard
-from .schema import OBJECTS, Field, SObject, find_object
+from .schema import Field, SObject
 from .store import Record, Store
 
 
@@ -22,10 +22,10 @@ def mutate(store: Store, guard: Guard, change: Mapping[str, Any]) -> Mapping[str
     """
     if not isinstance(change, Mapping) or not isinstance(change.get("fields", {}), Mapping):
         raise SandboxRequestError("a change and its fields are JSON objects")
-    sobject = named_object(str(change.get("object")))
+    sobject = named_object(store, str(change.get("object")))
     guard.caller = None
     try:
-        row = dml.read_row(sobject, change.get("fields", {}))
+        row = dml.read_row(store.schema, sobject, change.get("fields", {}))
         match change.get("op"):
             case "create":
                 record = dml.insert(store, guard, row)
@@ -44,12 +44,12 @@ def mutate(store: Store, guard: Guard, change: Mapping[str, Any]) -> Mapping[str
     return store.flat(sobject, record, sobject.fields)
 
 
-def named_object(name: str) -> SObject:
-    """The object of that name; `SandboxRequestError` when there is none."""
-    found = find_object(name)
+def named_object(store: Store, name: str) -> SObject:
+    """The object of that name as an administrator sees it; `SandboxRequestError` when there is none."""
+    found = store.schema.held(name)
     if found is None:
         raise SandboxRequestError(f"unknown object: {name}")
-    return found
+    return found.for_administrators
 
 
 def _merge(store: Store, sobject: SObject, change: Mapping[str, Any]) -> Record:
@@ -61,7 +61,7 @@ def _merge(store: Store, sobject: SObject, change: Mapping[str, Any]) -> Record:
     winner = _addressed(store, sobject, into, deleted=False)
     if winner is loser:
         raise SandboxRequestError("a record can't be merged with itself")
-    for child in OBJECTS:
+    for child in store.schema.all:
         for lookup in child.lookups:
             if lookup.refers_to == sobject.name:
                 _reparent(store, child, lookup, loser.id, winner.id)

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from lms_crm_assets.sandbox.core import SandboxRequestError
 
-from .schema import find_object
+from .installed import OBJECTS
+from .schema import SObject
 
 # What jsforce and simple-salesforce split at; the Bulk API guide says "100 MB" and explains it by base64 and 150 MB.
 _UPLOAD_BYTES = 100 * 1024 * 1024
@@ -95,9 +96,13 @@ def _listed(
     for each in value:
         if not isinstance(each, dict) or not required <= each.keys() <= required | optional:
             raise ValueError(shape + (f" and perhaps {', '.join(sorted(optional))}" if optional else ""))
-        if find_object(str(each["object"])) is None:
+        if _installed(str(each["object"])) is None:
             raise ValueError(f"{shape}; there is no {each['object']}")
     return value
+
+
+def _installed(name: str) -> SObject | None:
+    return next((each for each in OBJECTS if each.name.lower() == name.lower()), None)
 
 
 def _pattern(value: Any) -> re.Pattern[str]:
@@ -110,7 +115,7 @@ def _pattern(value: Any) -> re.Pattern[str]:
 def _validation_rules(value: Any) -> tuple[ValidationRule, ...]:
     rules = []
     for each in _listed(value, {"object", "field", "pattern", "message"}):
-        sobject = find_object(each["object"])
+        sobject = _installed(each["object"])
         found = sobject.field(str(each["field"])) if sobject else None
         if sobject is None or found is None or not found.stored:
             raise ValueError(f"about stored fields, which {each['object']}.{each['field']} is not")
@@ -121,7 +126,7 @@ def _validation_rules(value: Any) -> tuple[ValidationRule, ...]:
 def _row_faults(value: Any) -> tuple[RowFault, ...]:
     faults = []
     for each in _listed(value, {"object", "statusCode", "message"}, {"key_pattern", "times", "share"}):
-        sobject = find_object(each["object"])
+        sobject = _installed(each["object"])
         share = each.get("share", 1.0)
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ValueError("with a share between 0 and 1")

@@ -13,7 +13,7 @@ from .errors import ApiError, no_such_id, not_found
 from .guard import Guard
 from .http import Call
 from .options import Options
-from .schema import Field, SObject, find_object
+from .schema import Field, SObject
 from .store import Store
 
 _SECONDS_A_DAY = 86_400
@@ -104,9 +104,9 @@ def _left(most: int, used: int) -> dict[str, int]:
     return {"Max": most, "Remaining": max(most - used, 0)}
 
 
-def object_of(call: Call) -> SObject:
+def object_of(org: Org, call: Call) -> SObject:
     """The object in the path; `ApiError` 404 when there is none of that name."""
-    found = find_object(call.params["sobject"])
+    found = org.store.schema.find(call.params["sobject"])
     if found is None:
         raise not_found()
     return found

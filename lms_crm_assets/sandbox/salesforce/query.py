@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .ids import long_id
-from .schema import TEXT_TYPES, Field, SObject, find_object, parent_object
+from .schema import TEXT_TYPES, Field, SObject
 from .soql import Comparison, Condition, Junction, Literal, Negation, Order, Query, Token, parse, refusal
 from .store import Record, Store
 from .values import Value, fold, parse_datetime, to_json
@@ -73,7 +73,7 @@ def search(store: Store, text: str, data_url: str, *, include_deleted: bool) -> 
 
 def _compiled(store: Store, text: str, data_url: str, *, include_deleted: bool) -> "_Compiler":
     query = parse(text)
-    sobject = find_object(query.sobject.text)
+    sobject = store.schema.find(query.sobject.text)
     if sobject is None:
         message = (
             f"sObject type '{query.sobject.text}' is not supported. If you are attempting to use a custom object, "
@@ -131,7 +131,7 @@ class _Compiler:
                 continue
             if field.type == "id":
                 return _present({long_id(text): table.rows.get(long_id(text) or "") for text in texts}.values())
-            if field.external_id and not self._include_deleted:  # the index holds live records only
+            if field.unique and not self._include_deleted:  # the index holds live records only
                 index = table.keys[field.name]
                 return _present({fold(text): index.get(fold(text)) for text in texts}.values())
         return table.rows.values()
@@ -146,10 +146,10 @@ class _Compiler:
         sobject, names = self._sobject, []
         *relationships, name = self._parts(path)
         for relationship in relationships:
-            lookup = sobject.lookup(relationship)
-            if lookup is not None:
+            lookup, parent = self._lookup(sobject, relationship)
+            if lookup is not None and parent is not None:
                 names.append(lookup.relationship)
-                sobject = parent_object(lookup)
+                sobject = parent
         field = sobject.field(name)
         return ".".join([*names, field.name if field is not None else name])
 
@@ -159,15 +159,15 @@ class _Compiler:
         sobject = self._sobject
         steps: list[tuple[Read, dict[str, Record]]] = []
         for relationship in relationships:
-            lookup = sobject.lookup(relationship)
-            if lookup is None:
+            lookup, parent = self._lookup(sobject, relationship)
+            if lookup is None or parent is None:
                 message = (
                     f"Didn't understand relationship '{relationship}' in field path. If you are attempting to use a "
                     f"custom relationship, be sure to append the '__r' after the custom relationship name. {_HINT}"
                 )
                 raise self._refusal(path, message)
             read_id = self._store.reader(sobject, lookup)
-            sobject = parent_object(lookup)
+            sobject = parent
             steps.append((read_id, self._store.tables[sobject.name].rows))
         field = sobject.field(name)
         if field is None:
@@ -180,6 +180,11 @@ class _Compiler:
         for read_id, parents in reversed(steps):
             read = _through(read_id, parents, read)
         return read, field
+
+    def _lookup(self, sobject: SObject, relationship: str) -> tuple[Field | None, SObject | None]:
+        """The lookup field behind a relationship's name, and the object it leads to; None where there is none to see."""
+        lookup = sobject.lookup(relationship)
+        return lookup, None if lookup is None else self._store.schema.parent(lookup)
 
     def _projection(self) -> Project:
         """How a record is shown: its fields, and those of its parents as nested records."""
@@ -197,9 +202,8 @@ class _Compiler:
         columns: dict[str, Callable[[Record], Any]] = {}
         for head in dict.fromkeys(path[0].lower() for path in paths):
             below = [path[1:] for path in paths if path[0].lower() == head and len(path) > 1]
-            lookup, field = sobject.lookup(head), sobject.field(head)
-            if below and lookup is not None:
-                target = parent_object(lookup)
+            (lookup, target), field = self._lookup(sobject, head), sobject.field(head)
+            if below and lookup is not None and target is not None:
                 rows = self._store.tables[target.name].rows
                 columns[lookup.relationship] = _nested(
                     self._store.reader(sobject, lookup), rows, self._shape(target, below)

@@ -20,8 +20,8 @@ _DONE: dict[str, Any] = {"success": True, "errors": []}
 
 def create(org: Org, call: Call) -> Reply:
     """`POST sobjects/{sobject}`: 201 and the id."""
-    sobject = object_of(call)
-    row = dml.read_row(sobject, call.json_object())
+    sobject = object_of(org, call)
+    row = dml.read_row(org.store.schema, sobject, call.json_object())
     record, _ = _counted(org, sobject, lambda: (_insert(org, row), "created"))
     location = {"Location": _url(call, sobject, record)}
     return Reply(201, {"id": record.id, **_DONE}, location)
@@ -29,38 +29,38 @@ def create(org: Org, call: Call) -> Reply:
 
 def retrieve(org: Org, call: Call) -> Reply:
     """`GET sobjects/{sobject}/{id}`: the whole record, or what `fields` names."""
-    sobject = object_of(call)
+    sobject = object_of(org, call)
     return _show(org, call, sobject, _by_url_id(org, sobject, call.params["id"], missing=not_found()))
 
 
 def update(org: Org, call: Call) -> Reply:
     """`PATCH sobjects/{sobject}/{id}`: 204."""
-    sobject = object_of(call)
+    sobject = object_of(org, call)
     record = _by_url_id(org, sobject, call.params["id"], missing=_no_cross_reference())
-    row = dml.read_row(sobject, call.json_object())
+    row = dml.read_row(org.store.schema, sobject, call.json_object())
     _counted(org, sobject, lambda: (record, _update(org, record, row)))
     return Reply(204)
 
 
 def delete(org: Org, call: Call) -> Reply:
     """`DELETE sobjects/{sobject}/{id}`: 204; the record lies in the recycle bin."""
-    sobject = object_of(call)
+    sobject = object_of(org, call)
     record = _by_url_id(org, sobject, call.params["id"], missing=_no_cross_reference())
     return _delete(org, sobject, record)
 
 
 def retrieve_by_key(org: Org, call: Call) -> Reply:
     """`GET sobjects/{sobject}/{field}/{value}`: the record; 300 and the URLs when several hold the value."""
-    sobject = object_of(call)
+    sobject = object_of(org, call)
     matches = _matches(org, call, sobject, key_of(call, sobject))
     return _several(call, sobject, matches) or _show(org, call, sobject, _first(matches))
 
 
 def upsert_by_key(org: Org, call: Call) -> Reply:
     """`PATCH sobjects/{sobject}/{field}/{value}`: 201 when created, else 200; `updateOnly=true` forbids creating."""
-    sobject = object_of(call)
+    sobject = object_of(org, call)
     key = key_of(call, sobject)
-    row = dml.read_row(sobject, call.json_object())
+    row = dml.read_row(org.store.schema, sobject, call.json_object())
     matches = _matches(org, call, sobject, key)
     if several := _several(call, sobject, matches):
         return several
@@ -71,6 +71,8 @@ def upsert_by_key(org: Org, call: Call) -> Reply:
         dml.refuse_id(row, key.name)
         if matches:
             return matches[0], dml.update(org.store, org.guard, matches[0], row)
+        if not key.editable:
+            raise dml.not_writable([key.name])
         row.values[key.name] = from_json(key, call.params["value"])
         return dml.insert(org.store, org.guard, row), "created"
 
@@ -84,7 +86,7 @@ def upsert_by_key(org: Org, call: Call) -> Reply:
 
 def delete_by_key(org: Org, call: Call) -> Reply:
     """`DELETE sobjects/{sobject}/{field}/{value}`: 204."""
-    sobject = object_of(call)
+    sobject = object_of(org, call)
     matches = _matches(org, call, sobject, key_of(call, sobject))
     return _several(call, sobject, matches) or _delete(org, sobject, _first(matches))
 

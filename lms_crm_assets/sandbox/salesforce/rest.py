@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import parse_qsl
 
@@ -17,7 +18,7 @@ from lms_crm_assets.sandbox.core import json_response
 from . import composite, records, sobject_collections
 from .auth import OAuthError
 from .bulk import ingest, queries
-from .describe import CHANGED_AT, describe_global, describe_object
+from .describe import describe_global, describe_object
 from .errors import ApiError, JsonTypeError, RowError, not_found
 from .http import Call, Reply, decompress, respond
 from .org import Org, object_of
@@ -261,31 +262,32 @@ def _limits(org: Org, _: Call) -> Reply:
     return Reply(content=org.limits())
 
 
-def _describe_global(_: Org, call: Call) -> Reply:
-    return _unless_unmodified(call, lambda: describe_global(call.data_url))
+def _describe_global(org: Org, call: Call) -> Reply:
+    return _unless_unmodified(org, call, lambda: describe_global(org.store.schema, call.data_url))
 
 
-def _basic_information(_: Org, call: Call) -> Reply:
-    described = describe_global(call.data_url)["sobjects"]
-    name = object_of(call).name
+def _basic_information(org: Org, call: Call) -> Reply:
+    described = describe_global(org.store.schema, call.data_url)["sobjects"]
+    name = object_of(org, call).name
     return Reply(
         content={"objectDescribe": next(each for each in described if each["name"] == name), "recentItems": []}
     )
 
 
-def _describe(_: Org, call: Call) -> Reply:
-    sobject = object_of(call)
-    return _unless_unmodified(call, lambda: describe_object(sobject, call.data_url))
+def _describe(org: Org, call: Call) -> Reply:
+    sobject = object_of(org, call)
+    return _unless_unmodified(org, call, lambda: describe_object(org.store.schema, sobject, call.data_url))
 
 
-def _unless_unmodified(call: Call, content: Callable[[], object]) -> Reply:
+def _unless_unmodified(org: Org, call: Call, content: Callable[[], object]) -> Reply:
     """304 without a body when the client's copy is as new as the schema."""
-    headers = {"Last-Modified": format_datetime(CHANGED_AT, usegmt=True)}
+    changed_at = datetime.fromtimestamp(org.store.schema.changed_at, UTC)
+    headers = {"Last-Modified": format_datetime(changed_at, usegmt=True)}
     try:
         since = parsedate_to_datetime(call.headers.get("if-modified-since", ""))
     except ValueError:
         return Reply(content=content(), headers=headers)
-    if since.tzinfo is not None and since >= CHANGED_AT:
+    if since.tzinfo is not None and since >= changed_at:
         return Reply(304, headers=headers)
     return Reply(content=content(), headers=headers)
 

@@ -1,12 +1,18 @@
-"""The org's objects and fields: what the LMS package of a customer would have installed."""
+"""Objects and fields: what one is, and who sees it.
 
-from dataclasses import dataclass
+An administrator may change them while the org runs (`reshaping`). A field keeps its place in a record's values for good:
+a new one comes last, a deleted one stays there under another name, as the platform keeps it (`Title_del__c`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 FieldType = Literal[
     "id", "string", "textarea", "email", "phone", "picklist", "boolean", "double", "datetime", "reference"
 ]
+Access = Literal["edit", "read", "none"]
 TEXT_TYPES = frozenset({"string", "textarea", "email", "phone", "picklist"})
 
 
@@ -14,9 +20,10 @@ TEXT_TYPES = frozenset({"string", "textarea", "email", "phone", "picklist"})
 class Field:
     """One field. `length` counts characters; `precision` all digits, `scale` those after the point.
 
-    `external_id` means unique, indexed and matched without regard to case; `id_lookup` alone allows an upsert by a
-    value that several records may share. `stored` is False for what a record carries outside its values: the id, the
-    audit fields, a compound name.
+    `unique` values are compared without regard to case; `external_id` and `id_lookup` allow an upsert by a value, which
+    several records may share. `values` are a picklist's, those of them that are `inactive` too. `access` is what the
+    integration's user may do, `writable` what the platform lets anyone do. `stored` is False for what a record carries
+    outside its values: the id, the audit fields, a compound name.
     """
 
     name: str
@@ -27,15 +34,20 @@ class Field:
     scale: int = 0
     required: bool = False
     writable: bool = True
+    unique: bool = False
     external_id: bool = False
     id_lookup: bool = False
     values: tuple[str, ...] = ()
+    inactive: frozenset[str] = frozenset()
+    restricted: bool = True
     refers_to: str = ""
     relationship: str = ""
     children: str = ""
     name_field: bool = False
     auto_number: str = ""
     stored: bool = True
+    access: Access = "edit"
+    deleted: bool = False
 
     @property
     def custom(self) -> bool:
@@ -47,6 +59,11 @@ class Field:
         """Whether records can be addressed by its value."""
         return self.stored and self.writable and (self.external_id or self.id_lookup)
 
+    @property
+    def editable(self) -> bool:
+        """Whether the user may write it."""
+        return self.writable and self.access == "edit"
+
 
 @dataclass(frozen=True)
 class SObject:
@@ -57,6 +74,7 @@ class SObject:
     plural: str
     prefix: str
     own_fields: tuple[Field, ...]
+    access: Access = "edit"
 
     @property
     def custom(self) -> bool:
@@ -64,24 +82,40 @@ class SObject:
         return self.name.endswith("__c")
 
     @cached_property
+    def places(self) -> tuple[Field, ...]:
+        """Every field whose value a record holds, deleted ones too, in the order of the values."""
+        return tuple(each for each in (*_FIRST, *self.own_fields, *_AUDIT) if each.stored)
+
+    @cached_property
     def fields(self) -> tuple[Field, ...]:
-        """Its own fields between the system's."""
-        return (*_FIRST, *self.own_fields, *_AUDIT)
+        """The fields that can be seen: its own between the system's."""
+        own = (each for each in self.own_fields if not each.deleted and each.access != "none")
+        return (*_FIRST, *own, *_AUDIT)
 
     @cached_property
     def slots(self) -> dict[str, int]:
         """Where a stored field's value stands in a record's values."""
-        return {each.name: slot for slot, each in enumerate(f for f in self.fields if f.stored)}
+        return {each.name: slot for slot, each in enumerate(self.places)}
 
     @cached_property
     def unique(self) -> tuple[Field, ...]:
         """The fields whose values no two records share."""
-        return tuple(each for each in self.fields if each.external_id)
+        return tuple(each for each in self.places if each.unique and not each.deleted)
+
+    @cached_property
+    def required(self) -> tuple[Field, ...]:
+        """The fields that no record goes without."""
+        return tuple(each for each in self.places if each.required and not each.deleted)
 
     @cached_property
     def lookups(self) -> tuple[Field, ...]:
         """The stored fields that point at a parent and that clients write."""
-        return tuple(each for each in self.fields if each.type == "reference" and each.stored and each.writable)
+        return tuple(each for each in self.places if each.type == "reference" and each.writable and not each.deleted)
+
+    @cached_property
+    def for_administrators(self) -> "SObject":
+        """The same object for someone who may see and write all."""
+        return replace(self, own_fields=tuple(replace(each, access="edit") for each in self.own_fields), access="edit")
 
     @cached_property
     def _by_name(self) -> dict[str, Field]:
@@ -100,71 +134,71 @@ class SObject:
         return self._by_relationship.get(relationship.lower())
 
 
-def _text(name: str, label: str, length: int, *, required: bool = False) -> Field:
-    return Field(name, label, "string", length=length, required=required)
+class Schema:
+    """The objects of one org as they are now. `version` grows and `changed_at` moves with each change."""
+
+    def __init__(self, objects: Iterable[SObject], changed_at: int) -> None:
+        """`changed_at` is in seconds since 1970."""
+        self._objects = {each.name.lower(): each for each in objects}
+        self.changed_at = changed_at
+        self.version = 0
+
+    def __iter__(self) -> Iterator[SObject]:
+        """The objects that the user sees."""
+        return (each for each in self._objects.values() if each.access != "none")
+
+    @property
+    def all(self) -> list[SObject]:
+        """The objects, those that the user doesn't see too."""
+        return list(self._objects.values())
+
+    def find(self, name: str) -> SObject | None:
+        """The object of that API name, in any case, as the user sees it."""
+        found = self.held(name)
+        return None if found is None or found.access == "none" else found
+
+    def held(self, name: str) -> SObject | None:
+        """The object of that API name, whoever sees it."""
+        return self._objects.get(name.lower())
+
+    def parent(self, lookup: Field) -> SObject | None:
+        """The object that a stored lookup refers to, when the user sees it."""
+        return self.find(lookup.refers_to)
+
+    def put(self, sobject: SObject) -> None:
+        """Take up an object as it is from now on."""
+        self._objects[sobject.name.lower()] = sobject
+
+    def remove(self, sobject: SObject) -> None:
+        """Forget an object."""
+        del self._objects[sobject.name.lower()]
+
+    def dump(self) -> dict[str, Any]:
+        """JSON-able; `Schema.load` takes it up."""
+        objects = [asdict(each) for each in self._objects.values()]
+        for field in (each for described in objects for each in described["own_fields"]):
+            field["inactive"] = sorted(field["inactive"])
+        return {"objects": objects, "changed_at": self.changed_at, "version": self.version}
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any]) -> "Schema":
+        """The schema that `dump` gave."""
+        schema = cls((_sobject(each) for each in state["objects"]), state["changed_at"])
+        schema.version = state["version"]
+        return schema
+
+    def touch(self, now: int) -> None:
+        """Note a change; two within a second are a second apart, for clients ask by the second whether there was one."""
+        self.version += 1
+        self.changed_at = max(now, self.changed_at + 1)
 
 
-def _key(name: str, label: str) -> Field:
-    return Field(name, label, "string", length=64, external_id=True, id_lookup=True)
-
-
-def _picklist(name: str, label: str, values: str) -> Field:
-    return Field(name, label, "picklist", length=255, values=tuple(values.split("|")))
-
-
-def _datetime(name: str, label: str) -> Field:
-    return Field(name, label, "datetime")
-
-
-def _number(name: str, label: str, precision: int, scale: int) -> Field:
-    return Field(name, label, "double", precision=precision, scale=scale)
-
-
-def _checkbox(name: str, label: str) -> Field:
-    return Field(name, label, "boolean")
-
-
-def _auto_name(label: str, pattern: str) -> Field:
-    return Field(
-        "Name", label, "string", length=80, writable=False, id_lookup=True, name_field=True, auto_number=pattern
+def _sobject(state: Mapping[str, Any]) -> SObject:
+    fields = (
+        Field(**{**each, "values": tuple(each["values"]), "inactive": frozenset(each["inactive"])})
+        for each in state["own_fields"]
     )
-
-
-def _master(sobject: str) -> Field:
-    """Where a merged record points: at the one that outlived it."""
-    return Field(
-        "MasterRecordId",
-        "Master Record ID",
-        "reference",
-        length=18,
-        writable=False,
-        refers_to=sobject,
-        relationship="MasterRecord",
-    )
-
-
-def _contact(children: str) -> Field:
-    return Field(
-        "Contact__c",
-        "Contact",
-        "reference",
-        length=18,
-        refers_to="Contact",
-        relationship="Contact__r",
-        children=children,
-    )
-
-
-def _course(children: str) -> Field:
-    return Field(
-        "Course__c",
-        "Course",
-        "reference",
-        length=18,
-        refers_to="LMS_Course__c",
-        relationship="Course__r",
-        children=children,
-    )
+    return SObject(**{**state, "own_fields": tuple(fields)})
 
 
 def _user(name: str, label: str, relationship: str) -> Field:
@@ -184,121 +218,3 @@ _AUDIT = (
     _user("LastModifiedById", "Last Modified By ID", "LastModifiedBy"),
     Field("SystemModstamp", "System Modstamp", "datetime", writable=False, stored=False),
 )
-
-OBJECTS = (
-    SObject(
-        "Account",
-        "Account",
-        "Accounts",
-        "001",
-        (_master("Account"), Field("Name", "Account Name", "string", length=255, required=True, name_field=True)),
-    ),
-    SObject(
-        "Contact",
-        "Contact",
-        "Contacts",
-        "003",
-        (
-            _master("Contact"),
-            Field(
-                "AccountId",
-                "Account ID",
-                "reference",
-                length=18,
-                refers_to="Account",
-                relationship="Account",
-                children="Contacts",
-            ),
-            _text("LastName", "Last Name", 80, required=True),
-            _text("FirstName", "First Name", 40),
-            Field("Name", "Full Name", "string", length=121, writable=False, name_field=True, stored=False),
-            Field("Phone", "Business Phone", "phone", length=40),
-            Field("Email", "Email", "email", length=80, id_lookup=True),
-            _text("Title", "Title", 128),
-            _text("Department", "Department", 80),
-            Field("Description", "Contact Description", "textarea", length=32000),
-            _key("LMS_User_Id__c", "LMS User Id"),
-            _text("LMS_Username__c", "LMS Username", 100),
-            _text("LMS_Organization__c", "LMS Organization", 255),
-            _text("LMS_Country__c", "LMS Country", 2),
-            _picklist("LMS_Status__c", "LMS Status", "active|suspended"),
-        ),
-    ),
-    SObject(
-        "LMS_Course__c",
-        "LMS Course",
-        "LMS Courses",
-        "a01",
-        (
-            Field("Name", "Course Name", "string", length=80, required=True, id_lookup=True, name_field=True),
-            _key("LMS_Course_Id__c", "LMS Course Id"),
-            _text("Code__c", "Code", 100),
-            _checkbox("Visible__c", "Visible"),
-            _datetime("Starts_At__c", "Starts At"),
-            _datetime("Ends_At__c", "Ends At"),
-        ),
-    ),
-    SObject(
-        "LMS_Enrollment__c",
-        "LMS Enrollment",
-        "LMS Enrollments",
-        "a02",
-        (
-            _auto_name("Enrollment Number", "ENR-{:08d}"),
-            _key("LMS_Enrollment_Id__c", "LMS Enrollment Id"),
-            _contact("LMS_Enrollments__r"),
-            _course("LMS_Enrollments__r"),
-            _text("Role__c", "Role", 80),
-            _picklist("Status__c", "Status", "active|invited|suspended|expired|completed|withdrawn"),
-            _datetime("Enrolled_At__c", "Enrolled At"),
-            _datetime("Starts_At__c", "Starts At"),
-            _datetime("Ends_At__c", "Ends At"),
-        ),
-    ),
-    SObject(
-        "LMS_Completion__c",
-        "LMS Completion",
-        "LMS Completions",
-        "a03",
-        (
-            _auto_name("Completion Number", "CMP-{:08d}"),
-            _key("LMS_Completion_Id__c", "LMS Completion Id"),
-            _contact("LMS_Completions__r"),
-            _course("LMS_Completions__r"),
-            _picklist("State__c", "State", "not_started|in_progress|completed"),
-            _number("Progress__c", "Progress", 5, 2),
-            _datetime("Completed_At__c", "Completed At"),
-            _number("Score__c", "Score", 12, 5),
-        ),
-    ),
-    SObject(
-        "LMS_Competency__c",
-        "LMS Competency",
-        "LMS Competencies",
-        "a04",
-        (
-            _auto_name("Competency Number", "CPY-{:08d}"),
-            _key("LMS_Competency_Id__c", "LMS Competency Id"),
-            _contact("LMS_Competencies__r"),
-            _course("LMS_Competencies__r"),
-            _text("Code__c", "Code", 100),
-            _text("Competency_Name__c", "Competency Name", 255),
-            _text("Framework__c", "Framework", 255),
-            _text("Rating__c", "Rating", 255),
-            _checkbox("Proficient__c", "Proficient"),
-            _datetime("Rated_At__c", "Rated At"),
-        ),
-    ),
-)
-
-_OBJECTS_BY_NAME = {each.name.lower(): each for each in OBJECTS}
-
-
-def find_object(name: str) -> SObject | None:
-    """The object of that API name, in any case."""
-    return _OBJECTS_BY_NAME.get(name.lower())
-
-
-def parent_object(lookup: Field) -> SObject:
-    """The object that a stored lookup refers to."""
-    return _OBJECTS_BY_NAME[lookup.refers_to.lower()]

@@ -11,11 +11,14 @@ from lms_crm_assets.sandbox.core import Stats
 from .auth import Credentials, Tokens
 from .bulk import Jobs
 from .cursors import Cursors
+from .describe import describe_field
 from .guard import Guard
 from .mutations import mutate, named_object
 from .options import Options
 from .org import Org
+from .reshaping import reshape
 from .rest import Api
+from .schema import Schema
 from .store import Store
 
 
@@ -49,14 +52,23 @@ class SalesforceSimulator:
 
     def records(self, kind: str) -> Iterable[Mapping[str, Any]]:
         """Every record of an object, deleted ones too: its fields flat, lookups as ids."""
-        sobject = named_object(kind)
         store = self._org.store
+        sobject = named_object(store, kind)
         # A list of the records, for they may change while an answer is sent; each is shown when its turn comes.
         return map(store.flattener(sobject, sobject.fields), list(store.tables[sobject.name].rows.values()))
 
     def mutate(self, change: Mapping[str, Any]) -> Mapping[str, Any]:
         """Change one record behind the clients' backs; see `mutations.mutate`."""
         return mutate(self._org.store, self._org.guard, change)
+
+    def reshape(self, change: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Change the schema as an administrator does; gives the object's fields as the user sees them then."""
+        org = self._org
+        reshape(org.store, change)
+        org.cursors = Cursors()  # a query that has begun knows the old schema
+        sobject = org.store.schema.find(str(change["object"]))
+        fields = [] if sobject is None else [describe_field(sobject, each) for each in sobject.fields]
+        return {"object": change["object"], "visible": sobject is not None, "fields": fields}
 
     def configure(self, options: Mapping[str, Any]) -> None:
         """Change options of `Options` and leave records, sessions and jobs as they are."""
@@ -69,9 +81,10 @@ class SalesforceSimulator:
         self._org.become(fresh)
 
     def dump(self) -> dict[str, Any]:
-        """Records, what was used up of the day and the refresh token; sessions, open cursors and jobs end with the process."""
+        """Schema, records, what was used up of the day and the refresh token; sessions, open cursors and jobs end with the process."""
         org = self._org
         return {
+            "schema": org.store.schema.dump() if org.store.schema.version else None,
             "records": org.store.dump(),
             "calls": org.calls,
             "batches": org.batches,
@@ -82,6 +95,8 @@ class SalesforceSimulator:
 
     def load(self, state: Any) -> None:
         """Take up what `dump` gave; `ValueError` when it was written under another schema."""
+        if state.get("schema") is not None:
+            self._org.store.restore(Schema.load(state["schema"]))
         self._org.store.load(state["records"])
         self._org.calls, self._org.day = state["calls"], state["day"]
         self._org.batches, self._org.query_jobs = state.get("batches", 0), state.get("query_jobs", 0)

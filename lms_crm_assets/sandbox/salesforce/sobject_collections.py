@@ -14,7 +14,7 @@ from .http import Call, Reply
 from .ids import long_id
 from .org import Org, key_of, object_of
 from .records import fields_of, shown
-from .schema import OBJECTS, SObject, find_object
+from .schema import SObject
 from .store import Record
 
 MAX_RECORDS = 200
@@ -23,7 +23,7 @@ Work = Callable[[], tuple[Record, Operation]]
 
 def create(org: Org, call: Call) -> Reply:
     """`POST composite/sobjects`: objects may be mixed."""
-    rows, all_or_none = _read_batch(call)
+    rows, all_or_none = _read_batch(org, call)
 
     def work(row: Row) -> tuple[Record, Operation]:
         if row.id is not None:
@@ -36,7 +36,7 @@ def create(org: Org, call: Call) -> Reply:
 
 def update(org: Org, call: Call) -> Reply:
     """`PATCH composite/sobjects`: each record holds its id."""
-    rows, all_or_none = _read_batch(call)
+    rows, all_or_none = _read_batch(org, call)
 
     def work(row: Row) -> tuple[Record, Operation]:
         record = dml.by_id(org.store, row.sobject, row.id)
@@ -48,9 +48,9 @@ def update(org: Org, call: Call) -> Reply:
 
 def upsert(org: Org, call: Call) -> Reply:
     """`PATCH composite/sobjects/{sobject}/{field}`: one object; all rows that share a key are refused."""
-    sobject = object_of(call)
+    sobject = object_of(org, call)
     key = key_of(call, sobject)
-    rows, all_or_none = _read_batch(call, sobject)
+    rows, all_or_none = _read_batch(org, call, sobject)
     times = dml.keys_of(rows, key)
 
     def work(row: Row) -> tuple[Record, Operation]:
@@ -66,21 +66,21 @@ def delete(org: Org, call: Call) -> Reply:
     ids = _url_ids(call)
 
     def work(id_: str) -> tuple[Record, Operation]:
-        sobject = _object_of_id(id_)
+        sobject = _object_of_id(org, id_)
         if sobject is None:
             raise RowError("MALFORMED_ID", f"malformed id {id_}")
         record = dml.by_id(org.store, sobject, id_)
         dml.delete(org.store, org.guard, sobject, record)
         return record, "deleted"
 
-    work_list = [(sobject.name if (sobject := _object_of_id(id_)) else "", _bind(work, id_)) for id_ in ids]
+    work_list = [(sobject.name if (sobject := _object_of_id(org, id_)) else "", _bind(work, id_)) for id_ in ids]
     all_or_none = call.query.get("allOrNone", "").lower() == "true"
     return Reply(content=[_result(each) for each in _apply(org, work_list, all_or_none=all_or_none)])
 
 
 def retrieve(org: Org, call: Call) -> Reply:
     """`GET composite/sobjects/{sobject}?ids=…&fields=…`, or POST with both in the body; null where there is none."""
-    sobject = object_of(call)
+    sobject = object_of(org, call)
     if call.method == "POST":
         body = call.json_object()
         ids, names = _texts(body, "ids"), _texts(body, "fields")
@@ -96,7 +96,7 @@ def retrieve(org: Org, call: Call) -> Reply:
     )
 
 
-def _read_batch(call: Call, only: SObject | None = None) -> tuple[list[Row], bool]:
+def _read_batch(org: Org, call: Call, only: SObject | None = None) -> tuple[list[Row], bool]:
     """The request's rows and `allOrNone`; `ApiError` or `JsonTypeError` refuse the whole of it."""
     body = call.json_object()
     for name in body:
@@ -109,10 +109,10 @@ def _read_batch(call: Call, only: SObject | None = None) -> tuple[list[Row], boo
     if not isinstance(records, list):
         raise JsonTypeError("list", records)
     _check_number(records)
-    return [dml.read_row(_type_of(record, only), record) for record in records], all_or_none
+    return [dml.read_row(org.store.schema, _type_of(org, record, only), record) for record in records], all_or_none
 
 
-def _type_of(record: Any, only: SObject | None) -> SObject:
+def _type_of(org: Org, record: Any, only: SObject | None) -> SObject:
     """The object that a record says it is (texts unverified)."""
     if not isinstance(record, dict):
         raise JsonTypeError("sobject", record)
@@ -120,7 +120,7 @@ def _type_of(record: Any, only: SObject | None) -> SObject:
     name = attributes.get("type") if isinstance(attributes, dict) else None
     if not isinstance(name, str):
         raise ApiError(400, "INVALID_INPUT", "The attributes map of each record must hold a value for type.")
-    found = find_object(name)
+    found = org.store.schema.find(name)
     if found is None:
         raise ApiError(400, "INVALID_TYPE", f"sObject type '{name}' is not supported.")
     if only is not None and found is not only:
@@ -153,9 +153,9 @@ def _texts(body: Mapping[str, Any], name: str) -> list[str]:
     return listed
 
 
-def _object_of_id(id_: str) -> SObject | None:
+def _object_of_id(org: Org, id_: str) -> SObject | None:
     full = long_id(id_)
-    return next((each for each in OBJECTS if full is not None and full.startswith(each.prefix)), None)
+    return next((each for each in org.store.schema if full is not None and full.startswith(each.prefix)), None)
 
 
 def _bind(work: Callable[[Any], tuple[Record, Operation]], item: Any) -> Work:

@@ -8,14 +8,18 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from .errors import RowError
 from .ids import long_id, record_id, with_suffix
-from .schema import OBJECTS, Field, SObject
+from .installed import OBJECTS
+from .schema import Field, Schema, SObject
 from .values import Value, fold, to_json
 
+# When the org's schema was last changed before it was made, for `If-Modified-Since`.
+_INSTALLED_AT = int(datetime(2026, 9, 1, tzinfo=UTC).timestamp())
 USER_ID = with_suffix("0055i000000Sand")
 _ATTRIBUTES = {
     "Id": "id",
@@ -101,6 +105,7 @@ class Store:
         self._clock = clock
         self._undo: list[Callable[[], None]] | None = None
         self.tables = {sobject.name: Table(sobject) for sobject in OBJECTS}
+        self.schema = Schema(OBJECTS, _INSTALLED_AT)
 
     @contextmanager
     def transaction(self) -> Iterator[Callable[[], None]]:
@@ -141,7 +146,7 @@ class Store:
         self._check_unique(table, values, None)
         table.last_number += 1
         now = int(self._clock())
-        filled = [_initial(each, values, table.last_number) for each in sobject.fields if each.stored]
+        filled = [_initial(each, values, table.last_number) for each in table.sobject.places]
         record = Record(record_id(sobject.prefix, table.last_number), now, now, deleted=False, values=filled)
         table.rows[record.id] = record
         table.index(record)
@@ -205,6 +210,32 @@ class Store:
         """`flat` for many records: how each field is read is found out once."""
         columns = [(each, self.reader(sobject, each)) for each in fields]
         return lambda record: {each.name: to_json(each, read(record)) for each, read in columns}
+
+    def reshape(self, sobject: SObject) -> None:
+        """Take up an object with its fields as they are from now on; its records get the new ones, its indexes are made anew."""
+        self.schema.put(sobject)
+        table = self.tables[sobject.name]
+        table.sobject = sobject
+        table.keys = {each.name: {} for each in sobject.unique}
+        table.shared = {}
+        for record in table.rows.values():
+            record.values += [_initial(each, {}, 0) for each in sobject.places[len(record.values) :]]
+            if not record.deleted:
+                table.index(record)
+
+    def drop(self, sobject: SObject) -> None:
+        """Forget an object and its records."""
+        self.schema.remove(sobject)
+        del self.tables[sobject.name]
+
+    def note_change(self) -> None:
+        """Let clients see that the schema is another one."""
+        self.schema.touch(int(self._clock()))
+
+    def restore(self, schema: Schema) -> None:
+        """Begin anew with the objects of another time."""
+        self.schema = schema
+        self.tables = {sobject.name: Table(sobject) for sobject in schema.all}
 
     def dump(self) -> dict[str, Any]:
         """Every table as JSON-able data."""

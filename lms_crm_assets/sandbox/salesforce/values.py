@@ -86,7 +86,7 @@ def _read_email(field: Field, value: Any) -> Value:
 
 def _read_picklist(field: Field, value: Any) -> Value:
     text = _read_text(field, value)
-    if text is None or text in field.values:
+    if text is None or not field.restricted or (text in field.values and text not in field.inactive):
         return text
     raise RowError(
         "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from lms_crm_assets.sandbox.salesforce.errors import ApiError
 from lms_crm_assets.sandbox.salesforce.http import Call, Reply
 from lms_crm_assets.sandbox.salesforce.org import Org
-from lms_crm_assets.sandbox.salesforce.schema import Field, SObject, find_object
+from lms_crm_assets.sandbox.salesforce.schema import Field, SObject
 
 from .csv_text import pieces, raw_records
 from .jobs import IngestJob, invalid_job, invalid_state
@@ -32,7 +32,7 @@ def create(org: Org, call: Call) -> Reply:
         )
         raise ApiError(400, "FEATURENOTENABLED", message)
     name = text_of(body, "object")
-    sobject = find_object(name)
+    sobject = org.store.schema.find(name)
     if sobject is None:
         raise invalid_job(f"Unable to find object: {name}")
     key = _key(sobject, text_of(body, "externalIdFieldName")) if operation == "upsert" else None

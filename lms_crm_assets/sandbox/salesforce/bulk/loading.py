@@ -21,7 +21,7 @@ from lms_crm_assets.sandbox.salesforce.store import Record
 
 from .csv_text import JobFailedError, read_csv, result_header, write_csv
 from .jobs import IngestJob
-from .rows import Column, read_cells, read_header
+from .rows import read_cells, read_header
 
 # A row takes 10 to 50 µs: other requests wait at most some 10 ms.
 _ROWS_A_SLICE = 200
@@ -57,7 +57,7 @@ async def _load(org: Org, job: IngestJob) -> None:
         names = next(records, None)
         if names is None:  # text unverified
             raise JobFailedError("InvalidBatch : The CSV is empty")
-        columns = read_header(job, names)
+        read_header(org.store.schema, job, names)
         results = _Results(job, names, stack)
         while True:
             await asyncio.sleep(org.options.bulk_batch_seconds)
@@ -68,7 +68,7 @@ async def _load(org: Org, job: IngestJob) -> None:
                 return
             if not org.use_bulk_batch():
                 raise JobFailedError("ExceededQuota : ApiBatchItems Limit exceeded.")
-            await _write_batch(org, job, columns, cells, results)
+            await _write_batch(org, job, names, cells, results)
 
 
 async def _read_batch(records: Iterator[list[str]], size: int) -> list[list[str]]:
@@ -83,16 +83,16 @@ async def _read_batch(records: Iterator[list[str]], size: int) -> list[list[str]
 
 
 async def _write_batch(
-    org: Org, job: IngestJob, columns: Sequence[Column], cells: Sequence[list[str]], results: "_Results"
+    org: Org, job: IngestJob, names: Sequence[str], cells: Sequence[list[str]], results: "_Results"
 ) -> None:
-    rows: list[Row] = []
-    for start in range(0, len(cells), _ROWS_A_SLICE):
-        rows += [read_cells(job.sobject, columns, each) for each in cells[start : start + _ROWS_A_SLICE]]
-        await asyncio.sleep(0)
+    version, rows = await _read_rows(org, job, names, cells)
     writer = _Writer(org, job, rows)
     for start in range(0, len(rows), _ROWS_A_SLICE):
         if job.done:  # aborted meanwhile
             return
+        if version != org.store.schema.version:
+            version, rows = await _read_rows(org, job, names, cells)
+            writer = _Writer(org, job, rows)
         began = time.perf_counter()
         end = start + _ROWS_A_SLICE
         outcomes = writer.write(rows[start:end])
@@ -101,6 +101,21 @@ async def _write_batch(
         job.failed += sum(isinstance(each, RowError) for each in outcomes)
         job.spent_seconds += time.perf_counter() - began
         await asyncio.sleep(0)
+
+
+async def _read_rows(
+    org: Org, job: IngestJob, names: Sequence[str], cells: Sequence[list[str]]
+) -> tuple[int, list[Row]]:
+    """The rows under the schema of this moment, and that schema's version; begins anew when it changes meanwhile."""
+    while True:
+        version = org.store.schema.version
+        columns = read_header(org.store.schema, job, names)
+        rows: list[Row] = []
+        for start in range(0, len(cells), _ROWS_A_SLICE):
+            rows += [read_cells(job.sobject, columns, each) for each in cells[start : start + _ROWS_A_SLICE]]
+            await asyncio.sleep(0)
+        if version == org.store.schema.version:
+            return version, rows
 
 
 class _Writer:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lms_crm_assets.sandbox.salesforce.dml import ParentKey, Row, not_writable
 from lms_crm_assets.sandbox.salesforce.errors import JsonTypeError, RowError
-from lms_crm_assets.sandbox.salesforce.schema import Field, SObject, parent_object
+from lms_crm_assets.sandbox.salesforce.schema import Field, Schema, SObject
 from lms_crm_assets.sandbox.salesforce.values import Value, from_json
 
 from .csv_text import JobFailedError
@@ -33,9 +33,21 @@ class Column:
     key: Field | None = None
 
 
-def read_header(job: IngestJob, names: Sequence[str]) -> list[Column]:
-    """The columns; `JobFailedError` when one is no field, stands twice, or is no Id in a delete."""
-    columns = [_column(job.sobject, name) for name in names]
+def read_header(schema: Schema, job: IngestJob, names: Sequence[str]) -> list[Column]:
+    """The columns; `JobFailedError` when one is no field, stands twice, or is no Id in a delete.
+
+    The job's object and key are looked up again: the schema may have changed since the job was made.
+    """
+    sobject = schema.find(job.sobject.name)
+    if sobject is None:  # text unverified
+        raise JobFailedError(f"InvalidBatch : Unable to find object: {job.sobject.name}")
+    job.sobject = sobject
+    if job.key is not None:
+        key = sobject.field(job.key.name)
+        if key is None or not key.is_key:
+            raise JobFailedError(f"InvalidBatch : Field name not found : {job.key.name}")
+        job.key = key
+    columns = [_column(schema, job.sobject, name) for name in names]
     twice = [name for name, times in Counter(name.lower() for name in names).items() if times > 1]
     if twice:  # text unverified
         raise JobFailedError(f"InvalidBatch : Duplicate column found : {twice[0]}")
@@ -57,7 +69,7 @@ def read_cells(sobject: SObject, columns: Sequence[Column], cells: Sequence[str]
     return row
 
 
-def _column(sobject: SObject, name: str) -> Column:
+def _column(schema: Schema, sobject: SObject, name: str) -> Column:
     relationship, dot, key_name = name.partition(".")
     if not dot:
         field = sobject.field(name)
@@ -65,7 +77,8 @@ def _column(sobject: SObject, name: str) -> Column:
             return Column(field)
     else:
         lookup = sobject.lookup(relationship)
-        key = parent_object(lookup).field(key_name) if lookup is not None and lookup.writable else None
+        parent = schema.parent(lookup) if lookup is not None and lookup.writable else None
+        key = None if parent is None else parent.field(key_name)
         if lookup is not None and key is not None and key.is_key:
             return Column(lookup, key)
     raise JobFailedError(f"InvalidBatch : Field name not found : {name}")
@@ -75,7 +88,7 @@ def _read_cell(row: Row, column: Column, cell: str) -> None:
     field = column.field
     if field.type == "id":
         row.id = cell
-    elif not field.writable:
+    elif not field.editable:
         raise not_writable([field.name])
     elif cell == NULL:
         row.values[field.name] = from_json(field, None)
