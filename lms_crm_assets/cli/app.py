@@ -22,6 +22,7 @@ from lms_crm_assets.cli.console import (
     output_console,
     use_dagster_home,
 )
+from lms_crm_assets.cli.contract import contract_app
 from lms_crm_assets.cli.crm import crm_app
 from lms_crm_assets.cli.dead_letters import dead_letters_app
 from lms_crm_assets.cli.events import events_app
@@ -42,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(tenants_app, name="tenants")
+app.add_typer(contract_app, name="contract")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(crm_app, name="crm")
 app.add_typer(events_app, name="events")

@@ -12,12 +12,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lms_crm_assets.cli.contract_files import AnyEnviron, tenants_folder
 from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.contract.deprecations import Deprecation, deprecations
 from lms_crm_assets.contract.document import Document
 from lms_crm_assets.contract.loading import contract_file, load_contract, load_with_lines, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.contract.overview import MappedField, mapped_fields
-from lms_crm_assets.contract.rewriting import upgraded
 from lms_crm_assets.crm.acceptance import Finding, Severity, unmapped
 from lms_crm_assets.crm.discovery import CrmField
 from lms_crm_assets.domain import CrmObject
@@ -33,10 +34,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON obj
 @tenants_app.command("list")
 def list_tenants() -> None:
     """The tenants that have a contract."""
-    names = tenant_names(_folder())
+    names = tenant_names(tenants_folder())
     if not names:
         raise ContractError(
-            f"there are no contracts in {_folder().absolute()}: go to the project's folder, or set LMS_CRM_TENANTS_DIR"
+            f"there are no contracts in {tenants_folder().absolute()}: go to the project's folder, or set LMS_CRM_TENANTS_DIR"
         )
     for name in names:
         typer.echo(name)
@@ -46,25 +47,38 @@ def list_tenants() -> None:
 def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
     """Check a contract, that both sides answer, and that the CRM can hold what it names.
 
-    Every trouble is one line with the file, the line and what to do. Exit code 1 when one of them is an error.
+    Every trouble is one line with the file, the line and what to do, and a note what is deprecated. Exit code 1 when one
+    of them is an error.
     """
     from lms_crm_assets.crm.examine import examine  # noqa: PLC0415 - the vendors' clients take a second
     from lms_crm_assets.preflight import check_both_sides  # noqa: PLC0415 - as above
 
-    path = contract_file(_folder(), tenant)
+    path = contract_file(tenants_folder(), tenant)
     try:
-        contract, document = load_with_lines(_folder(), tenant)
+        contract, document = load_with_lines(tenants_folder(), tenant)
     except ContractError as exc:
         if not as_json:
             raise
-        _print_json({"tenant": tenant, "valid": False, "mistakes": str(exc).splitlines(), "findings": [], "unseen": []})
+        nothing: dict[str, Any] = {"findings": [], "unseen": [], "notes": []}
+        _print_json({"tenant": tenant, "valid": False, "mistakes": str(exc).splitlines(), **nothing})
         raise typer.Exit(1) from None
     unseen = check_both_sides(contract, _store())
     findings = [finding for found in examine(contract, _store()).values() for finding in found.findings]
+    going = list(deprecations(document.content))
     failed = any(finding.severity is Severity.ERROR for finding in findings)
     if as_json:
         told = [{**asdict(f), "file": str(path), "line": document.line_of(f.path)} for f in findings]
-        _print_json({"tenant": tenant, "valid": not failed, "mistakes": [], "findings": told, "unseen": unseen})
+        notes = [_note(path, document, each) for each in going]
+        _print_json(
+            {
+                "tenant": tenant,
+                "valid": not failed,
+                "mistakes": [],
+                "findings": told,
+                "unseen": unseen,
+                "notes": notes,
+            }
+        )
     else:
         for line in _lines(path, document, findings):
             typer.echo(line)
@@ -75,6 +89,8 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
                 f"{path}:{document.line_of(('mode',))}: warning: mode: nobody may tell of changes: webhooks.lms and clients"
                 " are empty"
             )
+        for each in going:
+            typer.echo(_note(path, document, each)["text"])
         if not failed:
             typer.echo(f"{tenant}: the contract is valid, both sides answer, and the CRM can hold what it names")
         else:
@@ -87,7 +103,7 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
 @tenants_app.command("show")
 def show(tenant: Tenant, *, as_json: AsJson = False) -> None:
     """The contract as it is understood: for each object, CRM field ← source, owner and type."""
-    contract = load_contract(_folder(), tenant, _Environ(os.environ))
+    contract = load_contract(tenants_folder(), tenant, AnyEnviron(os.environ))
     rows = {obj: mapped_fields(contract, obj) for obj in contract.in_order()}
     if as_json:
         mapped = {obj: [asdict(row) for row in found] for obj, found in rows.items()}
@@ -106,7 +122,7 @@ def diff(tenant: Tenant, *, as_json: AsJson = False) -> None:
     """The contract beside the CRM's schema, with the CRM's fields that are not mapped."""
     from lms_crm_assets.crm.examine import examine  # noqa: PLC0415 - as above
 
-    contract = load_contract(_folder(), tenant)
+    contract = load_contract(tenants_folder(), tenant)
     told: dict[str, Any] = {}
     console = _console()
     for obj, found in examine(contract, _store()).items():
@@ -126,38 +142,6 @@ def diff(tenant: Tenant, *, as_json: AsJson = False) -> None:
         _print_json({"tenant": tenant, "objects": told})
 
 
-@tenants_app.command("upgrade")
-def upgrade(
-    tenant: Tenant,
-    *,
-    write: Annotated[bool, typer.Option("--write", help="Rewrite the file; its comments are lost.")] = False,
-) -> None:
-    """The contract's file in the newest version of the format, on stdout or in its place. Comments are lost."""
-    path = contract_file(_folder(), tenant)
-    text = upgraded(path.read_bytes(), path, _Environ(os.environ))
-    if not write:
-        typer.echo(text, nl=False)
-        return
-    beside = path.with_suffix(".yaml.new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
-    typer.echo(f"{path} is rewritten; its comments are lost, see your version control", err=True)
-
-
-class _Environ(dict[str, str]):
-    """The environment for what looks at a file alone: a variable that is not set there stands for an address."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> str:
-        return f"https://{name.lower().replace('_', '-')}.not-set"
-
-
-def _folder() -> Path:
-    return Settings.from_environ().tenants_dir
-
-
 def _store() -> OperationalStore:
     return OperationalStore.at(Settings.from_environ().state_dir)
 
@@ -166,6 +150,12 @@ def _lines(path: Path, document: Document, findings: Iterable[Finding]) -> Itera
     for finding in findings:
         if finding.severity is not Severity.NOTE:
             yield f"{path}:{document.line_of(finding.path)}: {finding.severity}: {finding.text}"
+
+
+def _note(path: Path, document: Document, going: Deprecation) -> dict[str, Any]:
+    """What a contract should not say any more; its `text` is the line that people read."""
+    line = document.line_of(going.path)
+    return {**asdict(going), "file": str(path), "line": line, "text": f"{path}:{line}: note: {going.text}"}
 
 
 def _summary(contract: Contract) -> Iterator[str]:

@@ -25,18 +25,35 @@ def _version(document: Mapping[str, Any]) -> int | None:
     return version if type(version) is int else None
 
 
+def renewed(document: Mapping[str, Any]) -> Document:
+    """The document in the newest version, as one would write it today: without what is deprecated."""
+    return _with_limit_in_throttle(upgrade(document))
+
+
 def _from_1_to_2(document: Mapping[str, Any]) -> Document:
     """The burst limit has moved from the destination to `throttle.crm`; `from` takes expressions, as columns did."""
-    changed = {**document, "version": 2}
-    destination = document.get("destination")
-    if isinstance(destination, Mapping) and "calls_per_10_seconds" in destination and "throttle" not in document:
-        rest = {key: value for key, value in destination.items() if key != "calls_per_10_seconds"}
-        limit = {"crm": {"calls_per_10_seconds": destination["calls_per_10_seconds"]}}
-        # Beside the destination, where a reader of the file looks for it.
-        order = [*document, "throttle"] if "objects" not in document else _before(document, "objects", "throttle")
-        changed = {**changed, "destination": rest, "throttle": limit}
-        return {key: changed[key] for key in order}
-    return changed
+    return _with_limit_in_throttle({**document, "version": 2})
+
+
+def _with_limit_in_throttle(document: Mapping[str, Any]) -> Document:
+    """The CRM's burst limit where it belongs; two that contradict each other stay, for a person to choose."""
+    destination, throttle = document.get("destination"), document.get("throttle", {})
+    if not isinstance(destination, Mapping) or "calls_per_10_seconds" not in destination:
+        return dict(document)
+    crm = throttle.get("crm", {}) if isinstance(throttle, Mapping) else None
+    limit = destination["calls_per_10_seconds"]
+    if not isinstance(crm, Mapping) or crm.get("calls_per_10_seconds", limit) != limit:
+        return dict(document)
+    rest = {key: value for key, value in destination.items() if key != "calls_per_10_seconds"}
+    changed = {
+        **document,
+        "destination": rest,
+        "throttle": {**throttle, "crm": {**crm, "calls_per_10_seconds": limit}},
+    }
+    # Beside the destination, where a reader of the file looks for it.
+    if "throttle" in document or "objects" not in document:
+        return changed
+    return {key: changed[key] for key in _before(document, "objects", "throttle")}
 
 
 def _before(document: Mapping[str, Any], place: str, new: str) -> list[str]:

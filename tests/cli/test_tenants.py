@@ -30,6 +30,10 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(app, ["tenants", *words])
 
 
+def contract(*words: str) -> Result:
+    return CliRunner().invoke(app, ["contract", *words])
+
+
 def change(file: Path, *replaced: tuple[str, str]) -> None:
     text = file.read_text(encoding="utf-8")
     for old, new in replaced:
@@ -119,7 +123,7 @@ def test_show_and_upgrade_need_no_address_either(tenants: Path, monkeypatch: pyt
     monkeypatch.delenv("ACME_CRM_URL")
 
     assert "salesforce at https://acme-crm-url.not-set" in run("show", "--tenant", "acme").output, tenants
-    assert "${ACME_CRM_URL}" in run("upgrade", "--tenant", "acme").output
+    assert "${ACME_CRM_URL}" in contract("upgrade", "--tenant", "acme").output
 
 
 def test_diff_puts_the_crm_beside_the_contract(tenants: Path) -> None:
@@ -146,7 +150,7 @@ def test_upgrade_prints_a_file_that_means_the_same(tenants: Path, tenant: str) -
     before = load_contract(tenants, tenant)
     content = file.read_bytes()
 
-    result = run("upgrade", "--tenant", tenant)
+    result = contract("upgrade", "--tenant", tenant)
 
     assert result.exit_code == 0
     assert file.read_bytes() == content
@@ -161,7 +165,7 @@ def test_upgrade_rewrites_a_file_of_version_1(tenants: Path) -> None:
     change(file, ("version: 2", "version: 1"), ("adapter: hubspot", "adapter: hubspot\n  calls_per_10_seconds: 77"))
     before = load_contract(tenants, "globex")
 
-    result = run("upgrade", "--tenant", "globex", "--write")
+    result = contract("upgrade", "--tenant", "globex", "--write")
 
     assert result.exit_code == 0
     assert "its comments are lost" in result.stderr
@@ -171,12 +175,32 @@ def test_upgrade_rewrites_a_file_of_version_1(tenants: Path) -> None:
     assert sorted(path.name for path in tenants.iterdir()) == ["acme.yaml", "globex.yaml"]
 
 
+def test_what_is_deprecated_is_a_note_with_its_place_and_upgrade_mends_it(tenants: Path) -> None:
+    file = tenants / "globex.yaml"
+    change(file, ("version: 2", "version: 1"), ("adapter: hubspot", "adapter: hubspot\n  calls_per_10_seconds: 77"))
+
+    plain, programs = run("validate", "--tenant", "globex"), run("validate", "--tenant", "globex", "--json")
+
+    assert (plain.exit_code, programs.exit_code) == (0, 0)
+    places = [f"{file}:{line_of(file, word)}: note: " for word in ("version: 1", "calls_per_10_seconds")]
+    notes = [line for line in plain.output.splitlines() if ": note: " in line]
+    assert [line.startswith(place) for line, place in zip(notes, places, strict=True)] == [True, True]
+    assert all("since 0.1 and read until 1.0" in line and "lms-crm contract upgrade" in line for line in notes)
+    told = json.loads(programs.stdout)["notes"]
+    assert [(each["text"], each["since"], each["until"]) for each in told] == [(line, "0.1", "1.0") for line in notes]
+    assert told[1]["path"] == ["destination", "calls_per_10_seconds"]
+
+    contract("upgrade", "--tenant", "globex", "--write")
+
+    assert json.loads(run("validate", "--tenant", "globex", "--json").stdout)["notes"] == []
+
+
 def test_upgrade_leaves_a_file_that_is_wrong_alone(tenants: Path) -> None:
     file = tenants / "globex.yaml"
     change(file, ("version: 2", "version: 1\nmood: good"))
     content = file.read_bytes()
 
-    result = run("upgrade", "--tenant", "globex", "--write")
+    result = contract("upgrade", "--tenant", "globex", "--write")
 
     assert isinstance(result.exception, ContractError)
     assert file.read_bytes() == content
