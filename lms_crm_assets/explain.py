@@ -7,6 +7,8 @@ from typing import Any
 import duckdb
 import orjson
 
+from lms_crm_assets.checks.catalogue import CATALOGUE
+from lms_crm_assets.checks.delivery_codes import delivery_code
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.delta.show import plan_lines
 from lms_crm_assets.domain import CrmObject, LmsEntity
@@ -73,6 +75,11 @@ def _record(con: duckdb.DuckDBPyConnection, obj: CrmObject, key: str, until: dat
         " WHERE entity = $1 AND source_id = $2 AND first_seen_at <= $3 ORDER BY ALL",
         [obj.entity, key, until],
     ).fetchall()
+    withheld = con.execute(
+        "SELECT code, severity, field, value, first_seen_at, last_seen_at, attempts FROM delta.refused"
+        " WHERE object = $1 AND external_id = $2 AND first_seen_at <= $3 ORDER BY ALL",
+        [obj, key, until],
+    ).fetchall()
     plans = con.execute(
         f"SELECT p.created_at, p.plan_id, p.status, list_contains(p.sent, {literal(obj)}), r.action, r.class, r.changes, to_json(r.parents),"
         " to_json(r.parents_before) FROM delta.plan_rows r JOIN delta.plans p USING (plan_id)"
@@ -93,6 +100,9 @@ def _record(con: duckdb.DuckDBPyConnection, obj: CrmObject, key: str, until: dat
     return {
         "raw": None if obj is CrmObject.CONTACT else _raw(con, obj.entity, key, until),
         "refused": _named(("code", "rule", "column", "value", "first_seen_at", "last_seen_at"), refused),
+        "withheld": _named(
+            ("code", "severity", "field", "value", "first_seen_at", "last_seen_at", "attempts"), withheld
+        ),
         "planned": [
             {**row, "parents": orjson.loads(row["parents"]), "parents_before": orjson.loads(row["parents_before"])}
             for row in _named(
@@ -140,19 +150,26 @@ def story_lines(story: dict[str, Any]) -> Iterator[str]:
                 f"  {_time(entry['first_seen_at'])}  refused by our checks: {entry['code']} {entry['rule']}"
                 f" ({entry['column']} = {entry['value']!r})"
             )
+        for entry in record["withheld"]:
+            what = "not sent" if entry["severity"] == "error" else "the field is left out"
+            yield (
+                f"  {_time(entry['first_seen_at'])}  {what}, the CRM would refuse it: {entry['code']}"
+                f" {CATALOGUE[entry['code']].rule} ({entry['field']} = {entry['value']!r}). {CATALOGUE[entry['code']].remedy}"
+            )
         for entry in record["planned"]:
             fate = "sent" if entry["was_sent"] else "not sent" if entry["status"] == "approved" else entry["status"]
             yield f"  {_time(entry['at'])}  planned in {entry['plan_id']} ({fate}):"
             row = {**entry, "object": record["object"], "external_id": record["external_id"]}
             yield from (f"    {line}" for line in plan_lines([row]))
         for entry in record["sent"]:
-            why = f": {entry['code']} {entry['message'] or ''}".rstrip() if entry["code"] else ""
+            ours = delivery_code(entry["code"], entry["message"]).code
+            why = f": {ours} {entry['code']} {entry['message'] or ''}".rstrip() if entry["code"] else ""
             crm_id = f" as {entry['crm_id']}" if entry["crm_id"] else ""
             yield f"  {_time(entry['at'])}  {entry['operation']} {entry['status']}{crm_id} in {entry['batch_id']}{why}"
         for entry in record["applied"]:
             values = ", ".join(f"{name} = {value!r}" for name, value in entry["values"].items())
             yield f"  written to the CRM record {entry['crm_id']}, so since {_time(entry['at'])}: {values or 'links only'}"
-        if not any(record[part] for part in ("refused", "planned", "sent", "applied")):
+        if not any(record[part] for part in ("refused", "withheld", "planned", "sent", "applied")):
             yield "  nothing is known to have been done"
 
 

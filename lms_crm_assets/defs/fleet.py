@@ -35,7 +35,12 @@ _COLUMNS = {
     "events_waiting": "Events in the inbox whose outcome is not known yet",
     "oldest_event_seconds": "For how long the oldest of them waits",
     "events_parked": "Events that are tried no more: lms-crm events list --state parked",
+    "refused": "What the checks of the newest run refused or the CRM did not take: rows of the LMS and records",
+    "failing_checks": "The checks of the newest run that did not pass; see the run, or lms-crm quarantine list",
 }
+# Behind a check that stopped its run.
+_BLOCKING = " (nothing was sent)"
+_REFUSED = ("invalid", "refused", "undelivered")
 
 
 @dg.asset(
@@ -52,6 +57,12 @@ _COLUMNS = {
             "inbox",
             asset="fleet_health",
             description="No event is parked, and no tenant is switched to pull because events or the CRM's answers pile up.",
+        ),
+        dg.AssetCheckSpec(
+            "checks_pass",
+            asset="fleet_health",
+            description="Every check of each tenant's newest run passed: nothing was refused, withheld or left to a person. "
+            "The badge of a tenant's own check shows the tenant that ran last alone.",
         ),
     ],
 )
@@ -79,6 +90,7 @@ def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) ->
                 else "Every tenant is as fresh as promised.",
             ),
             _inbox_check(rows),
+            _checks_check(rows),
         ],
     )
 
@@ -96,6 +108,49 @@ def _inbox_check(rows: Iterable[Mapping[str, str | int | None]]) -> dg.AssetChec
         else "Events are dealt with as they come.",
         metadata={"switched_to_pull": len(switched), "tenants_with_parked_events": len(parked)},
     )
+
+
+def _checks_check(rows: Iterable[Mapping[str, str | int | None]]) -> dg.AssetCheckResult:
+    failing = [row for row in rows if row["failing_checks"]]
+    named = "; ".join(f"{row['tenant']} ({row['failing_checks']})" for row in failing)
+    return dg.AssetCheckResult(
+        check_name="checks_pass",
+        passed=not failing,
+        severity=dg.AssetCheckSeverity.ERROR
+        if any(_BLOCKING in str(row["failing_checks"]) for row in failing)
+        else dg.AssetCheckSeverity.WARN,
+        description=f"Did not pass: {named}." if failing else "Every check of each tenant's newest run passed.",
+    )
+
+
+def _newest_checks(instance: dg.DagsterInstance, tenant: str) -> dict[str, str | int | None]:
+    """Which checks of the tenant's newest run that is over did not pass, and how much they refused."""
+    over = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    found = [
+        record
+        for job in _RECONCILING
+        for record in instance.get_run_records(
+            dg.RunsFilter(job_name=job, statuses=over, tags={"dagster/partition": tenant}), limit=1
+        )
+    ]
+    newest = max(found, key=lambda record: record.end_time or 0.0, default=None)
+    checks = _checks_of(instance, newest.dagster_run.run_id) if newest else []
+    failed = [
+        f"{check.asset_key.to_user_string()} {check.check_name}{_BLOCKING if check.blocking and check.severity is dg.AssetCheckSeverity.ERROR else ''}"
+        for check in checks
+        if not check.passed
+    ]
+    return {"refused": _refused(checks), "failing_checks": ", ".join(failed)}
+
+
+def _refused(checks: Iterable[dg.AssetCheckEvaluation]) -> int:
+    """The sum of what single assets refused; two checks of one asset tell the same number of rows."""
+    by_asset: dict[tuple[dg.AssetKey, str], int] = {}
+    for check in checks:
+        for name in _REFUSED:
+            if (told := check.metadata.get(name)) is not None:
+                by_asset[check.asset_key, name] = int(str(told.value))
+    return sum(by_asset.values())
 
 
 def _states(
@@ -121,6 +176,7 @@ def _states(
             "age_minutes": age,
             "promised_minutes": promised,
             "mode": mode,
+            **_newest_checks(instance, tenant),
             **_waiting(depths.get(tenant, Depth()), now),
         }
 
@@ -175,10 +231,13 @@ def _agreed_at(instance: dg.DagsterInstance, tenant: str, jobs: Iterable[str]) -
 
 
 def _was_taken(instance: dg.DagsterInstance, run_id: str) -> bool:
+    return all(check.passed for check in _checks_of(instance, run_id) if check.check_name in _TELLING)
+
+
+def _checks_of(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
     found = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records
     events = [record.event_log_entry.dagster_event for record in found]
-    checks = [event.asset_check_evaluation_data for event in events if event]
-    return all(check.passed for check in checks if check.check_name in _TELLING)
+    return [event.asset_check_evaluation_data for event in events if event]
 
 
 fleet_job = dg.define_asset_job(

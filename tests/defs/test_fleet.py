@@ -1,7 +1,7 @@
 """Freshness per tenant: a stale one is named, whatever the others do."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -39,15 +39,16 @@ def ran(
     *,
     succeeded: bool = True,
     checks: dict[str, bool] | None = None,
+    told: Sequence[AssetCheckEvaluation] = (),
 ) -> None:
     named = dg.job(name=job)(lambda: None)
     run = instance.create_run_for_job(named, tags={"dagster/partition": tenant})
     kind = dg.DagsterEventType.RUN_SUCCESS if succeeded else dg.DagsterEventType.RUN_FAILURE
     event = dg.DagsterEvent(event_type_value=kind.value, job_name=job)
-    for check, passed in (checks or {}).items():
-        told = AssetCheckEvaluation(dg.AssetKey(["delta", "plan"]), check, passed, {})
+    plain = [AssetCheckEvaluation(dg.AssetKey(["delta", "plan"]), *check, {}) for check in (checks or {}).items()]
+    for each in (*plain, *told):
         evaluated = dg.DagsterEvent(
-            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value, job_name=job, event_specific_data=told
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value, job_name=job, event_specific_data=each
         )
         instance.report_dagster_event(evaluated, run.run_id, timestamp=ended)
     instance.report_dagster_event(event, run.run_id, timestamp=ended)
@@ -84,8 +85,9 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
         resources={"tenants": TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))},
     )
 
-    check, inbox = sorted(result.get_asset_check_evaluations(), key=lambda each: each.check_name)
+    checks, check, inbox = sorted(result.get_asset_check_evaluations(), key=lambda each: each.check_name)
     assert inbox.passed
+    assert checks.description == "Did not pass: waiting (delta/plan delivered)."
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.ERROR
     assert check.description == (
@@ -96,6 +98,57 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
     ages = {row.data["tenant"]: (row.data["state"], row.data["age_minutes"]) for row in rows.records}  # type: ignore[union-attr]
     assert ages["daily"] == ("fresh", 1200)
     assert ages["hourly"] == ("fresh", 30)
+
+
+def test_what_a_tenants_newest_run_refused_is_told_whatever_the_others_do(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    for tenant in ("good", "mended", "stopped", "refusing"):
+        (tmp_path / f"{tenant}.yaml").write_text(CONTRACT.format(tenant=tenant, minutes=60), encoding="utf-8")
+    learner, contact, now = ["staging", "learner"], ["delta", "contact"], time.time()
+    ran(instance, "mended", "full_reconcile", now - 600, told=[evaluation(learner, "schema_rules", invalid=3)])
+    ran(
+        instance,
+        "mended",
+        "full_reconcile",
+        now - 60,
+        told=[evaluation(learner, "schema_rules", passed=True, invalid=0)],
+    )
+    rows = [evaluation(learner, name, invalid=3) for name in ("schema_rules", "business_rules")]
+    ran(
+        instance,
+        "refusing",
+        "full_reconcile",
+        now - 60,
+        told=[*rows, evaluation(contact, "destination_rules", refused=2)],
+    )
+    stopping = evaluation(learner, "schema_rules", grave=True, invalid=9)
+    ran(instance, "stopped", "full_reconcile", now - 60, succeeded=False, told=[stopping])
+    ran(instance, "good", "full_reconcile", now - 1, told=[evaluation(learner, "schema_rules", passed=True, invalid=0)])
+
+    result = dg.materialize(
+        [fleet_health],
+        instance=instance,
+        resources={"tenants": TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))},
+    )
+
+    [check] = [each for each in result.get_asset_check_evaluations() if each.check_name == "checks_pass"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert check.description == (
+        "Did not pass: refusing (staging/learner schema_rules, staging/learner business_rules, delta/contact"
+        " destination_rules); stopped (staging/learner schema_rules (nothing was sent))."
+    )
+    table = result.asset_materializations_for_node("fleet_health")[0].metadata["tenants"].value
+    refused = {row.data["tenant"]: row.data["refused"] for row in table.records}  # type: ignore[union-attr]
+    assert refused == {"good": 0, "mended": 0, "refusing": 5, "stopped": 9}
+
+
+def evaluation(
+    asset: list[str], name: str, *, passed: bool = False, grave: bool = False, **counts: int
+) -> AssetCheckEvaluation:
+    severity = dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN
+    told = {key: dg.MetadataValue.int(value) for key, value in counts.items()}
+    return AssetCheckEvaluation(dg.AssetKey(asset), name, passed, told, severity=severity, blocking=True)
 
 
 def test_what_waits_in_the_inbox_is_told_and_parked_events_and_a_switched_tenant_are_named(
