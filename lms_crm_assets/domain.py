@@ -148,6 +148,8 @@ class Treatment(StrEnum):
     """Another writer was first: send it once more, then it is refused."""
     HOLD = "hold"
     """What it refers to is not there yet: the next run sends it again."""
+    STOP = "stop"
+    """The CRM lacks a field or an object that the contract names: nothing more of the object is sent."""
     READ_BACK = "read_back"
     """What the call did is not known: read it back."""
 

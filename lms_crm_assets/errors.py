@@ -6,6 +6,7 @@
     │   ├── WrongAddressError     nothing, or something else, answers at the address
     │   ├── CredentialError       the credential is missing or refused
     │   ├── PermissionMissingError  the credential may not see or do what is needed
+    │   ├── SchemaChangedError    the CRM lacks a field or an object that the contract names, and had it before
     │   └── ProtocolError         the other side answered in a shape that its documentation rules out
     │       └── MissingError      there is no such record or route
     ├── RetryableError            the same call may succeed later
@@ -44,6 +45,16 @@ class CredentialError(FatalError):
 
 class PermissionMissingError(FatalError):
     """The credential is valid but not allowed to do what the contract asks for."""
+
+
+class SchemaChangedError(FatalError):
+    """The CRM has no longer what the contract names; what was sent before is in the ledger."""
+
+    def __init__(self, told: str, obj: str = "<object>") -> None:
+        super().__init__(
+            f"the CRM's schema changed under way: {told}; nothing more is sent. Next: give the CRM back what objects.{obj}"
+            " names, or mend the contract; `lms-crm crm schema` shows what changed"
+        )
 
 
 class ProtocolError(FatalError):

@@ -20,12 +20,22 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One trouble: the keys of the contract that it is about, what is wrong and what to do."""
+    """One trouble: the keys of the contract that it is about, what is wrong and what to do.
+
+    `per_record`: only records with certain values are concerned, and these are refused one by one before they are sent,
+    so that it is no reason to hold up a run.
+    """
 
     severity: Severity
     path: tuple[str, ...]
     message: str
     remedy: str
+    per_record: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing may be sent until it is mended."""
+        return self.severity is Severity.ERROR and not self.per_record
 
     @property
     def text(self) -> str:
@@ -173,6 +183,7 @@ def _size(at: tuple[str, ...], field: FieldSpec, held: CrmField) -> Iterator[Fin
             at,
             f"the field holds {held.length} characters, the contract sends up to {longest}",
             f"lengthen the field, or use 'max_length: {held.length}'",
+            per_record=True,
         )
     elif longest is None and held.length < _SHORT and "country" not in field.normalisers:
         yield Finding(
@@ -207,6 +218,7 @@ def _words(at: tuple[str, ...], field: FieldSpec, held: CrmField) -> Iterator[Fi
             at,
             f"the picklist has no value {', '.join(map(repr, absent))}",
             f"add it there, or translate with 'values' to one of: {', '.join(held.picklist)}",
+            per_record=True,
         )
 
 
@@ -267,7 +279,11 @@ def _required(spec: ObjectSpec, schema: CrmSchema) -> Iterator[Finding]:
             if held.kind is Kind.REFERENCE:
                 remedy = "name it under 'parents', or give it a default in the CRM"
             yield Finding(
-                Severity.ERROR, at, f"{schema.to} can't be created without '{name}', which is not mapped", remedy
+                Severity.ERROR,
+                at,
+                f"{schema.to} can't be created without '{name}', which is not mapped",
+                remedy,
+                per_record=True,
             )
         elif field.owner is Owner.OBSERVE:
             yield Finding(
@@ -275,6 +291,7 @@ def _required(spec: ObjectSpec, schema: CrmSchema) -> Iterator[Finding]:
                 (*at, name),
                 f"{schema.to} can't be created without it, and 'observe' never writes",
                 "use another owner",
+                per_record=True,
             )
 
 

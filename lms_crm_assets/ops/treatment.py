@@ -41,6 +41,11 @@ class _Rule:
     of_record: bool | None = None
 
 
+# The CRMs' words for it; an INVALID_FIELD of Salesforce can mean a parent that is not there yet, too.
+NO_SUCH_COLUMN = "No such column"
+NO_SUCH_PROPERTY = "PROPERTY_DOESNT_EXIST"
+NO_SUCH_OBJECT = "Unable to infer object type"
+
 _SUCCESSES = range(200, 300)
 
 
@@ -80,12 +85,15 @@ _RULES = (
         code=_codes(
             "STORAGE_LIMIT_EXCEEDED UNKNOWN_EXCEPTION APEX_ERROR LIMIT_EXCEEDED CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
             " INSUFFICIENT_ACCESS INSUFFICIENT_ACCESS_OR_READONLY INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"
-            " INVALID_FIELD_FOR_INSERT_UPDATE INVALID_TYPE"
+            " INVALID_FIELD_FOR_INSERT_UPDATE"
         ),
         of_record=True,
     ),
-    _Rule(Treatment.HOLD, "salesforce", code=_codes("INVALID_FIELD"), text="No such column", of_record=True),
-    _Rule(Treatment.HOLD, "hubspot", code=_codes("PROPERTY_DOESNT_EXIST READ_ONLY_VALUE"), of_record=True),
+    _Rule(Treatment.HOLD, "hubspot", code=_codes("READ_ONLY_VALUE"), of_record=True),
+    # A field or an object that the contract names is gone: every record that has it is refused.
+    _Rule(Treatment.STOP, "salesforce", code=_codes("INVALID_TYPE"), of_record=True),
+    _Rule(Treatment.STOP, "salesforce", code=_codes("INVALID_FIELD"), text=NO_SUCH_COLUMN, of_record=True),
+    _Rule(Treatment.STOP, "hubspot", code=_codes("PROPERTY_DOESNT_EXIST"), of_record=True),
     _Rule(Treatment.ONCE_MORE, "hubspot", code=_codes("CONFLICT OBJECT_ALREADY_EXISTS"), of_record=True),
     _Rule(Treatment.READ_BACK, code=_codes("NO_RESULT"), of_record=True),
     _Rule(Treatment.RETRY, "salesforce", code=_codes("UNPROCESSED"), of_record=True),
@@ -98,9 +106,11 @@ _RULES = (
     # What is not implemented will not be the next time either.
     _Rule(Treatment.PARK, status=_any(501)),
     _Rule(Treatment.RETRY, status=_any(408, 423, 425, *range(500, 600))),
-    # Names that the contract got wrong: a smaller batch has them too.
-    _Rule(Treatment.PARK, "salesforce", _any(400), _codes("INVALID_TYPE MALFORMED_QUERY INVALID_QUERY_LOCATOR")),
-    _Rule(Treatment.PARK, "salesforce", _any(400), _codes("INVALID_FIELD"), "No such column"),
+    # Names that the CRM hasn't: a smaller batch has them too.
+    _Rule(Treatment.STOP, "salesforce", _any(400), _codes("INVALID_TYPE")),
+    _Rule(Treatment.STOP, "salesforce", _any(400), _codes("INVALID_FIELD"), NO_SUCH_COLUMN),
+    _Rule(Treatment.STOP, "hubspot", _any(400), text=f"{NO_SUCH_PROPERTY}|{NO_SUCH_OBJECT}"),
+    _Rule(Treatment.PARK, "salesforce", _any(400), _codes("MALFORMED_QUERY INVALID_QUERY_LOCATOR")),
     _Rule(Treatment.BISECT, status=_any(400, 409)),
 )
 

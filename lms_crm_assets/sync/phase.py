@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
-from lms_crm_assets.domain import CrmWrite, Link, Outcome, OutcomeStatus
+from lms_crm_assets.crm.absent import absent_in
+from lms_crm_assets.domain import CrmWrite, Link, Outcome, OutcomeStatus, Treatment
+from lms_crm_assets.errors import SchemaChangedError
 from lms_crm_assets.sync.journal import Entry, Journal, Sent
 from lms_crm_assets.sync.rejections import DEAD_LETTER, Letters
 from lms_crm_assets.sync.side_by_side import side_by_side
@@ -19,7 +21,8 @@ class Phase(Generic[Item]):
 
     `send` sends a batch to its end, with one outcome an item; `sent` says what is kept of an item. `letters` are the
     dead letters, which are not sent; `unsent` is journaled beside, of records that can't be sent at all. It goes in legs:
-    `over` says that the last one was, `left_out` how many records were not sent since others had to do with them.
+    `over` says that the last one was, `left_out` how many records were not sent since others had to do with them. Once the
+    CRM lacks what the contract names, no further batch is sent.
     """
 
     name: str
@@ -32,13 +35,15 @@ class Phase(Generic[Item]):
     over: bool = False
     left_out: int = 0
     _batches_sent: int = 0
+    _stopped_by: Outcome | None = None
 
     def run(
         self, journal: Journal, left_out: Collection[str] = (), pause: Callable[[], bool] = lambda: False
     ) -> Iterator[int]:
         """Send what is still to be sent, or until `pause` says so between two batches; `left_out` are keys not to send.
 
-        Gives the number of records with each batch whose outcomes are on the disk.
+        Gives the number of records with each batch whose outcomes are on the disk. `SchemaChangedError` after them when the
+        CRM lacks a field or an object.
         """
         skipped: list[Entry] = []
         alive = _without_dead(self._leg(left_out, pause), self.letters, self.sent, skipped)
@@ -48,10 +53,16 @@ class Phase(Generic[Item]):
             entries = [Entry(outcome, self.sent(item)) for item, outcome in zip(batch, outcomes, strict=True)]
             yield self._note(f"{self._batches_sent}", entries, journal) + self._note("skipped", skipped, journal)
             self._batches_sent += 1
+            self._stopped_by = self._stopped_by or next((o for o in outcomes if o.treatment is Treatment.STOP), None)
         yield self._note("skipped", skipped, journal)
+        if self._stopped_by is not None:
+            said = absent_in(self._stopped_by.message) or "there is no such object"
+            raise SchemaChangedError(f"the CRM answers {self._stopped_by.code} to records, {said}")
 
     def _leg(self, left_out: Collection[str], pause: Callable[[], bool]) -> Iterator[list[Item]]:
         for batch in self.batches:
+            if self._stopped_by is not None:
+                return
             kept = [item for item in batch if item.external_id not in left_out]
             self.left_out += len(batch) - len(kept)
             if kept:

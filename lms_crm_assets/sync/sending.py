@@ -24,7 +24,7 @@ Send = Callable[[Sequence[Item]], list[Outcome]]
 ReadBack = Callable[[Sequence[Item]], Sequence[Outcome | None]]
 """What became of records whose call's outcome is not known, in order; None where the CRM does not hold what was sent."""
 
-_FINAL = frozenset({Treatment.REJECT, Treatment.HOLD})
+_FINAL = frozenset({Treatment.REJECT, Treatment.HOLD, Treatment.STOP})
 
 
 def send_batch(

@@ -3,8 +3,10 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import stamina
 from hypothesis import given
@@ -20,7 +22,10 @@ from lms_crm_assets.errors import (
     QuotaReachedError,
     RateLimitedError,
     RetryableError,
+    SchemaChangedError,
 )
+from lms_crm_assets.sync.journal import Journal, Sent
+from lms_crm_assets.sync.phase import Phase
 from lms_crm_assets.sync.sending import send_batch
 from lms_crm_assets.sync.side_by_side import side_by_side
 
@@ -325,3 +330,42 @@ def test_batches_under_way_are_handed_out_when_the_next_one_can_not_be_read() ->
     with pytest.raises(OutageError):
         deliver()
     assert sorted(done) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [
+        ("INVALID_FIELD", "No such column 'Nick__c' on sobject of type Contact", "there is no Nick__c"),
+        (
+            "PROPERTY_DOESNT_EXIST",
+            '[{\\"message\\":\\"Property \\\\\\"nick\\\\\\" does not exist\\"}]',
+            "there is no nick",
+        ),
+        ("INVALID_TYPE", "ada@example.test", "there is no such object"),
+    ],
+)
+def test_a_field_that_is_gone_stops_the_delivery_and_refuses_nobody(
+    tmp_path: Path, code: str, message: str, told: str
+) -> None:
+    sent: list[str] = []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        sent.extend(w.external_id for w in batch)
+        gone = Outcome("b", OutcomeStatus.FAILED, None, code, message, Treatment.STOP)
+        return [gone if w.external_id == "b" else succeeded([w])[0] for w in batch]
+
+    phase = Phase(
+        "upsert",
+        iter([[write("a"), write("b")], [write("c")]]),
+        lambda batch: send_batch(send, batch),
+        lambda w: Sent("upsert", w.action, w.values, {}),
+        1,
+    )
+    file = tmp_path / "journal.ndjson"
+    with Journal(file, "run") as journal, pytest.raises(SchemaChangedError, match=told) as stopped:
+        list(phase.run(journal))
+
+    assert sent == ["a", "b"]
+    assert "example.test" not in str(stopped.value)
+    noted = [(line["external_id"], line["status"]) for line in map(orjson.loads, file.read_bytes().splitlines())]
+    assert noted == [("a", "succeeded"), ("b", "failed")]

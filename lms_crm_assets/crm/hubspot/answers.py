@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from lms_crm_assets.crm.absent import absent_in
 from lms_crm_assets.crm.hubspot.auth import refusal
 from lms_crm_assets.domain import Outcome, OutcomeStatus, Treatment
 from lms_crm_assets.errors import (
@@ -21,6 +22,7 @@ from lms_crm_assets.errors import (
     QuotaReachedError,
     RateLimitedError,
     RetryableError,
+    SchemaChangedError,
     UnreachableError,
 )
 from lms_crm_assets.ops.retry_after import retry_after_seconds
@@ -63,6 +65,8 @@ def failure(
             return OutcomeUnknownError(said)
         case Treatment.REFRESH:
             return TokenRefusedError(str(refusal(url, keys)))
+        case Treatment.STOP if is_batch:
+            return SchemaChangedError(f"{said}, {absent_in(message) or 'there is no such object'}")
         case Treatment.BISECT if is_batch:
             return BatchRefusedError(said, code=code, detail=message)
     if status == _FORBIDDEN:

@@ -24,6 +24,7 @@ from lms_crm_assets.errors import (
     QuotaReachedError,
     RateLimitedError,
     RetryableError,
+    SchemaChangedError,
     TooManyAtOnceError,
     UnreachableError,
 )
@@ -75,6 +76,8 @@ def error_of(
             return RetryableError(said, retry_after_seconds=retry_after_seconds)
         case Treatment.READ_BACK:
             return OutcomeUnknownError(said)
+        case Treatment.STOP if spec:
+            return SchemaChangedError(f"{said}, {message}", spec.object)
         case Treatment.BISECT if of_batch:
             return BatchRefusedError(said, code=code, detail=message)
         case _:

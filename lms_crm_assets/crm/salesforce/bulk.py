@@ -25,12 +25,12 @@ from lms_crm_assets.crm.salesforce.jobs import FINAL, ended, job_of
 from lms_crm_assets.crm.salesforce.org import Org, download, send
 from lms_crm_assets.domain import CrmWrite, Outcome, OutcomeStatus
 from lms_crm_assets.errors import (
-    FatalError,
     LmsCrmError,
     OutcomeUnknownError,
     PausedError,
     ProtocolError,
     RetryableError,
+    SchemaChangedError,
 )
 from lms_crm_assets.ops.patience import patient
 
@@ -158,10 +158,7 @@ class SalesforceBulk:
         """What became of each write. One that no result tells of may have been written: it is to be read back."""
         told = str(job.get("errorMessage") or f"the job ended as {job['state']}")
         if "Field name not found" in told:
-            raise FatalError(
-                f"Salesforce at {self._org.url} ended {path}: {told}; objects.{spec.object} names something that this"
-                " org doesn't have"
-            )
+            raise SchemaChangedError(f"Salesforce at {self._org.url} ended {path}: {told}", spec.object)
         by_key = _ByKey(writes)
 
         def each(

@@ -18,6 +18,7 @@ from lms_crm_assets.errors import (
     QuotaReachedError,
     RateLimitedError,
     RetryableError,
+    SchemaChangedError,
     TooManyAtOnceError,
     UnreachableError,
 )
@@ -63,7 +64,7 @@ def told(code: str, message: str = MAIL) -> str:
         ),
         ({"kind": "status", "status": 403, "body": told("INSUFFICIENT_ACCESS")}, PermissionMissingError),
         ({"kind": "status", "status": 400, "body": told("JSON_PARSER_ERROR")}, BatchRefusedError),
-        ({"kind": "status", "status": 400, "body": told("INVALID_FIELD", "No such column 'X'")}, FatalError),
+        ({"kind": "status", "status": 400, "body": told("INVALID_FIELD", "No such column 'X'")}, SchemaChangedError),
         ({"kind": "status", "status": 404, "body": told("NOT_FOUND")}, FatalError),
         ({"kind": "status", "status": 308, "headers": {"Location": "https://elsewhere.example/"}}, ProtocolError),
     ],
