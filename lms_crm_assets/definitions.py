@@ -5,6 +5,7 @@ import dagster as dg
 from lms_crm_assets.defs import automation, jobs
 from lms_crm_assets.defs.crm_snapshot import CRM_SNAPSHOT
 from lms_crm_assets.defs.delta import DELTA
+from lms_crm_assets.defs.discovery import DISCOVERY
 from lms_crm_assets.defs.events import settled_events, waiting_events
 from lms_crm_assets.defs.fleet import fleet_health, fleet_job, fleet_watch
 from lms_crm_assets.defs.raw_lms import raw_lms
@@ -17,7 +18,7 @@ from lms_crm_assets.settings import Settings
 def build_definitions(settings: Settings) -> dg.Definitions:
     """All definitions, over the folders that the settings name."""
     return dg.Definitions(
-        assets=[raw_lms, *STAGING, *CRM_SNAPSHOT, *DELTA, *SYNC, settled_events, fleet_health],
+        assets=[raw_lms, *STAGING, *DISCOVERY, *CRM_SNAPSHOT, *DELTA, *SYNC, settled_events, fleet_health],
         jobs=[jobs.full_reconcile, jobs.incremental_pull, jobs.sync_events, jobs.plan, jobs.apply, fleet_job],
         schedules=[automation.full_reconciles, automation.incremental_pulls, fleet_watch],
         sensors=[automation.tenants_folder, waiting_events],

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from lms_crm_assets.contract.checked import CHECKED, KEYS
-from lms_crm_assets.contract.endpoints import ContractModel
+from lms_crm_assets.contract.endpoints import TENANT_NAME, ContractModel
 from lms_crm_assets.contract.expressions import ExpressionError, compile_expression
 from lms_crm_assets.domain import FieldType, LmsEntity, RuleSeverity
 
@@ -97,6 +97,11 @@ class ChecksPolicy(ContractModel):
         default_factory=list, max_length=200, description="Rules that are stricter or looser than they come."
     )
     own: list[OwnRule] = Field(default_factory=list, max_length=50, description="Rules of the tenant's own.")
+    compare_schema_with: str | None = Field(
+        None,
+        pattern=TENANT_NAME,
+        description="Another tenant, of production say: a check tells what this one's CRM has that the other's lacks.",
+    )
     mask_samples: bool = Field(
         default=True,
         description="Whether the samples of refused rows that the UI shows mask learner data; who sees the UI sees them.",

@@ -6,6 +6,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
+TENANT_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
+"""What a tenant may be called."""
+
+
 class ContractModel(BaseModel):
     """The base of all parts of a contract: values that don't change, and no key that nobody reads."""
 

@@ -9,7 +9,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from lms_crm_assets.contract.checks import ChecksPolicy, Share
 from lms_crm_assets.contract.cron import check_cron
 from lms_crm_assets.contract.destinations import HubSpotDestination, SalesforceDestination
-from lms_crm_assets.contract.endpoints import ContractModel
+from lms_crm_assets.contract.endpoints import TENANT_NAME, ContractModel
 from lms_crm_assets.contract.rules import contradictions
 from lms_crm_assets.contract.sources import (
     CanvasSource,
@@ -197,9 +197,7 @@ class Contract(ContractModel):
     """One tenant: one LMS, one CRM, and what agrees between them."""
 
     version: Literal[2] = Field(description="The version of the format; files of version 1 are read as well.")
-    tenant: str = Field(
-        pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="The tenant's name, which is the file's name too."
-    )
+    tenant: str = Field(pattern=TENANT_NAME, description="The tenant's name, which is the file's name too.")
     description: str = Field("", description="For people.")
     mode: Literal["push", "pull", "hybrid"] = Field(
         "pull",

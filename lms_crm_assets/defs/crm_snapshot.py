@@ -40,8 +40,9 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
     @dg.asset(
         key=key("crm_snapshot", obj),
         group_name="crm_snapshot",
-        # After the pull, which takes the run's events: these say what the CRM is to be asked for.
-        deps=[key("raw_lms", obj.entity)],
+        # After the pull, which takes the run's events: these say what the CRM is to be asked for. And after the discovery,
+        # whose check stops the run here, before anything is written.
+        deps=[key("raw_lms", obj.entity), key("discovery", "crm_schema")],
         partitions_def=TENANTS,
         kinds={"duckdb"},
         description=f"Each {obj} in the CRM that has our match key, as it was before this run's sync: the fields that the "

@@ -20,6 +20,15 @@ CREATE TABLE IF NOT EXISTS discovery.crm_schema (
 );
 -- What a person accepted of it, or was discovered first.
 CREATE TABLE IF NOT EXISTS discovery.crm_baseline (object VARCHAR, asked VARCHAR, accepted_at TIMESTAMPTZ, told JSON);
+-- What another tenant's CRM, production say, said of the same objects when it was compared last; `trouble`: why it wasn't.
+CREATE TABLE IF NOT EXISTS discovery.compared (
+    tenant VARCHAR, object VARCHAR, compared_at TIMESTAMPTZ, told JSON, trouble VARCHAR
+);
+-- The attributes of the LMS's records, as of a sample, the last time of each day; and what was accepted of them.
+CREATE TABLE IF NOT EXISTS discovery.lms_shape (
+    day DATE, entity VARCHAR, asked VARCHAR, observed_at TIMESTAMPTZ, told JSON
+);
+CREATE TABLE IF NOT EXISTS discovery.lms_baseline (entity VARCHAR, asked VARCHAR, accepted_at TIMESTAMPTZ, told JSON);
 
 -- The rows that broke a rule and are refused until they are mended. `row`: the canonical columns as they were read.
 -- `attempts`: how often the LMS gave the row, and it was refused for this. `observed_at`: when it gave it last.

@@ -11,6 +11,7 @@ OBJECTS = {"contact", "course", "enrollment", "completion", "competency"}
 LAYERS = {
     "raw_lms": RAW,
     "staging": STAGING,
+    "discovery": {"crm_schema", "lms_schema"},
     "crm_snapshot": OBJECTS,
     "delta": {*OBJECTS, "plan"},
     "sync": {*OBJECTS, "events"},
@@ -44,6 +45,16 @@ def test_parents_are_synced_before_their_children_and_nothing_before_the_plan() 
         parents = {key.path[1] for key in graph.get(dg.AssetKey(["sync", obj])).parent_keys if key.path[0] == "sync"}
         assert parents == (set() if obj in {"contact", "course"} else {"contact", "course"})
         assert dg.AssetKey(["delta", "plan"]) in graph.get(dg.AssetKey(["sync", obj])).parent_keys
+
+
+def test_nothing_is_captured_or_written_before_the_crm_was_discovered() -> None:
+    graph = defs.resolve_asset_graph()
+    discovered = dg.AssetKey(["discovery", "crm_schema"])
+
+    for obj in OBJECTS:
+        assert discovered in graph.get(dg.AssetKey(["crm_snapshot", obj])).parent_keys
+        assert dg.AssetKey(["crm_snapshot", obj]) in graph.get(dg.AssetKey(["delta", obj])).parent_keys
+    assert graph.get(dg.AssetCheckKey(discovered, "fits_contract")).blocking
 
 
 def test_the_contact_waits_for_what_its_roll_ups_are_made_of() -> None:
