@@ -5,7 +5,6 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-
 TENANT_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 """What a tenant may be called."""
 

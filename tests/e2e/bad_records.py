@@ -237,7 +237,7 @@ SCHEMA_CHANGES: list[dict[str, Any]] = [
     {"object": "Contact", "op": "change", "field": "LMS_Username__c", "to": {"unique": True}},
     {"object": "Contact", "op": "change", "field": "LMS_Organization__c", "to": {"required": True}},
     {"object": "LMS_Enrollment__c", "op": "change", "field": "Status__c", "to": {"inactive": ["expired"]}},
-    {"object": "LMS_Completion__c", "op": "change", "field": "Score__c", "to": {"precision": 5, "scale": 2}},
+    {"object": "LMS_Completion__c", "op": "change", "field": "Score__c", "to": {"precision": 8, "scale": 5}},
 ]
 """What the simulated org is made like before anything is sent, so that it would refuse some of the catalogue."""
 
