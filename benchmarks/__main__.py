@@ -2,10 +2,15 @@
 
 import sys
 
-from benchmarks import diff, ingest, reconcile_100k
+from benchmarks import diff, ingest, reconcile_100k, validation
 from benchmarks.results import show
 
-PARTS = {"diff": diff.measure, "ingest": ingest.measure, "reconcile": reconcile_100k.measure}
+PARTS = {
+    "diff": diff.measure,
+    "ingest": ingest.measure,
+    "reconcile": reconcile_100k.measure,
+    "validation": validation.measure,
+}
 
 figures = [figure for name in sys.argv[1:] or PARTS for figure in PARTS[name]()]
 show(figures)
