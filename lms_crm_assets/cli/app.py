@@ -29,6 +29,7 @@ from lms_crm_assets.cli.events import events_app
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.plans import apply, explain, plan
 from lms_crm_assets.cli.receiver import receiver
+from lms_crm_assets.cli.record import record
 from lms_crm_assets.cli.tenants import tenants_app
 from lms_crm_assets.cli.worker import worker
 from lms_crm_assets.errors import LmsCrmError, RetryableError
@@ -50,6 +51,7 @@ app.add_typer(events_app, name="events")
 app.command()(plan)
 app.command()(apply)
 app.command()(explain)
+app.command()(record)
 app.command()(receiver)
 app.command()(worker)
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx
 import orjson
 
+from lms_crm_assets import exchanges
 from lms_crm_assets.contract.models import LmsThrottle
 from lms_crm_assets.domain import Treatment
 from lms_crm_assets.errors import (
@@ -169,6 +170,8 @@ class Transport:
                 raise UnreachableError(f"nothing answers at {self._base_url} ({_reason(exc)})") from exc
             except (httpx.TransportError, httpx.DecodingError) as exc:
                 raise RetryableError(f"{self._where(path)} broke off: {_reason(exc)}") from None
+            if exchanges.heard():
+                exchanges.tell(_told(response, body))
             self._note(response.headers)
             return self._received(response, body, path)
 
@@ -233,6 +236,20 @@ class Transport:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _told(response: httpx.Response, body: bytes) -> exchanges.Exchange:
+    request = response.request
+    return exchanges.Exchange(
+        "lms",
+        request.method,
+        str(request.url),
+        request.headers.get("Content-Type", ""),
+        request.content,
+        response.status_code,
+        response.headers,
+        body,
+    )
 
 
 def _parsed(body: bytes) -> Any:

@@ -8,12 +8,14 @@ is the client's and not the call's (it is given with each call).
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import orjson
 import urllib3
 from hubspot.crm.objects import ApiClient, Configuration
 from hubspot.crm.objects.exceptions import ApiException
 
+from lms_crm_assets import exchanges
 from lms_crm_assets.contract.models import Contract, HubSpotDestination
 from lms_crm_assets.crm.hubspot.answers import TokenRefusedError, broken, failure, unreadable
 from lms_crm_assets.crm.hubspot.auth import entry
@@ -111,6 +113,8 @@ class HubSpotClient:
         with self._gate.call(urgent=urgent, pool=pool):
             status, headers, content = self._exchange(method, path, said, query=query, body=body)
             self._note_limits(headers, pool)
+            if exchanges.heard():
+                exchanges.tell(self._heard(method, path, query, body, (status, headers, content)))
             if status not in _SUCCESSES:
                 raise failure(status, headers, content, url=self.url, keys=self._entry.keys, is_batch=is_batch)
             return None if status == HTTPStatus.NO_CONTENT else self._object(content)
@@ -167,6 +171,26 @@ class HubSpotClient:
         except urllib3.exceptions.HTTPError as exc:
             raise broken(self.url, exc, sent=True) from None
         return answer.status, answer.headers, content
+
+    def _heard(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        answer: tuple[int, Mapping[str, str], bytes | str],
+    ) -> exchanges.Exchange:
+        status, headers, content = answer
+        return exchanges.Exchange(
+            "crm",
+            method,
+            f"{self.url}{path}" + (f"?{urlencode(query, doseq=True)}" if query else ""),
+            "application/json" if body is not None else "",
+            orjson.dumps(body) if body is not None else b"",
+            status,
+            headers,
+            content.encode() if isinstance(content, str) else content,
+        )
 
     def _told(self, exc: ApiException) -> tuple[int, Mapping[str, str], bytes | str]:
         if not exc.status:  # TLS could not be set up

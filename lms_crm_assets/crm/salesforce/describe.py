@@ -14,6 +14,7 @@ import requests
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceGeneralError, SalesforceResourceNotFound
 
+from lms_crm_assets import exchanges
 from lms_crm_assets.crm.salesforce.answers import UnreadableError
 from lms_crm_assets.crm.salesforce.org import Org, send
 from lms_crm_assets.ops.store import OperationalStore
@@ -23,7 +24,8 @@ def describe(org: Org, store: OperationalStore, to: str) -> Mapping[str, Any] | 
     """What the org tells of an object (REST guide, sObject Describe), None when it has none of that name."""
     name = f"{org.name} {org.version}"
     kept = store.read("SELECT modified, body FROM described WHERE name = ? AND object = ?", (name, to))
-    modified, body = kept[0] if kept else (None, b"")
+    # A recording is of the description, not of the news that it is the old one.
+    modified, body = kept[0] if kept and not exchanges.heard() else (None, b"")
 
     def ask(sf: Salesforce) -> tuple[str | None, bytes] | None:
         headers = {"If-Modified-Since": modified} if modified else {}

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from lms_crm_assets import exchanges
 from lms_crm_assets.ops.retry_after import retry_after_seconds
 
 # To connect, and between two bytes of an answer: a call may take Salesforce 10 minutes, ours take seconds.
@@ -49,9 +50,13 @@ class OneHostSession(requests.Session):
         if json and isinstance(request.body, bytes) and len(request.body) >= _GZIP_FROM_BYTES:
             request.body = gzip.compress(request.body, _GZIP_LEVEL, mtime=0)
             request.headers.update({"Content-Encoding": "gzip", "Content-Length": str(len(request.body))})
+        form = request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
         self._local.retry_after = None
         response = super().send(request, **options)
         self._local.retry_after = retry_after_seconds(response.headers)
+        # Tokens are asked for by forms; what is streamed is a bulk job's file.
+        if exchanges.heard() and not form and not options.get("stream"):
+            exchanges.tell(_told(request, response))
         if usage := _USAGE.search(response.headers.get("Sforce-Limit-Info", "")):
             self._told(int(usage[1]), int(usage[2]))
         return response
@@ -61,3 +66,17 @@ class OneHostSession(requests.Session):
         """How long this thread's last answer asked to wait; simple-salesforce's errors don't carry it."""
         found: float | None = getattr(self._local, "retry_after", None)
         return found
+
+
+def _told(request: requests.PreparedRequest, response: requests.Response) -> exchanges.Exchange:
+    """Without a body that was sent: only reads are recorded."""
+    return exchanges.Exchange(
+        "crm",
+        str(request.method),
+        str(request.url),
+        "",
+        b"",
+        response.status_code,
+        response.headers,
+        response.content,
+    )
