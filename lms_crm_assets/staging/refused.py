@@ -52,14 +52,16 @@ def _note(
     values = " ".join(f"WHEN {literal(column)} THEN r.{quoted(column)}" for column in texts)
     value = f'CASE v."column" {values} END'
     row = ", ".join(f"{literal(column)}: r.{quoted(column)}" for column in texts if column != "extra")
+    # A row without an id is known by all that it holds.
+    known_by = 'coalesce({0}.source_id, {0}."row"::VARCHAR)'
     con.execute(
-        'CREATE OR REPLACE TEMP TABLE refused AS SELECT r.source_id, v.code, v.rule, v."column",'
-        f' CASE v.code {moved.format(value)} ELSE {value} END AS "value", q.first_seen_at, q.attempts,'
-        f' q.observed_at AS observed_before, r.observed_at, to_json({{{row}}}) AS "row"'
-        " FROM (SELECT * FROM violation WHERE severity = $severity) v JOIN read r USING (rid) JOIN candidate c USING (rid)"
-        ' LEFT JOIN (SELECT source_id, code, rule, "column", min(first_seen_at) AS first_seen_at, max(attempts) AS attempts,'
-        f" max(observed_at) AS observed_at FROM {table} WHERE entity = $entity GROUP BY ALL) q"
-        ' ON q.source_id = r.source_id AND q.code = v.code AND q.rule = v.rule AND q."column" = v."column"',
+        'CREATE OR REPLACE TEMP TABLE refused AS WITH found AS (SELECT r.source_id, v.code, v.rule, v."column",'
+        f' CASE v.code {moved.format(value)} ELSE {value} END AS "value", r.observed_at, to_json({{{row}}}) AS "row"'
+        " FROM (SELECT * FROM violation WHERE severity = $severity) v JOIN read r USING (rid) JOIN candidate c USING (rid)),"
+        f' known AS (SELECT {known_by.format("q")} AS key, code, rule, "column", min(first_seen_at) AS first_seen_at,'
+        f" max(attempts) AS attempts, max(observed_at) AS observed_before FROM {table} q WHERE entity = $entity GROUP BY ALL)"
+        " SELECT f.*, k.first_seen_at, k.attempts, k.observed_before FROM found f LEFT JOIN known k"
+        f' ON k.key = {known_by.format("f")} AND k.code = f.code AND k.rule = f.rule AND k."column" = f."column"',
         {"severity": severity, "entity": entity},
     )
     con.execute(f"DELETE FROM {table} WHERE entity = $1", [entity])

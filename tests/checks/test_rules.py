@@ -269,6 +269,15 @@ def test_a_refused_row_keeps_when_it_was_seen_first_its_row_and_how_often_it_was
     assert found(school) == set()
 
 
+def test_a_row_without_an_id_is_known_by_what_it_holds(school: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    for day in range(2):
+        rows = {"x": {"id": None, "title": "One"}, "y": {"id": None, "title": f"Day {day}"}}
+        give(school, tmp_path, COURSES, rows, at=NOW + timedelta(days=day))
+
+    query = "SELECT \"row\"->>'title', attempts, first_seen_at FROM staging.quarantine WHERE \"column\" = 'source_id' ORDER BY 1"
+    assert school.execute(query).fetchall() == [("Day 1", 1, NOW + timedelta(days=1)), ("One", 2, NOW)]
+
+
 def test_each_day_keeps_how_many_rows_broke_a_rule_at_its_end(
     school: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
