@@ -33,7 +33,9 @@ _ENUMERATIONS = re.compile(
     "|errorcode|warningcode|exception|error|category|enrolmethod|method|wsfunction|moodlewsrestformat|moodlewssettingraw"
     "|field|key|sort|order|orderby|sortby|userfields|include|exclude_response_fields|student_ids|fields"
 )
-_WORD = re.compile(r"[A-Za-z][\w.,:-]{0,80}", re.ASCII)
+# In an answer no digits and dots, which somebody's login may have; in a request of ours whole lists of fields.
+_WORD = re.compile(r"[A-Za-z][A-Za-z_-]{0,60}", re.ASCII)
+_WORDS_OF_OURS = re.compile(r"[A-Za-z][\w.,:-]{0,200}", re.ASCII)
 _FUNCTION = re.compile(r"(core|mod|report|gradereport|tool|enrol|local|message|block|auth)_[a-z0-9_]+")
 _RELEASE = re.compile(r"\d[\d.]*\+?( \(Build: \d+\))?")
 _FIELD = re.compile(r"[A-Za-z_$@][\w.$:/-]{0,80}", re.ASCII)
@@ -121,7 +123,7 @@ class Scrubber:
                 return self._pseudonyms.text(value)
         if name == "reportid" or (value.isdecimal() and (name in _SWITCHES or _COUNTS.search(name))):
             return value
-        if _ENUMERATIONS.fullmatch(name) and _WORD.fullmatch(value):
+        if _ENUMERATIONS.fullmatch(name) and _WORDS_OF_OURS.fullmatch(value):
             return value
         return self._pseudonyms.text(value)
 

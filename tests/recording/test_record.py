@@ -189,6 +189,46 @@ def test_definitions_of_the_crm_are_kept_and_nothing_is_written_there(
     assert [each["value"].startswith("text-") for each in listed] == [False, True]
 
 
+@pytest.mark.parametrize("crm", ["acme", "globex"])
+def test_no_token_is_in_a_recording_that_had_to_get_one(
+    sandbox: Sandbox, tenants: Path, tmp_path: Path, crm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ends are entered by refresh tokens, and sessions end after two calls."""
+    address = sandbox.salesforce if crm == "acme" else sandbox.hubspot
+    for each in (address, sandbox.canvas):
+        httpx.post(f"{each}/_sandbox/reset", json={"token_calls": 2}).raise_for_status()
+    secrets = {
+        "CLIENT": "sandbox-client",
+        "SECRET": "sandbox-secret",
+        "CANVAS_REFRESH": "sandbox-canvas-refresh",
+        "CRM_REFRESH": "sandbox-refresh" if crm == "acme" else "sandbox-refresh-token",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    client = {"flow": "refresh_token", "client_id": "env:CLIENT", "client_secret": "env:SECRET"}
+    file = tenants / f"{contract(tenants, 'canvas', crm=crm)}.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content["source"] = {
+        "adapter": "canvas",
+        "url": sandbox.canvas,
+        "activities": False,
+        "refresh_token": "env:CANVAS_REFRESH",
+        **client,
+    }
+    content["destination"] |= {"refresh_token": "env:CRM_REFRESH", **client}
+    content["destination"].pop("access_token", None)
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    result = run("recorded", tmp_path / "out")
+
+    assert result.exit_code == 0, (result.output, result.exception)
+    told = dict(texts(tmp_path / "out"))
+    assert sum(route.endswith("token") for route in requests(address)) == 1, "the sandbox was asked for tokens"
+    assert not [name for name, text in told.items() if "token" in name or "access_token" in text or "Bearer" in text]
+    assert not [name for name, text in told.items() for secret in secrets.values() if secret in text]
+    assert {json.loads(text)["response"]["status"] for text in told.values()} <= {200, 401, 404}
+
+
 def test_so_many_pages_are_recorded_as_were_asked_for(sandbox: Sandbox, tenants: Path, tmp_path: Path) -> None:
     result = run(contract(tenants, "school"), tmp_path / "out", "--pages", "1")
 

@@ -111,6 +111,8 @@ def test_an_answer_keeps_its_shape_and_its_words_alone(scrubber: Scrubber) -> No
         "last_login": 1_700_000_000,
         "by_mail": {"ada@school.test": 1},
         "hobby": ["chess", None, True],
+        "error": "ada.l",
+        "status": "ada77",
     }
     found = answered(scrubber, [row])[0]
 
