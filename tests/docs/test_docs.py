@@ -27,6 +27,14 @@ def test_every_command_is_in_the_readme_and_explains_itself() -> None:
         assert result is None or result.exit_code == 0
 
 
+def test_every_command_that_the_documents_name_is_there() -> None:
+    known = {words[0]: {w[1] for w in _commands() if w[0] == words[0] and len(w) > 1} for words in _commands()}
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for group, sub in re.findall(r"`lms-crm ([a-z-]+)(?: ([a-z-]+))?", document.read_text(encoding="utf-8")):
+            assert group in known, f"{document.name}: lms-crm {group}"
+            assert not known[group] or not sub or sub in known[group], f"{document.name}: lms-crm {group} {sub}"
+
+
 def test_every_make_target_is_in_the_readme() -> None:
     targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
