@@ -151,7 +151,7 @@ def story_lines(story: dict[str, Any]) -> Iterator[str]:
                 f" ({entry['column']} = {entry['value']!r})"
             )
         for entry in record["withheld"]:
-            what = "not sent" if entry["severity"] == "error" else "the field is left out"
+            what = "not sent" if entry["severity"] == "error" else "noted"
             yield (
                 f"  {_time(entry['first_seen_at'])}  {what}, the CRM would refuse it: {entry['code']}"
                 f" {CATALOGUE[entry['code']].rule} ({entry['field']} = {entry['value']!r}). {CATALOGUE[entry['code']].remedy}"

@@ -89,3 +89,6 @@ CHECKED: dict[str, Checked] = {
     # Of an LMS that keeps what somebody did in a course they left, it would be all the time.
     "LMS-212": Checked({_COMPLETIONS: ("course_id",), _SCORES: ("course_id",)}, RuleSeverity.OFF),
 }
+
+DESTINATION = ("LMS-301", "LMS-302", "LMS-303", "LMS-304", "LMS-305")
+"""What a CRM would refuse: rules on single fields of the CRM, which a contract can leave to the CRM itself."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from lms_crm_assets.contract.checked import CHECKED, KEYS
+from lms_crm_assets.contract.checked import CHECKED, DESTINATION, KEYS
 from lms_crm_assets.contract.endpoints import TENANT_NAME, ContractModel
 from lms_crm_assets.contract.expressions import ExpressionError, compile_expression
 from lms_crm_assets.domain import FieldType, LmsEntity, RuleSeverity
@@ -17,10 +17,13 @@ class RuleChange(ContractModel):
 
     code: str = Field(description="The rule's code, see docs/error-codes.md.")
     entity: LmsEntity | None = Field(None, description="Only there; everywhere by default.")
-    column: str | None = Field(None, description="Only this column; every one that the rule judges by default.")
+    column: str | None = Field(
+        None,
+        description="Only this column, of LMS-3xx this field of the CRM; every one that the rule judges by default.",
+    )
     severity: RuleSeverity | None = Field(
         None,
-        description="`error` refuses the row, `warn` lets it pass and counts it, `off` doesn't look.",
+        description="`error` refuses the row or withholds the record, `warn` lets it pass and counts it, `off` doesn't look.",
     )
     limit: float | None = Field(None, ge=0, description="The rule's figure: characters, days, a year or a percentage.")
     max_share: Share | None = Field(
@@ -29,9 +32,17 @@ class RuleChange(ContractModel):
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
+        if self.code in DESTINATION:
+            if (self.entity, self.limit, self.max_share) != (None, None, None) or self.severity is None:
+                raise ValueError(
+                    f"of {self.code} only the severity can be changed, for all fields of the CRM or one (column)"
+                )
+            return self
         checked = CHECKED.get(self.code)
         if checked is None:
-            raise ValueError(f"'{self.code}' is no rule on rows: use one of {', '.join(CHECKED)}")
+            raise ValueError(
+                f"'{self.code}' is no rule that can be changed: use one of {', '.join((*CHECKED, *DESTINATION))}"
+            )
         if self.entity is not None and self.entity not in checked.columns:
             raise ValueError(f"{self.code} doesn't judge {self.entity}, but {', '.join(checked.columns)}")
         judged = {c for e, columns in checked.columns.items() if self.entity in (None, e) for c in columns}

@@ -27,7 +27,7 @@ class CrmField:
     `length` counts characters, `scale` decimals, `digits` those before the decimal point; None where nothing limits.
     `required` means that a record can't be created without a value. `restricted`: only the words of `picklist` are
     taken. `multiple`: several of them, which the CRM gives back in an order of its own. `rich`: the CRM rewrites what is
-    written. `caseless`: a unique field that takes `A` and `a` for the same. `relationship` is the name by which a reference is written, `references` are the objects it may point to. `label` is what people see: another one is no other field.
+    written. `caseless`: a unique field that takes `A` and `a` for the same. `nullable`: a value may be taken away again. `relationship` is the name by which a reference is written, `references` are the objects it may point to. `label` is what people see: another one is no other field.
     """
 
     name: str
@@ -45,6 +45,7 @@ class CrmField:
     multiple: bool = False
     rich: bool = False
     caseless: bool = False
+    nullable: bool = True
     references: tuple[str, ...] = ()
     relationship: str | None = None
     digits: int | None = None
@@ -125,6 +126,7 @@ def _salesforce_field(told: Mapping[str, Any]) -> CrmField:
         multiple=told["type"] == "multipicklist",
         rich=bool(told.get("htmlFormatted")),
         caseless=told["unique"] and not told.get("caseSensitive"),
+        nullable=told["nillable"],
         references=tuple(told["referenceTo"]),
         relationship=told["relationshipName"],
         digits=_digits(told) if kind is Kind.NUMBER else None,
@@ -146,6 +148,7 @@ def _hubspot_field(told: Mapping[str, Any], required: frozenset[str]) -> CrmFiel
         kind = Kind.EMAIL
     writable = not ((told.get("modificationMetadata") or {}).get("readOnlyValue") or told.get("calculated"))
     unique = bool(told.get("hasUniqueValue"))
+    options = tuple(one["value"] for one in told.get("options") or ()) if kind is Kind.PICKLIST else ()
     return CrmField(
         name=told["name"],
         type=told["type"],
@@ -154,10 +157,12 @@ def _hubspot_field(told: Mapping[str, Any], required: frozenset[str]) -> CrmFiel
         required=told["name"] in required,
         createable=writable,
         updateable=writable,
-        unique=unique,
+        # A contact's address is unique, though the property doesn't say so; no two spellings of it are.
+        unique=unique or kind is Kind.EMAIL,
         key=unique,
-        picklist=tuple(one["value"] for one in told.get("options") or ()) if kind is Kind.PICKLIST else (),
-        restricted=kind is Kind.PICKLIST and not told.get("externalOptions"),
+        caseless=kind is Kind.EMAIL,
+        picklist=options,
+        restricted=bool(options) and not told.get("externalOptions"),
         multiple=kind is Kind.PICKLIST and told.get("fieldType") == "checkbox",
         rich=told.get("fieldType") == "html",
         label=told.get("label") or "",

@@ -48,7 +48,7 @@ _PLAN_COLUMNS = {
 _REFUSED_COLUMNS = {
     "external_id": "The LMS's id, the value of the match key",
     "code": "What the CRM would refuse it for, see docs/error-codes.md",
-    "severity": "error: the record is not sent; warn: the field alone is left out",
+    "severity": "error: the record is not sent; warn: it is sent (LMS-306: without the field)",
     "field": "The CRM field to blame, or the parent",
     "value": "What it would get (learner data is masked, unless the contract's checks.mask_samples says otherwise)",
     "attempts": "In how many deltas",
@@ -112,6 +112,7 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     spec,
                     partial(_scope, con, spec, share) if share is not None else None,
                     schema=newest_schema(con, obj),
+                    checks=contract.checks,
                 )
                 rows = change_rows(con, spec, TABLE_LIMIT)
                 verdict = _acceptable(con, tenant, spec, share_allowed, mask=mask)
@@ -148,7 +149,7 @@ def _acceptable(
     too_many = share > share_allowed
     told = f"the CRM's schema lets every {spec.object} pass."
     if found.by_code:
-        told = f"{found.records} of {wanted} records are not sent, of {found.left_out} a field is left out: "
+        told = f"{found.records} of {wanted} records are not sent, {found.warned} are sent with a warning: "
         told += " ".join(blamed(found))
     if too_many:
         told += f" Above {share_allowed:.1%} (checks.max_invalid_share) nothing is sent at all."
@@ -161,7 +162,7 @@ def _acceptable(
         metadata={
             "refused": found.records,
             "refused_share": round(share, 4),
-            "left_out": found.left_out,
+            "warned": found.warned,
             **({"refused_records": table(sample, _REFUSED_COLUMNS)} if sample else {}),
         },
     )

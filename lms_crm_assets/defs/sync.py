@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from lms_crm_assets.checks.delivery_codes import delivery_code
 from lms_crm_assets.contract.canonical import PARENTS
 from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
@@ -207,13 +206,8 @@ def _logged(log: Callable[..., None], obj: CrmObject) -> Callable[[str, int, int
 def _summary(tenant: str, delivered: int, undelivered: int, reasons: dict[str, int]) -> str:
     if not undelivered:
         return f"{tenant}: all {delivered} records were taken by the CRM."
-    by_code = "; ".join(f"{number} × {code} ({_told(code)})" for code, number in reasons.items())
+    by_code = "; ".join(f"{number} × {reason}" for reason, number in reasons.items())
     return f"{tenant}: {undelivered} of {delivered + undelivered} records were not taken: {by_code}"
-
-
-def _told(crm_code: str) -> str:
-    code = delivery_code(crm_code)
-    return f"{code.code} {code.rule}"
 
 
 SYNC = [_sync_asset(obj) for obj in CrmObject]

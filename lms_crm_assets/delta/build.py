@@ -13,11 +13,12 @@ from math import ceil
 import duckdb
 import orjson
 
+from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.discovery import CrmSchema
 from lms_crm_assets.delta.compare import ALLOWED, UNREADABLE, desired_side, differences, differing, gone, live_side
 from lms_crm_assets.delta.desired import refresh_desired
-from lms_crm_assets.delta.destination import refusals, refuse
+from lms_crm_assets.delta.destination import refusals, refuse, strictness
 from lms_crm_assets.domain import Action, CrmObject, Owner
 from lms_crm_assets.snapshot.capture import ensure_snapshot
 from lms_crm_assets.warehouse.connection import transaction
@@ -58,11 +59,12 @@ def build_delta(
     make_scope: Callable[[], None] | None = None,
     *,
     schema: CrmSchema | None = None,
+    checks: ChecksPolicy | None = None,
     now: datetime | None = None,
 ) -> DeltaCounts:
     """Make `delta.<object>` anew from staging, the CRM snapshot and the ledger.
 
-    What the CRM would refuse by its `schema`, as far as that is known, is left out.
+    What the CRM would refuse by its `schema`, as far as that is known, is left out; `checks` says how strictly.
     `make_scope` makes the temp table `scope` of the only records that count (see `scope`); what else differs is left out.
     """
     allowed = ", ".join(literal(action) for action in (*sorted(ALLOWED[spec.mode]), Action.UNCHANGED))
@@ -77,7 +79,7 @@ def build_delta(
             ("gone", gone(spec)),
         ):
             con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
-        refuse(con, spec, schema, now or datetime.now(UTC))
+        refuse(con, spec, schema, now or datetime.now(UTC), strictness(checks or ChecksPolicy()))
         if make_scope is not None:
             make_scope()
             for table in ("different", "gone"):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from lms_crm_assets.checks.delivery_codes import delivery_code
+from lms_crm_assets.checks.delivery_codes import TELLING, delivery_code
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.masking import safe_key
 
@@ -13,7 +13,7 @@ from lms_crm_assets.masking import safe_key
 class DeliveryCounts:
     """Records by what became of them, and the write calls that it took.
 
-    `superseded` were not sent, since a run of events had to do with them after the plan was made.
+    `reasons` are our code, its rule and the CRM's word. `superseded` were not sent, since a run of events had to do with them after the plan was made.
     """
 
     created: int = 0
@@ -47,14 +47,25 @@ def outcome_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: 
         f" FROM (SELECT *, NOT rejected AND NOT failed AND NOT skipped AS taken FROM ({worst}))",
         [obj, sync_run_id],
     ).fetchall()[0]
-    reasons = dict(
-        con.execute(
-            "SELECT coalesce(code, 'UNKNOWN'), count(DISTINCT external_id) FROM sync.outcomes"
-            " WHERE object = $1 AND sync_run_id = $2 AND status <> 'succeeded' GROUP BY ALL ORDER BY ALL",
-            [obj, sync_run_id],
-        ).fetchall()
+    return DeliveryCounts(
+        created, updated, archived, rejected, failed, skipped, reasons=_reasons(con, obj, sync_run_id)
     )
-    return DeliveryCounts(created, updated, archived, rejected, failed, skipped, reasons=reasons)
+
+
+def _reasons(con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: str) -> dict[str, int]:
+    """Records by our code and the CRM's own word; of messages, which quote data, one for each kind is looked at."""
+    rows = con.execute(
+        "SELECT code, any_value(message), count(DISTINCT external_id) FROM sync.outcomes"
+        " WHERE object = $1 AND sync_run_id = $2 AND status <> 'succeeded'"
+        " GROUP BY code, regexp_extract(lower(message), $3) ORDER BY ALL",
+        [obj, sync_run_id, TELLING],
+    ).fetchall()
+    found: dict[str, int] = {}
+    for word, message, records in rows:
+        code = delivery_code(word, message)
+        reason = f"{code.code} {code.rule}" + (f" ({word})" if word else "")
+        found[reason] = found.get(reason, 0) + records
+    return found
 
 
 def refused_outcomes(

@@ -315,13 +315,16 @@ def test_counts_tell_of_every_rule_and_samples_mask_what_they_are_told_to(
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({"code": "LMS-999", "severity": "warn"}, "is no rule on rows"),
+        ({"code": "LMS-999", "severity": "warn"}, "is no rule that can be changed"),
         ({"code": "LMS-203", "severity": "warn"}, "can't be loosened"),
         ({"code": "LMS-101", "column": "learner_id", "severity": "off"}, "would be nobody's"),
         ({"code": "LMS-104", "limit": 3}, "has no limit"),
         ({"code": "LMS-104", "entity": "courses", "severity": "warn"}, "doesn't judge courses"),
         ({"code": "LMS-104", "column": "username", "severity": "warn"}, "doesn't judge 'username'"),
         ({"code": "LMS-104"}, "say what changes"),
+        ({"code": "LMS-301", "limit": 10}, "only the severity"),
+        ({"code": "LMS-302", "entity": "learners", "severity": "off"}, "only the severity"),
+        ({"code": "LMS-307", "severity": "off"}, "is no rule that can be changed"),
     ],
 )
 def test_a_change_that_means_nothing_is_a_mistake(rule: dict[str, Any], said: str) -> None:

@@ -34,7 +34,9 @@ def test_salesforce_describes_an_object(sandbox: Sandbox) -> None:  # noqa: ARG0
 
     assert contact is not None
     assert completion is not None
-    assert contact.fields["LastName"] == CrmField("LastName", "string", Kind.TEXT, length=80, required=True)
+    assert contact.fields["LastName"] == CrmField(
+        "LastName", "string", Kind.TEXT, length=80, required=True, nullable=False
+    )
     assert [name for name, field in contact.fields.items() if field.required] == ["LastName"]
     key, status = contact.fields["LMS_User_Id__c"], contact.fields["LMS_Status__c"]
     assert (key.unique, key.key, key.length) == (True, True, 64)

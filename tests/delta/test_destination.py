@@ -12,6 +12,7 @@ import pytest
 
 from lms_crm_assets.checks import destination_codes as codes
 from lms_crm_assets.checks.codes import Code
+from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec, ParentSpec
 from lms_crm_assets.crm.discovery import CrmField, CrmSchema, Kind
 from lms_crm_assets.delta.build import DeltaCounts, build_delta
@@ -165,7 +166,7 @@ def test_a_needed_field_that_is_not_mapped_stops_new_records_only(
 
 
 def test_a_needed_field_is_not_emptied(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    schema = CrmSchema("Course", {**FIELDS, "Starts": replace(FIELDS["Starts"], required=True)})
+    schema = CrmSchema("Course", {**FIELDS, "Starts": replace(FIELDS["Starts"], required=True, nullable=False)})
     stage(con, known=(*GOOD[:3], None))
     capture(con, COURSE, tmp_path, known={"Name": "fine", "Code": "One", "Points": "12.5", "Starts": GOOD[3]})
 
@@ -175,31 +176,46 @@ def test_a_needed_field_is_not_emptied(con: duckdb.DuckDBPyConnection, tmp_path:
     assert refused(con) == {("known", "LMS-303", "Starts", "error")}
 
 
-def test_a_unique_value_is_neither_given_twice_nor_taken_from_another(
-    con: duckdb.DuckDBPyConnection, tmp_path: Path
+@pytest.mark.parametrize("caseless", [True, False])
+def test_a_unique_value_is_neither_given_twice_nor_taken_from_another_who_keeps_it(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, *, caseless: bool
 ) -> None:
-    schema = CrmSchema("Course", {**FIELDS, "Name": replace(FIELDS["Name"], unique=True)})
+    schema = CrmSchema("Course", {**FIELDS, "Name": replace(FIELDS["Name"], unique=True, caseless=caseless)})
+    held = {"Code": "One", "Points": "12.5", "Starts": GOOD[3]}
     stage(
         con,
         twin=("same", *GOOD[1:]),
-        other=("SAME", *GOOD[1:]),
+        other=("same", *GOOD[1:]),
+        upper=("SAME", *GOOD[1:]),
         thief=("held", *GOOD[1:]),
-        owner=("held", *GOOD[1:]),
-        good=GOOD,
+        heir=("left", *GOOD[1:]),
+        mover=("moved", *GOOD[1:]),
     )
-    capture(
-        con, COURSE, tmp_path, owner={"Name": "Held", "Code": "One", "Points": "12.5", "Starts": "2025-01-01T00:00:00Z"}
-    )
+    capture(con, COURSE, tmp_path, stranger={"Name": "held", **held}, mover={"Name": "left", **held})
 
     build(con, schema)
 
-    assert {(key, code, field) for key, code, field, _ in refused(con)} >= {
-        ("twin", "LMS-304", "Name"),
-        ("other", "LMS-304", "Name"),
-        ("thief", "LMS-304", "Name"),
-    }
-    assert sent(con)["good"] == "create"
-    assert not {"twin", "other", "thief"} & sent(con).keys()
+    names = {key for key, code, field, _ in refused(con) if (code, field) == ("LMS-304", "Name")}
+    assert names == {"twin", "other", "thief", *(["upper"] if caseless else [])}
+    assert sent(con) == {"heir": "create", "mover": "update", **({} if caseless else {"upper": "create"})}
+
+
+def test_a_contract_leaves_single_fields_to_the_crm(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    schema = CrmSchema("Course", {**FIELDS, "Region": CrmField("Region", "string", Kind.TEXT, required=True)})
+    stage(con, long=("much longer than ten", *GOOD[1:]), word=("fine", "Three", *GOOD[2:]))
+    capture(con, COURSE, tmp_path)
+    rules = [
+        {"code": "LMS-303", "column": "Region", "severity": "off"},
+        {"code": "LMS-301", "severity": "warn"},
+    ]
+
+    counts = build_delta(con, COURSE, schema=schema, checks=ChecksPolicy.model_validate({"rules": rules}), now=NOW)
+
+    assert sent(con) == {"long": "create"}
+    assert refused(con) == {("long", "LMS-301", "Name", "warn"), ("word", "LMS-302", "Code", "error")}
+    assert counts.refused == 1
+    found = refusals(con, CrmObject.COURSE)
+    assert (found.records, found.warned) == (1, 1)
 
 
 def test_an_unreadable_value_leaves_out_its_field_and_sends_the_rest(

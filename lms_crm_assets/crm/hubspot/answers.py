@@ -68,7 +68,7 @@ def failure(
         case Treatment.STOP if is_batch:
             return SchemaChangedError(f"{said}, {absent_in(message) or 'there is no such object'}")
         case Treatment.BISECT if is_batch:
-            return BatchRefusedError(said, code=code, detail=message)
+            return BatchRefusedError(said, code=_inner(message) or code, detail=message)
     if status == _FORBIDDEN:
         scopes = _scopes(body)
         return PermissionMissingError(f"{said}; {_granting(scopes)}")
@@ -91,8 +91,7 @@ def unwritten(external_id: str, crm_id: str | None, error: Mapping[str, Any] | N
     """The outcome of a record or link that is in the errors, or (None) nowhere."""
     message = "no result was given" if error is None else str(error.get("message") or "")
     # A validation error says in its text which one it is.
-    inner = re.search(r'"error":"([A-Z_]{1,60})"', message)
-    code = _NO_RESULT if error is None else inner[1] if inner else _code(error)
+    code = _NO_RESULT if error is None else _inner(message) or _code(error)
     what = treatment("hubspot", Answer(_OK, code, message, of_record=True))
     status = OutcomeStatus.REJECTED if what is Treatment.REJECT else OutcomeStatus.FAILED
     return Outcome(external_id, status, crm_id, code, message, what)
@@ -108,6 +107,12 @@ def listed(answer: Any, name: str) -> Sequence[Mapping[str, Any]]:
     """A list of an answer, empty where it has none."""
     found = answer.get(name) if isinstance(answer, Mapping) else None
     return found if isinstance(found, list) else []
+
+
+def _inner(message: str) -> str | None:
+    """The code of a property's validation, which stands as JSON in the message of the whole."""
+    found = re.search(r'"error":"([A-Z_]{1,60})"', message)
+    return found[1] if found else None
 
 
 def _body(content: str | bytes) -> Mapping[str, Any]:
