@@ -13,6 +13,7 @@ from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.delta.show import plan_lines
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.errors import FatalError
+from lms_crm_assets.staging.build import is_staged
 from lms_crm_assets.warehouse.sql import literal, table_exists
 
 _CHILDREN = (LmsEntity.ENROLLMENTS, LmsEntity.COMPLETIONS, LmsEntity.SCORES, LmsEntity.COMPETENCIES)
@@ -60,9 +61,11 @@ def _learner(con: duckdb.DuckDBPyConnection, learner: str, until: datetime) -> t
 
 def _keys_of(con: duckdb.DuckDBPyConnection, obj: CrmObject, learner: str) -> list[str]:
     """The keys of the learner's rows: valid ones, and those that were planned for them before."""
+    table = obj.entity.staging_table
+    # Before its first whole run a tenant has not all tables.
+    staged = f"SELECT source_id FROM staging.{table} WHERE learner_id = $1 UNION" if is_staged(con, obj.entity) else ""
     found = con.execute(
-        f"SELECT source_id FROM staging.{obj.entity.staging_table} WHERE learner_id = $1 UNION"
-        f" SELECT external_id FROM delta.plan_rows WHERE object = {literal(obj)} AND parents['contact'] = $1"
+        f"{staged} SELECT external_id FROM delta.plan_rows WHERE object = {literal(obj)} AND parents['contact'] = $1"
         " ORDER BY ALL",
         [learner],
     ).fetchall()

@@ -28,6 +28,7 @@ from lms_crm_assets.cli.dead_letters import dead_letters_app
 from lms_crm_assets.cli.events import events_app
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.plans import apply, explain, plan
+from lms_crm_assets.cli.quarantine import quarantine_app
 from lms_crm_assets.cli.receiver import receiver
 from lms_crm_assets.cli.record import record
 from lms_crm_assets.cli.tenants import tenants_app
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(tenants_app, name="tenants")
 app.add_typer(contract_app, name="contract")
+app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(crm_app, name="crm")
 app.add_typer(events_app, name="events")

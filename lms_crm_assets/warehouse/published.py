@@ -12,12 +12,15 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
-from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.errors import FatalError, RetryableError
+from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import SETTINGS, held_still
 
 # A copy takes the file from the runs: at most a tenth of the time, and not for every request.
@@ -129,6 +132,29 @@ class Published:
             half.unlink(missing_ok=True)
         _tidy(folder, made)
         return made
+
+
+@contextmanager
+def reading(settings: Settings, tenant: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The newest copy of a tenant's warehouse, for one command or one call.
+
+    `FatalError` when the tenant was never reconciled, `RetryableError` when there is no copy yet and a run holds the file.
+    """
+    copies = Published(settings.warehouse, settings.state_dir / "published")
+    try:
+        try:
+            con = copies.connection(tenant)
+        except (duckdb.IOException, OSError) as exc:
+            raise RetryableError(f"the copy of {tenant}'s warehouse can't be read now") from exc
+        if con is None:
+            file = settings.warehouse.format(tenant=tenant)
+            raise FatalError(
+                f"{tenant} was never reconciled: there is no {file}; lms-crm reconcile --tenant {tenant} makes it"
+            )
+        with closing(con):
+            yield con
+    finally:
+        copies.close()
 
 
 def _copy_file(source: Path, target: Path) -> None:
