@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.crm.standing import crm_standing
 from lms_crm_assets.ops.inbox import Depth
@@ -21,6 +20,7 @@ from lms_crm_assets.receiver.connector import Connector, TheConnector
 from lms_crm_assets.receiver.cursors import Since, cursor, position
 from lms_crm_assets.receiver.feed_copy import copy_of
 from lms_crm_assets.receiver.problems import documented
+from lms_crm_assets.receiver.rejection_feed import listed, told
 from lms_crm_assets.receiver.service import Service, service_of
 
 MOST = 1000
@@ -30,24 +30,6 @@ _SHOWN_RUNS = 10
 # Among so many plans the newest one that agrees is looked for.
 _LOOKED_AT = 50
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-
-# In the order in which the warehouse learned of them; within one moment by key, for one run notes many.
-_REJECTIONS = f"""
-SELECT epoch_us(moment), key, side, kind, id, code, "column", attempts, strftime(first_at, '{_TIME}'), strftime(moment, '{_TIME}')
-FROM (
-    SELECT
-        first_seen_at AS moment, concat_ws(chr(31), 'lms', entity, source_id, code, "column") AS key, 'lms' AS side,
-        entity AS kind, source_id AS id, code, "column", NULL AS attempts, first_seen_at AS first_at
-    FROM staging.quarantine
-    UNION ALL
-    SELECT
-        coalesce(noted_at, last_rejected_at), concat_ws(chr(31), 'crm', object, external_id, operation), 'crm', object,
-        external_id, code, operation, attempts, first_rejected_at
-    -- An older warehouse has no `noted_at` before its next refusal.
-    FROM (FROM sync.rejections UNION ALL BY NAME SELECT NULL::TIMESTAMPTZ AS noted_at WHERE false)
-)
-WHERE (epoch_us(moment), key) > ($1, $2) ORDER BY 1, 2 LIMIT $3
-"""
 
 _PLANS = f"""
 SELECT plan_id, sync_run_id, status, created_at, approved_at, breaches, sent
@@ -69,15 +51,24 @@ class Rejection(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     side: Literal["lms", "crm"] = Field(
-        description="`lms`: our checks refused the row. `crm`: the CRM refused the record."
+        description="`lms`: our checks refused the row. `crm`: the CRM refused the record, or would by its schema."
     )
     kind: str = Field(description="The entity, or the CRM object.")
     id: str | None = Field(description="The row's id in the LMS; null when it has none.")
     code: str | None = Field(description="Ours (docs/error-codes.md), or the CRM's own.")
-    column: str | None = Field(description="`lms`: the column to blame.")
-    remedy: str | None = Field(description="`lms`: what to do.")
-    operation: str | None = Field(description="`crm`: what was tried, as `upsert` or `link contact`.")
-    attempts: int | None = Field(description="`crm`: how often the same values were refused.")
+    catalogue_code: str = Field(description="Ours in any case.")
+    rule: str = Field(description="What `catalogue_code` is called; of `LMS-299` the rule's name in the contract.")
+    column: str | None = Field(
+        description="The column to blame; of the operation `check` the CRM's field. Null for what the CRM answered."
+    )
+    remedy: str = Field(description="What to do.")
+    operation: str | None = Field(
+        description="`crm`: what was tried, as `upsert` or `link contact`; `check`: it was not sent, for the CRM's schema"
+        " says that it would be refused."
+    )
+    attempts: int | None = Field(
+        description="How often it was refused: a row as the LMS gave it, or the same values on their way to the CRM."
+    )
     dead_letter: bool = Field(description="`crm`: it is not sent any more until its values change or a person says so.")
     first_at: str = Field(description="Since when it is refused.")
     noted_at: str = Field(description="When it came into this listing last.")
@@ -202,31 +193,12 @@ async def status(request: Request, connector: TheConnector, caller: Annotated[Ca
 
 def _rejections(connector: Connector, caller: Caller, since: str | None, limit: int) -> bytes:
     after = position(since, _KIND, (int, str)) if since else (-(2**62), "")
-    most = caller.contract.delivery.max_attempts
     with copy_of(connector.published, caller.tenant) as con:
-        rows = con.execute(_REJECTIONS, [*after, limit + 1]).fetchall() if con else []
+        rows = listed(con, after, limit + 1) if con else []
     page = rows[:limit]
-    reached = page[-1][:2] if page else after
-    told = [_told(row, most) for row in page]
-    return orjson.dumps({"rejections": told, "next": cursor(_KIND, *reached), "more": len(rows) > limit})
-
-
-def _told(row: tuple[Any, ...], most: int) -> dict[str, Any]:
-    _, _, side, kind, source_id, code, what, attempts, first_at, noted_at = row
-    lms = side == "lms"
-    return {
-        "side": side,
-        "kind": kind,
-        "id": source_id,
-        "code": code,
-        "column": what if lms else None,
-        "remedy": CATALOGUE[code].remedy if lms and code in CATALOGUE else None,
-        "operation": None if lms else what,
-        "attempts": attempts,
-        "dead_letter": not lms and attempts >= most,
-        "first_at": first_at,
-        "noted_at": noted_at,
-    }
+    reached = page[-1].place if page else after
+    found = [told(row, caller.contract) for row in page]
+    return orjson.dumps({"rejections": found, "next": cursor(_KIND, *reached), "more": len(rows) > limit})
 
 
 def _status(connector: Connector, service: Service, caller: Caller) -> Status:

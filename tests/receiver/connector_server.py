@@ -95,7 +95,7 @@ class Api:
         body = orjson.dumps({"items": items}) if content is None else content
         return self.http.post(f"/api/v1/tenants/{tenant}/{entity}:batchUpsert", content=body, headers=headers)
 
-    def build(self, entity: LmsEntity, rows: Sequence[dict[str, Any]]) -> None:
+    def build(self, entity: LmsEntity, rows: Sequence[dict[str, Any]], policy: ChecksPolicy | None = None) -> None:
         """What a run does: these are the LMS's rows, and staging is made of them. A copy is due at once."""
         path = Path(self.settings.warehouse.format(tenant="acme"))
         lines = [orjson.dumps(row).decode() for row in rows]
@@ -108,7 +108,11 @@ class Api:
                 [lines],
             )
             build_staging(
-                con, rules_for(ChecksPolicy(), entity), adapter="changes", timezone="UTC", now=datetime.now(UTC)
+                con,
+                rules_for(policy or ChecksPolicy(), entity),
+                adapter="changes",
+                timezone="UTC",
+                now=datetime.now(UTC),
             )
         self.copy_at_once()
 

@@ -61,6 +61,8 @@ def test_both_sides_are_listed_with_codes_and_without_learner_data(api: Api) -> 
     ]
     assert found[0]["remedy"] == "Correct the address in the LMS."
     assert (found[0]["column"], found[2]["operation"], found[2]["attempts"]) == ("email", "upsert", 5)
+    assert [each["catalogue_code"] for each in found] == ["LMS-104", "LMS-105", "LMS-401"]
+    assert found[2]["remedy"].startswith("Read the CRM's message")
     answer = api.get("rejections")
     assert "secret" not in answer.text
     assert "example.org" not in answer.text
@@ -78,6 +80,60 @@ def test_since_gives_what_became_known_after_it(api: Api) -> None:
         _refuse(con, "3", 1)
     api.copy_at_once()
     assert [each["id"] for each in _all(api, since)[0]] == ["3"]
+
+
+def test_what_the_crm_s_schema_refuses_is_told_and_what_only_lacks_a_field_is_not(api: Api) -> None:
+    api.build(LmsEntity.LEARNERS, [{"id": "1", **LEARNER, "email": "bad"}])
+    with connect(_warehouse(api)) as con:
+        con.execute(
+            "INSERT INTO delta.refused BY NAME SELECT 'contact' AS object, unnest(['1', '1', '2']) AS external_id,"
+            " unnest(['LMS-301', 'LMS-302', 'LMS-306']) AS code, unnest(['error', 'error', 'warn']) AS severity,"
+            " unnest(['city', 'state', 'age']) AS field, 'secret' AS value, now() AS first_seen_at,"
+            " now() AS last_seen_at, 2 AS attempts"
+        )
+        _refuse(con, "1", 5)
+    api.copy_at_once()
+    found, since = _all(api)
+    assert [(each["side"], each["operation"], each["catalogue_code"], each["column"]) for each in found] == [
+        ("lms", None, "LMS-104", "email"),
+        ("crm", "check", "LMS-301", "city"),
+        ("crm", "check", "LMS-302", "state"),
+        ("crm", "upsert", "LMS-401", None),
+    ]
+    assert (found[1]["rule"], found[1]["attempts"], found[1]["dead_letter"]) == ("crm_length", 2, False)
+    assert found[1]["remedy"].startswith("Lengthen the field in the CRM")
+    assert "secret" not in api.get("rejections").text
+    assert _all(api, since) == ([], since)
+
+
+def test_two_own_rules_on_one_column_are_two_lines_with_the_contract_s_remedy(api: Api) -> None:
+    file = api.settings.tenants_dir / "acme.yaml"
+    own = """
+checks:
+  own:
+    - {name: known_school, entity: learners, column: organization, holds: "organization = 'A'", remedy: Move them.}
+    - {name: long_school, entity: learners, column: organization, holds: "LENGTH(organization) > 9"}
+"""
+    file.write_text(file.read_text(encoding="utf-8") + own, encoding="utf-8")
+    policy = load_contract(api.settings.tenants_dir, "acme").checks
+    api.build(LmsEntity.LEARNERS, [{"id": "1", **LEARNER, "organization": "B"}], policy)
+    found, _ = _all(api)
+    assert [(each["code"], each["rule"], each["remedy"]) for each in found] == [
+        ("LMS-299", "known_school", "Move them."),
+        ("LMS-299", "long_school", "What the contract says under `checks.own`, or else mend the row in the LMS."),
+    ]
+
+
+def test_a_warehouse_of_an_older_version_is_read_as_it_is(api: Api) -> None:
+    api.build(LmsEntity.LEARNERS, [{"id": "1", **LEARNER, "email": "bad"}])
+    with connect(_warehouse(api)) as con:
+        _refuse(con, "2", 5)
+        con.execute("DROP TABLE delta.refused; ALTER TABLE sync.rejections DROP COLUMN noted_at")
+        con.execute('ALTER TABLE staging.quarantine DROP COLUMN "row"')
+        for column in ("observed_at", "attempts"):
+            con.execute(f"ALTER TABLE staging.quarantine DROP COLUMN {column}")
+    api.copy_at_once()
+    assert [(each["code"], each["attempts"]) for each in _all(api)[0]] == [("LMS-104", None), ("INVALID_EMAIL", 5)]
 
 
 def _plan(
