@@ -40,6 +40,15 @@ class Rules:
         checks += [own_check(rule.name) for rule in self.own]
         return pa.DataFrameSchema({column: pa.Column(nullable=False) for column in required}, checks=checks)
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of candidates that the rules on a single row look at."""
+        found = {rule.column for rule in self.rules if rule.code == codes.REQUIRED.code}
+        for rule in self.rules:
+            if rule.code in PREDICATES:
+                found.update(PREDICATES[rule.code](self.entity, rule.column, rule.limit).meta.root_names())
+        return sorted(found)
+
 
 def rules_for(policy: ChecksPolicy, entity: LmsEntity) -> Rules:
     """The rules of one entity under a contract's policy; of two changes of one rule the later counts."""
