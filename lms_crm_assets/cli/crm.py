@@ -1,4 +1,4 @@
-"""`lms-crm crm …`: making a CRM ready for a contract."""
+"""`lms-crm crm …`: making a CRM ready for a contract, and what changed in it since."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import typer
 
 from lms_crm_assets.cli.console import EXIT_MEND, complain
 from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.schema import accept, schema
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import Contract, HubSpotDestination
 from lms_crm_assets.domain import CrmObject
@@ -20,12 +21,9 @@ if TYPE_CHECKING:
     from lms_crm_assets.crm.examine import Examination
     from lms_crm_assets.crm.setup import Definitions, SetupPlan
 
-crm_app = typer.Typer(help="Make a CRM ready for a contract.", no_args_is_help=True)
-
-
-@crm_app.callback()
-def _crm() -> None:
-    """Keep `setup` a command of its own while it is the only one."""
+crm_app = typer.Typer(help="Make a CRM ready for a contract, and see what changed in it.", no_args_is_help=True)
+crm_app.command("schema")(schema)
+crm_app.command("accept")(accept)
 
 
 @crm_app.command("setup")

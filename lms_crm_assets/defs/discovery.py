@@ -1,14 +1,12 @@
 """discovery: what both sides say of themselves, by day, and whether that fits the contract and what a person accepted."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import duckdb
 from pydantic import Field
 
 from lms_crm_assets.contract.models import Contract
-from lms_crm_assets.contract.spec import ObjectSpec, object_spec
+from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.crm.examine import examine
 from lms_crm_assets.defs.discovery_checks import (
     as_accepted,
@@ -19,7 +17,7 @@ from lms_crm_assets.defs.discovery_checks import (
 )
 from lms_crm_assets.defs.edge import TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
-from lms_crm_assets.discovery.crm_schema import asked_of, drop_days, newest, store_schema
+from lms_crm_assets.discovery.crm_schema import drop_days, is_known, keep, newest
 from lms_crm_assets.discovery.likeness import Other, ask_other, likeness, store_other
 from lms_crm_assets.discovery.lms_changes import fate, standing_shapes, unread_attributes
 from lms_crm_assets.discovery.lms_shape import drop_shapes, newest_shape, sample, shape_of, store_shape
@@ -104,8 +102,7 @@ def crm_schema(
                 found = examine(contract, tenants.store())
                 other = _other(contract, tenants)
             with warehouse.connect(tenant) as con:
-                for obj, examined in found.items():
-                    store_schema(con, obj, examined.schema, now, asked=asked_of(examined.spec))
+                keep(con, found, now)
                 if other is not None:
                     store_other(con, other, now)
                 drop_days(con, (now - timedelta(days=contract.retention_days)).date())
@@ -142,15 +139,6 @@ def crm_schema(
             like_production(tenant, compared_with, compared),
         ],
     )
-
-
-def is_known(con: duckdb.DuckDBPyConnection, specs: Iterable[ObjectSpec], since: datetime) -> bool:
-    """Whether all of it was discovered since then, of the CRM and objects that the contract names now."""
-    for spec in specs:
-        found = newest(con, spec.object)
-        if found is None or found.asked != asked_of(spec) or found.at < since:
-            return False
-    return True
 
 
 def _other(contract: Contract, tenants: TenantsResource) -> Other | None:

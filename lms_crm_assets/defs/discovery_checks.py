@@ -87,19 +87,7 @@ def as_accepted(tenant: str, standing: Mapping[CrmObject, list[Standing]]) -> dg
         f"{obj}.{each.change.text}, {each.change.effect} since {each.since}, {each.change.remedy}"
         for obj, each in grave
     )
-    rows: list[Row] = [
-        {
-            "object": obj.value,
-            "field": each.change.field,
-            "change": each.change.change.value,
-            "before": each.change.before,
-            "after": each.change.after,
-            "effect": each.change.effect.value,
-            "since": f"{each.since}",
-            "remedy": each.change.remedy,
-        }
-        for obj, each in found
-    ]
+    rows = [{"object": obj.value, **each.row} for obj, each in found]
     return dg.AssetCheckResult(
         check_name="as_accepted",
         passed=not grave,
@@ -162,18 +150,7 @@ def like_production(tenant: str, other: str | None, found: Likeness | None) -> d
         told = f"{other} is not as this CRM is: {_some(f'{obj}.{each.text}, {each.effect}' for obj, each in grave)}"
     else:
         told = f"{other} has all that the contract needs."
-    rows: list[Row] = [
-        {
-            "object": obj.value,
-            "field": each.field,
-            "change": each.change.value,
-            "before": each.before,
-            "after": each.after,
-            "effect": each.effect.value,
-            "remedy": each.remedy,
-        }
-        for obj, each in lacks
-    ]
+    rows = [{"object": obj.value, **each.row} for obj, each in lacks]
     return dg.AssetCheckResult(
         check_name="like_production",
         passed=not (grave or found.trouble),
@@ -193,19 +170,7 @@ def attributes_as_accepted(tenant: str, standing: Mapping[LmsEntity, list[Standi
     gone = any(each.change.change is ShapeChange.GONE for _, each in grave)
     told = _some(f"{entity}.{each.change.text} since {each.since}, {each.change.remedy}" for entity, each in grave)
     notes = _some(f"{entity}.{each.change.text}" for entity, each in found)
-    rows: list[Row] = [
-        {
-            "entity": entity.value,
-            "attribute": each.change.attribute,
-            "change": each.change.change.value,
-            "before": each.change.before,
-            "after": each.change.after,
-            "effect": each.change.effect.value,
-            "since": f"{each.since}",
-            "remedy": each.change.remedy,
-        }
-        for entity, each in found
-    ]
+    rows = [{"entity": entity.value, **each.row} for entity, each in found]
     return dg.AssetCheckResult(
         check_name="as_accepted",
         passed=not grave,

@@ -5,7 +5,7 @@ change and no other.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
 from enum import StrEnum
 
@@ -13,8 +13,8 @@ from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
 from lms_crm_assets.crm.acceptance import Finding, Severity, accept
 from lms_crm_assets.crm.discovery import CrmField, CrmSchema, Kind
 
-# Below this two names are those of different things ("Status__c" and "State__c" have 0.82).
-_ALIKE = 0.6
+# Below this two names are those of different things: "LMS_Country__c" and "LMS_Company__c" have 0.79.
+_ALIKE = 0.8
 
 
 class Effect(StrEnum):
@@ -85,6 +85,11 @@ class SchemaChange:
     def identity(self) -> tuple[Change, str, str]:
         """What makes it the same change on another day."""
         return self.change, self.field, self.after
+
+    @property
+    def row(self) -> dict[str, str]:
+        """The change as plain texts, for tables and programs."""
+        return {name: f"{value}" for name, value in asdict(self).items()}
 
     @property
     def text(self) -> str:
@@ -165,34 +170,45 @@ def _steps(before: CrmSchema | None, after: CrmSchema | None, spec: ObjectSpec) 
 
 def _coming_and_going(before: CrmSchema, after: CrmSchema, used: set[str]) -> Iterator[_Step]:
     new = {name: field for name, field in after.fields.items() if name not in before.fields}
-    for name, gone in before.fields.items():
-        if name in after.fields:
-            continue
-        left = {other: field for other, field in before.fields.items() if other != name}
-        other = _renamed(gone, [field for field in new.values() if field.name not in used]) if name in used else None
-        if other is None:
-            yield _Step(Change.FIELD_GONE, name, gone.type, "", Effect.NOTE, replace(before, fields=left))
+    gone = [field for name, field in before.fields.items() if name not in after.fields]
+    renamed = _renamed(
+        [field for field in gone if field.name in used], [field for field in new.values() if field.name not in used]
+    )
+    for field in gone:
+        left = {name: other for name, other in before.fields.items() if name != field.name}
+        if (other := renamed.get(field.name)) is None:
+            yield _Step(Change.FIELD_GONE, field.name, field.type, "", Effect.NOTE, replace(before, fields=left))
         else:
             del new[other.name]
-            left[other.name] = other
-            yield _Step(Change.FIELD_RENAMED, name, name, other.name, Effect.NOTE, replace(before, fields=left))
+            alone = replace(before, fields={**left, other.name: other})
+            yield _Step(Change.FIELD_RENAMED, field.name, field.name, other.name, Effect.NOTE, alone)
     for name, field in new.items():
         alone = replace(before, fields={**before.fields, name: field})
         change = Change.REQUIRED if field.required else Change.FIELD_NEW
         yield _Step(change, name, "", f"new, {_typed(field)}", Effect.NOTE, alone)
 
 
-def _renamed(gone: CrmField, new: list[CrmField]) -> CrmField | None:
-    """The one of the new fields that holds the same and is called about the same; None where there is none."""
+def _renamed(gone: list[CrmField], new: list[CrmField]) -> dict[str, CrmField]:
+    """By the names of fields that are gone, the new ones that hold the same and are called about the same."""
+    pairs = [
+        (likeness, was.name, now.name, now)
+        for was in gone
+        for now in new
+        if was.kind is now.kind and (likeness := _likeness(was, now)) >= _ALIKE
+    ]
+    found: dict[str, CrmField] = {}
+    taken: set[str] = set()
+    for _, was_called, is_called, field in sorted(pairs, key=lambda pair: pair[:3], reverse=True):
+        if was_called not in found and is_called not in taken:
+            found[was_called] = field
+            taken.add(is_called)
+    return found
 
-    def likeness(field: CrmField) -> float:
-        if gone.label and gone.label.casefold() == field.label.casefold():
-            return 1.0
-        return SequenceMatcher(None, gone.name.casefold(), field.name.casefold()).ratio()
 
-    close = [(likeness(field), field.name, field) for field in new if field.kind is gone.kind]
-    best = max(close, default=None, key=lambda each: each[:2])
-    return best[2] if best is not None and best[0] >= _ALIKE else None
+def _likeness(was: CrmField, now: CrmField) -> float:
+    if was.label and was.label.casefold() == now.label.casefold():
+        return 1.0
+    return SequenceMatcher(None, was.name.casefold(), now.name.casefold()).ratio()
 
 
 def _of_field(before: CrmSchema, was: CrmField, now: CrmField, spec: ObjectSpec) -> Iterator[_Step]:

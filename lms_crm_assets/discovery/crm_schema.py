@@ -3,7 +3,7 @@
 Owns `discovery.crm_schema` and `discovery.crm_baseline`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.discovery import CrmSchema
+from lms_crm_assets.crm.examine import Examination
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.warehouse.connection import transaction
 
@@ -53,6 +54,21 @@ def store_schema(
         held = con.execute("SELECT asked FROM discovery.crm_baseline WHERE object = $1", [obj]).fetchall()
         if held != [(asked,)]:
             _set_baseline(con, obj, asked, now, told)
+
+
+def keep(con: duckdb.DuckDBPyConnection, found: Mapping[CrmObject, Examination], now: datetime) -> None:
+    """Keep what a CRM said of all objects of a contract."""
+    for obj, each in found.items():
+        store_schema(con, obj, each.schema, now, asked=asked_of(each.spec))
+
+
+def is_known(con: duckdb.DuckDBPyConnection, specs: Iterable[ObjectSpec], since: datetime) -> bool:
+    """Whether all of it was discovered since then, of the CRM and objects that the contract names now."""
+    for spec in specs:
+        found = newest(con, spec.object)
+        if found is None or found.asked != asked_of(spec) or found.at < since:
+            return False
+    return True
 
 
 def newest_schema(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> CrmSchema | None:

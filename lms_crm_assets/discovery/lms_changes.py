@@ -1,7 +1,7 @@
 """How the shape of the LMS's records differs from what was accepted, and what that means for the adapter."""
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
 
@@ -41,6 +41,11 @@ class AttributeChange:
         return self.change, self.attribute
 
     @property
+    def row(self) -> dict[str, str]:
+        """The change as plain texts, for tables and programs."""
+        return {name: f"{value}" for name, value in asdict(self).items()}
+
+    @property
     def text(self) -> str:
         """The change as one line, without its entity."""
         told = f"{self.before} → {self.after}" if self.before and self.after else self.before or self.after
@@ -53,6 +58,11 @@ class StandingShape:
 
     change: AttributeChange
     since: date
+
+    @property
+    def row(self) -> dict[str, str]:
+        """The change as plain texts, with its first day."""
+        return {**self.change.row, "since": f"{self.since}"}
 
 
 def compare_shapes(before: Shape, after: Shape, read: Attributes, *, unread: str) -> list[AttributeChange]:

@@ -17,6 +17,11 @@ class Standing:
     change: SchemaChange
     since: date
 
+    @property
+    def row(self) -> dict[str, str]:
+        """The change as plain texts, with its first day."""
+        return {**self.change.row, "since": f"{self.since}"}
+
 
 def standing_changes(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> list[Standing]:
     """The changes of an object since its baseline, gravest first; none before its first discovery."""

@@ -145,6 +145,23 @@ def test_a_field_that_is_gone_while_its_like_came_is_renamed(new: CrmField, to: 
     )
 
 
+def test_of_several_that_are_gone_the_likest_is_renamed() -> None:
+    """A hidden field beside a renamed one, whose names begin and end the same."""
+    names = ("LMS_Country__c", "LMS_Organization__c")
+    fields = {name: CrmField(name, "string", Kind.TEXT) for name in names}
+    spec = replace(SPEC, fields={name: spec_of(FieldType.TEXT) for name in names})
+    new = CrmField("LMS_Organisation__c", "string", Kind.TEXT)
+
+    found = compare(
+        replace(BEFORE, fields={**FIELDS, **fields}), replace(BEFORE, fields={**FIELDS, new.name: new}), spec
+    )
+
+    assert [(each.field, each.change) for each in found] == [
+        ("LMS_Country__c", Change.FIELD_GONE),
+        ("LMS_Organization__c", Change.FIELD_RENAMED),
+    ]
+
+
 def test_a_picklist_that_is_restricted_now_takes_only_its_words() -> None:
     free = replace(BEFORE, fields={**FIELDS, "Grade": replace(FIELDS["Grade"], restricted=False)})
 
