@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.cli.app import app
+from lms_crm_assets.discovery.changes import Change
+from lms_crm_assets.discovery.lms_changes import ShapeChange
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,6 +20,12 @@ def test_every_error_code_is_documented_and_no_other() -> None:
     rows = re.findall(r"^\| (LMS-\d+) \| `(\w+)` \| (.+) \| (.+) \|$", text, re.MULTILINE)
 
     assert rows == [(c.code, c.rule, c.meaning, c.remedy) for c in CATALOGUE.values()]
+
+
+def test_every_schema_change_is_documented() -> None:
+    text = (ROOT / "docs" / "schema-changes.md").read_text(encoding="utf-8")
+
+    assert [change for change in (*Change, *ShapeChange) if f"`{change}`" not in text] == []
 
 
 def test_every_command_is_in_the_readme_and_explains_itself() -> None:
