@@ -13,6 +13,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.crm.acceptance import accept
 from lms_crm_assets.crm.discovery import CrmSchema
 from lms_crm_assets.crm.examine import Examination
 from lms_crm_assets.domain import CrmObject
@@ -63,10 +64,15 @@ def keep(con: duckdb.DuckDBPyConnection, found: Mapping[CrmObject, Examination],
 
 
 def is_known(con: duckdb.DuckDBPyConnection, specs: Iterable[ObjectSpec], since: datetime) -> bool:
-    """Whether all of it was discovered since then, of the CRM and objects that the contract names now."""
+    """Whether all of it was discovered since then, of the CRM and objects that the contract names now.
+
+    What stops runs is asked anew each time: it may be mended.
+    """
     for spec in specs:
         found = newest(con, spec.object)
         if found is None or found.asked != asked_of(spec) or found.at < since:
+            return False
+        if any(finding.blocks for finding in accept(spec, found.schema)):
             return False
     return True
 

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from lms_crm_assets.contract.loading import load_contract
-from lms_crm_assets.contract.spec import object_spec
+from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec, object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.crm.discovery import CrmField, CrmSchema, Kind
 from lms_crm_assets.demo.sandbox_process import Sandbox
@@ -20,12 +20,13 @@ from lms_crm_assets.discovery.crm_schema import (
     days_since_accepted,
     drop_days,
     from_json,
+    is_known,
     newest,
     newest_schema,
     store_schema,
     to_json,
 )
-from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.domain import CrmObject, FieldType
 from lms_crm_assets.warehouse.connection import connect
 from tests.conftest import TENANTS, empty_store
 
@@ -74,6 +75,20 @@ def test_another_crm_has_no_baseline_of_the_one_before(con: duckdb.DuckDBPyConne
     held = baseline(con, CONTACT)
     assert held is not None
     assert (held.asked, held.schema) == ("production", SECOND)
+
+
+def test_what_was_asked_just_now_is_known_unless_it_stops_runs(con: duckdb.DuckDBPyConnection) -> None:
+    spec = ObjectSpec(CONTACT, "Contact", "Key", {"Name": FieldSpec("x", frozenset(), FieldType.TEXT)}, {})
+    key = CrmField("Key", "string", Kind.TEXT, unique=True, key=True)
+    fits = replace(FIRST, fields={**FIRST.fields, "Key": key})
+    assert not is_known(con, [spec], NOON)
+
+    store_schema(con, CONTACT, fits, NOON, asked=asked_of(spec))
+    assert is_known(con, [spec], NOON)
+    assert not is_known(con, [spec], NOON + timedelta(seconds=1))
+    assert not is_known(con, [replace(spec, to="Lead")], NOON)
+    store_schema(con, CONTACT, FIRST, NOON, asked=asked_of(spec))
+    assert not is_known(con, [spec], NOON)
 
 
 def test_only_days_that_say_something_else_are_gone_through(con: duckdb.DuckDBPyConnection) -> None:

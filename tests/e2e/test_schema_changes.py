@@ -95,6 +95,8 @@ def world(_sandbox_of_the_session: Sandbox, tmp_path_factory: pytest.TempPathFac
     school = _contract("globex")["source"]
     for tenant in ("acme", "globex"):
         contract = {**_contract(tenant), "source": school, "mode": "pull", "webhooks": {}}
+        # However many records a change concerns, the others are sent.
+        contract["checks"] = {"max_invalid_share": 1.0}
         (folder / "tenants" / f"{tenant}.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
         patch.setattr(tokens, "_shared", {})
@@ -366,6 +368,8 @@ def look_at(world: World, case: Case) -> None:
         assert all(field in " ".join(run.problems) for _, field, *_ in case.told)
     else:
         assert written
+        # What the CRM would refuse it was not sent.
+        assert run.undelivered == 0
         assert checks["fits_contract"].severity is dg.AssetCheckSeverity.WARN
     if case.written is not None:
         case.written(world, case.tenant)
@@ -414,6 +418,32 @@ def test_a_run_that_comes_often_takes_what_was_discovered_just_now(world: World)
     log = httpx.get(f"{world.sandbox.hubspot}/_sandbox/log", params={"after": before}).json()["calls"]
     assert log
     assert [call["path"] for call in log if "/properties/" in call["path"] or "/schemas/" in call["path"]] == []
+
+
+@pytest.mark.parametrize(
+    ("tenant", "change", "name"),
+    [
+        ("acme", salesforce(CONTACT, "drop", "LMS_Username__c"), "LMS_Username__c"),
+        ("globex", {"DELETE": "/crm/v3/properties/contacts/lms_username"}, "lms_username"),
+    ],
+)
+def test_a_field_that_goes_after_the_discovery_ends_the_run_and_refuses_nobody(
+    world: World, tenant: str, change: Mapping[str, Any], name: str
+) -> None:
+    emptied(world, tenant)
+    assert cli("crm", "schema", "--tenant", tenant).exit_code == 0
+    administer(world, tenant, change)
+    key, username = f"lrn-of-{tenant}", f"ada.of.{tenant}"
+    person = {"username": username, "email": f"{key}@example.test", "family_name": key, "status": "active"}
+    mutate(world.sandbox.school, object="learners", op="create", id=key, fields=person)
+
+    run = world.run(tenant, "incremental_pull")
+
+    assert not run.succeeded
+    assert any("schema changed under way" in line and name in line for line in run.problems), run.problems
+    assert username not in " ".join(run.problems)
+    letters = cli("dead-letters", "list", "--tenant", tenant, "--refused")
+    assert key not in letters.stdout
 
 
 def test_a_tenant_is_compared_with_the_one_that_its_contract_names(world: World) -> None:
