@@ -110,7 +110,7 @@ def shown(refusal: Refusal, contract: Contract) -> Refusal:
     """The same for a screen: personal values masked, long ones shortened, and no whole row."""
     value = refusal.value
     if value is not None:
-        value = masked(value) if _is_personal(refusal, contract) else safe_key(shortened(value))
+        value = masked(value) if _is_personal(refusal, contract) else shortened(safe_key(value))
     return replace(refusal, source_id=safe_key(refusal.source_id), value=value, row=None)
 
 

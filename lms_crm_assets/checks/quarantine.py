@@ -1,7 +1,7 @@
 """Reading what the checks found: per rule how many rows, and a sample that shows no learner data."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -34,15 +34,14 @@ class RuleCount:
 def rule_counts(con: duckdb.DuckDBPyConnection, rules: Rules, in_lms: int) -> list[RuleCount]:
     """The count of each rule that is not off, also of those that nothing broke, in the order of their codes."""
     rows = con.execute(
-        f'SELECT code, rule, "column", count(DISTINCT coalesce(source_id, "row"::VARCHAR)) FROM {_FOUND}'
-        " WHERE entity = $1 GROUP BY ALL",
-        [rules.entity],
+        'SELECT code, rule, "column", severity, "rows" FROM staging.broken WHERE entity = $1', [rules.entity]
     ).fetchall()
-    counted = {(code, rule, column): number for code, rule, column, number in rows}
+    counted = {(code, rule, column): number for code, rule, column, _, number in rows}
     known = {(rule.code, rule.name, rule.column): rule for rule in rules.rules}
-    # What can't be read as its type is no rule of a contract's, but of every column.
-    for code, name, column in counted.keys() - known.keys():
-        known[code, name, column] = Rule(code, column, name, RuleSeverity.ERROR)
+    # A rule that the contract has changed since the table was built counts as it was then.
+    for code, name, column, severity, _ in rows:
+        was = known.get((code, name, column)) or Rule(code, column, name, RuleSeverity(severity))
+        known[code, name, column] = replace(was, severity=RuleSeverity(severity))
     return [
         RuleCount(rule, counted.get(key, 0), counted.get(key, 0) / in_lms if in_lms else 0.0)
         for key, rule in sorted(known.items(), key=lambda each: each[0])
@@ -69,7 +68,7 @@ def failing_rows(
             "rule": rule,
             "severity": severity,
             "column": column,
-            "value": masked(value) if column in personal else safe_key(shortened(value)),
+            "value": masked(value) if column in personal else shortened(safe_key(value)),
             "attempts": attempts or 0,
             "first_seen": first_seen,
         }

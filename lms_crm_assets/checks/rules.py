@@ -7,6 +7,7 @@ import pandera.polars as pa
 
 from lms_crm_assets.checks import codes
 from lms_crm_assets.checks.row_rules import PREDICATES, check, own_check
+from lms_crm_assets.contract.canonical import ENTITY_COLUMNS, TEXTS
 from lms_crm_assets.contract.checked import CHECKED, KEYS
 from lms_crm_assets.contract.checks import ChecksPolicy, OwnRule
 from lms_crm_assets.domain import LmsEntity, RuleSeverity
@@ -36,16 +37,21 @@ class Rules:
     def schema(self) -> pa.DataFrameSchema:
         """The rules on a single row as a pandera schema."""
         required = [rule.column for rule in self.rules if rule.code == codes.REQUIRED.code]
-        checks = [check(r.code, self.entity, r.column, r.limit) for r in self.rules if r.code in PREDICATES]
+        checks = [check(r.code, self.entity, r.column, r.limit) for r in self.rules if self._is_of_row(r)]
         checks += [own_check(rule.name) for rule in self.own]
         return pa.DataFrameSchema({column: pa.Column(nullable=False) for column in required}, checks=checks)
+
+    def _is_of_row(self, rule: Rule) -> bool:
+        """Whether pandera looks at it; what is no text was found when it was read as its type."""
+        typed = rule.code == codes.TYPE.code and ENTITY_COLUMNS[self.entity][rule.column] not in TEXTS
+        return rule.code in PREDICATES and not typed
 
     @property
     def columns(self) -> list[str]:
         """The columns of candidates that the rules on a single row look at."""
         found = {rule.column for rule in self.rules if rule.code == codes.REQUIRED.code}
         for rule in self.rules:
-            if rule.code in PREDICATES:
+            if self._is_of_row(rule):
                 found.update(PREDICATES[rule.code](self.entity, rule.column, rule.limit).meta.root_names())
         return sorted(found)
 

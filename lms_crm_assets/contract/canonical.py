@@ -13,6 +13,8 @@ EXTRA_COLUMN = "extra"
 
 _TEXT, _NUMBER, _BOOLEAN, _DATETIME = FieldType.TEXT, FieldType.NUMBER, FieldType.BOOLEAN, FieldType.DATETIME
 
+TEXTS = frozenset({FieldType.TEXT, FieldType.EMAIL})
+
 ROLL_UPS: dict[str, FieldType] = {
     "courses_enrolled": _NUMBER,
     "courses_in_progress": _NUMBER,

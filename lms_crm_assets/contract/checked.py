@@ -6,6 +6,7 @@ The rules themselves stand in `checks.row_rules` and `checks.violations`, under 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lms_crm_assets.contract.canonical import ENTITY_COLUMNS, TEXTS
 from lms_crm_assets.domain import LmsEntity, RuleSeverity
 
 _LEARNERS, _COURSES, _ENROLLMENTS = LmsEntity.LEARNERS, LmsEntity.COURSES, LmsEntity.ENROLLMENTS
@@ -20,13 +21,15 @@ KEYS = frozenset({*_OF_BOTH})
 class Checked:
     """One code: the columns that it judges, by entity.
 
-    `limit` is its figure where it has one, in `unit`. What is `fixed` can't be loosened: the row has no place in the CRM.
+    `limit` is its figure where it has one, in `unit`, and `bounds` are the least and the most that a contract can make of
+    it. What is `fixed` can't be loosened: the row has no place in the CRM.
     """
 
     columns: Mapping[LmsEntity, tuple[str, ...]]
     severity: RuleSeverity = RuleSeverity.ERROR
     limit: float | None = None
     unit: str = ""
+    bounds: tuple[float, float] = (0, 0)
     fixed: bool = False
 
 
@@ -43,6 +46,19 @@ _NAMES: Mapping[LmsEntity, tuple[str, ...]] = {
 }
 _CHILDREN = (_ENROLLMENTS, _COMPLETIONS, _SCORES, _COMPETENCIES)
 
+_WHOLE: Mapping[LmsEntity, tuple[str, ...]] = {
+    _LEARNERS: ("username", "email", "given_name", "family_name"),
+    _COURSES: ("title",),
+    _COMPETENCIES: ("name",),
+}
+
+
+def _readable(entity: LmsEntity) -> tuple[str, ...]:
+    """Texts of which a character can be broken, and all that is no text."""
+    others = (column for column, kind in ENTITY_COLUMNS[entity].items() if kind not in TEXTS)
+    return (*_WHOLE.get(entity, ()), *others)
+
+
 CHECKED: dict[str, Checked] = {
     "LMS-101": Checked(
         {
@@ -54,26 +70,20 @@ CHECKED: dict[str, Checked] = {
             _COMPETENCIES: ("source_id", "learner_id", "code", "name"),
         }
     ),
-    # Beside every column of another type than text.
-    "LMS-102": Checked(
-        {
-            _LEARNERS: ("username", "email", "given_name", "family_name"),
-            _COURSES: ("title",),
-            _COMPETENCIES: ("name",),
-        },
-        fixed=True,
+    "LMS-102": Checked({entity: _readable(entity) for entity in LmsEntity}, fixed=True),
+    "LMS-103": Checked(
+        dict.fromkeys(LmsEntity, ("source_id",)), limit=255, unit="characters", bounds=(1, 255), fixed=True
     ),
-    "LMS-103": Checked(dict.fromkeys(LmsEntity, ("source_id",)), limit=255, unit="characters", fixed=True),
     "LMS-104": Checked({_LEARNERS: ("email",)}),
     "LMS-105": Checked(
         {_LEARNERS: ("status",), _ENROLLMENTS: ("status",), _COMPLETIONS: ("state",), _SCORES: ("item_type",)},
         fixed=True,
     ),
     "LMS-106": Checked({_LEARNERS: ("username",)}, fixed=True),
-    "LMS-107": Checked({_LEARNERS: ("given_name", "family_name")}, limit=255, unit="characters"),
+    "LMS-107": Checked({_LEARNERS: ("given_name", "family_name")}, limit=255, unit="characters", bounds=(1, 65_536)),
     "LMS-108": Checked(_NAMES),
-    "LMS-109": Checked(_HAS_BEEN, limit=730, unit="days ahead"),
-    "LMS-110": Checked(_HAS_BEEN, limit=1990, unit="the first year"),
+    "LMS-109": Checked(_HAS_BEEN, limit=730, unit="days ahead", bounds=(0, 36_500)),
+    "LMS-110": Checked(_HAS_BEEN, limit=1990, unit="the first year", bounds=(1, 2100)),
     "LMS-111": Checked(_NAMES),
     "LMS-201": Checked(dict.fromkeys(LmsEntity, ("source_id",)), fixed=True),
     "LMS-202": Checked({_LEARNERS: ("email",)}),
@@ -81,7 +91,7 @@ CHECKED: dict[str, Checked] = {
     "LMS-204": Checked(dict.fromkeys(_CHILDREN, ("course_id",)), fixed=True),
     "LMS-205": Checked({_SCORES: ("raw",)}),
     "LMS-206": Checked({_COMPLETIONS: ("completed_at",)}),
-    "LMS-207": Checked({_COMPLETIONS: ("progress_pct",)}, limit=100, unit="percent"),
+    "LMS-207": Checked({_COMPLETIONS: ("progress_pct",)}, limit=100, unit="percent", bounds=(100, 1000)),
     "LMS-208": Checked({_COMPLETIONS: ("progress_pct",)}, RuleSeverity.WARN),
     "LMS-209": Checked({_COURSES: ("ends_at",), _ENROLLMENTS: ("ends_at",)}, RuleSeverity.WARN),
     "LMS-210": Checked({_COMPLETIONS: ("completed_at",)}, RuleSeverity.WARN),

@@ -50,6 +50,9 @@ class RuleChange(ContractModel):
             raise ValueError(f"{self.code} doesn't judge '{self.column}', but {', '.join(sorted(judged))}")
         if self.limit is not None and checked.limit is None:
             raise ValueError(f"{self.code} has no limit that could be changed")
+        least, most = checked.bounds
+        if self.limit is not None and not least <= self.limit <= most:
+            raise ValueError(f"the limit of {self.code} ({checked.unit}) lies between {least:g} and {most:g}")
         if self.severity in {RuleSeverity.WARN, RuleSeverity.OFF}:
             if checked.fixed:
                 raise ValueError(f"{self.code} can't be loosened: such a row has no place in the CRM")

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from lms_crm_assets.contract import destinations, sources
-from lms_crm_assets.contract.canonical import EXTRA_COLUMN, PARENTS, VOCABULARIES
+from lms_crm_assets.contract.canonical import EXTRA_COLUMN, PARENTS, TEXTS, VOCABULARIES
 from lms_crm_assets.contract.expressions import Compiled, ExpressionError, compile_expression
 from lms_crm_assets.domain import CrmObject, FieldType, LmsEntity, SyncMode
 
-TEXTS = frozenset({FieldType.TEXT, FieldType.EMAIL})
 _CONSTANTS = {bool: FieldType.BOOLEAN, int: FieldType.NUMBER, float: FieldType.NUMBER, str: FieldType.TEXT}
 # Beside a column for each CRM field the warehouse's tables have these.
 _OUR_COLUMNS = frozenset(

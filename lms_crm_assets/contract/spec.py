@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lms_crm_assets.contract.canonical import PERSONAL
+from lms_crm_assets.contract.canonical import PERSONAL, TEXTS
 from lms_crm_assets.contract.expressions import Compiled, compile_expression
 from lms_crm_assets.contract.models import Contract, FieldMapping, ObjectMapping
-from lms_crm_assets.contract.rules import TEXTS, constant_type, vocabulary
+from lms_crm_assets.contract.rules import constant_type, vocabulary
 from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
 
 

@@ -11,7 +11,7 @@ from lms_crm_assets.checks.rules import rules_for
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity, RuleSeverity
-from lms_crm_assets.staging.build import StagingCounts, build_staging, is_staged, standing_counts
+from lms_crm_assets.staging.build import StagingCounts, build_staging, standing_counts
 from lms_crm_assets.staging.tables import COLUMNS, PERSONAL_COLUMNS
 
 _MEANING = {
@@ -29,7 +29,7 @@ _UPSTREAM = {
     LmsEntity.COURSES: [],
     LmsEntity.ENROLLMENTS: _PEOPLE_AND_COURSES,
     LmsEntity.COMPLETIONS: [*_PEOPLE_AND_COURSES, LmsEntity.ENROLLMENTS],
-    LmsEntity.SCORES: _PEOPLE_AND_COURSES,
+    LmsEntity.SCORES: [*_PEOPLE_AND_COURSES, LmsEntity.ENROLLMENTS],
     LmsEntity.COMPETENCIES: _PEOPLE_AND_COURSES,
 }
 _LAYERS = {
@@ -99,9 +99,10 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
             contract = tenants.contract(tenant)
             with warehouse.connect(tenant) as con:
                 rules = rules_for(contract.checks, entity)
-                if is_staged(con, entity) and not tenants.is_concerned(tenant, context.run.run_id, entity):
+                counts = None
+                if not tenants.is_concerned(tenant, context.run.run_id, entity):
                     counts = standing_counts(con, entity)
-                else:
+                if counts is None:
                     counts = build_staging(
                         con,
                         rules,

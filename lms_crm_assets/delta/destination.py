@@ -114,7 +114,7 @@ def refused_records(
             "code": code,
             "severity": severity,
             "field": field,
-            "value": masked(value) if mask and _is_personal(spec, field) else safe_key(shortened(value)),
+            "value": masked(value) if mask and _is_personal(spec, field) else shortened(safe_key(value)),
             "attempts": attempts,
             "first_seen": first_seen,
             "remedy": CATALOGUE[code].remedy,

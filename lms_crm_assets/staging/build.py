@@ -6,12 +6,11 @@ Owns the tables `staging.<table>`; what is refused goes to `refused`.
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 
 import duckdb
 
-from lms_crm_assets.checks.codes import TRANSITION
 from lms_crm_assets.checks.row_rules import ENROLLED_AT, STATE_BEFORE
 from lms_crm_assets.checks.rules import Rules
 from lms_crm_assets.checks.violations import find_row_violations, find_violations
@@ -19,7 +18,7 @@ from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import ensure_raw_table
 from lms_crm_assets.staging.attributes import CUT, extra_function, passes_payload_on
 from lms_crm_assets.staging.feed import note_changes
-from lms_crm_assets.staging.refused import ARROW, note_refused
+from lms_crm_assets.staging.refused import note_refused
 from lms_crm_assets.staging.tables import COLUMNS
 from lms_crm_assets.warehouse.connection import SETTINGS, transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file, table_exists
@@ -62,14 +61,12 @@ def is_staged(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> bool:
     return table_exists(con, "staging", entity.staging_table)
 
 
-def standing_counts(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> StagingCounts:
-    """The counts of a table that is not made anew."""
-    valid = scalar(con, f"SELECT count(*) FROM staging.{entity.staging_table}")
-    refused, warned = (
-        scalar(con, f"SELECT count(DISTINCT source_id) FROM staging.{table} WHERE entity = $1", [entity])
-        for table in ("quarantine", "warnings")
-    )
-    return StagingCounts(valid + refused, valid, warned)
+def standing_counts(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> StagingCounts | None:
+    """The counts of the table as it was made last; None where it was not, or before counts were kept."""
+    rows = con.execute(
+        "SELECT in_lms, valid, warned, cut_extra FROM staging.builds WHERE entity = $1", [entity]
+    ).fetchall()
+    return StagingCounts(*rows[0]) if rows and is_staged(con, entity) else None
 
 
 def build_staging(
@@ -107,6 +104,8 @@ def build_staging(
             scalar(con, "SELECT count(DISTINCT rid) FROM violation WHERE severity = 'warn'"),
             scalar(con, "SELECT count(*) FILTER (extra_is_cut) FROM read") if kept else 0,
         )
+        con.execute("DELETE FROM staging.builds WHERE entity = $1", [entity])
+        con.execute("INSERT INTO staging.builds VALUES ($1, $2, $3, $4, $5)", [entity, *astuple(counts)])
         con.execute("DROP TABLE candidate; DROP TABLE violation; DROP TABLE read")
     return counts
 
@@ -204,16 +203,17 @@ def _checked_against(con: duckdb.DuckDBPyConnection, entity: LmsEntity) -> str:
         )
     if (state := _STATES.get(entity)) is None:
         return f"SELECT {columns}, NULL::VARCHAR AS {STATE_BEFORE} FROM typed{joins}"
-    # A row that is refused for its way keeps the state from which it went.
-    columns += f", {f'coalesce(q.{STATE_BEFORE}, b.{state})' if is_staged(con, entity) else f'q.{STATE_BEFORE}'} AS {STATE_BEFORE}"
-    joins += (
-        f' LEFT JOIN (SELECT source_id, min(split_part("value", {literal(ARROW)}, 1)) AS {STATE_BEFORE}'
-        f" FROM staging.quarantine WHERE entity = {literal(entity)} AND code = {literal(TRANSITION.code)} GROUP BY ALL) q"
-        " USING (source_id)"
+    # A refused row keeps the state that was valid last; one that was warned of its way does until the LMS gives it again.
+    kept = ["q.state_before", "w.state_before"]
+    joins += "".join(
+        f" LEFT JOIN (SELECT source_id, min(state_before) AS state_before{moment} FROM staging.{table}"
+        f" WHERE entity = {literal(entity)} AND state_before IS NOT NULL GROUP BY ALL) {alias} USING (source_id{moment})"
+        for alias, table, moment in (("q", "quarantine", ""), ("w", "warnings", ", observed_at"))
     )
     if is_staged(con, entity):
+        kept.append(f"b.{state}")
         joins += f" LEFT JOIN staging.{entity.staging_table} b USING (source_id)"
-    return f"SELECT {columns} FROM typed{joins}"
+    return f"SELECT {columns}, coalesce({', '.join(kept)}) AS {STATE_BEFORE} FROM typed{joins}"
 
 
 def _cast(text: str, kind: str) -> str:

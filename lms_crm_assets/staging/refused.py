@@ -1,6 +1,6 @@
-"""What a build found to be wrong, kept: refused rows, rows that passed with a warning, and how many there are by day.
+"""What a build found to be wrong, kept: refused rows, rows that passed with a warning, and how many there are, by day too.
 
-Owns the tables `staging.quarantine`, `staging.warnings` and `staging.invalid_days`.
+Owns the tables `staging.quarantine`, `staging.warnings`, `staging.broken` and `staging.invalid_days`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,6 @@ _TABLES: Mapping[RuleSeverity, str] = {
 }
 _KEPT_DAYS = 400
 
-ARROW = " → "
-"""Between the state before and the state now, in the value of a row that is refused for the way between them."""
-
 
 def note_refused(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: Sequence[str], now: datetime) -> None:
     """Keep what the temp table `violation` says of the temp tables `read` and `candidate`.
@@ -29,8 +26,17 @@ def note_refused(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: Seque
     Rows that are still refused keep when they were first seen; mended rows are released. `texts` are the columns that
     `read` has.
     """
+    # Of a row that is refused nobody has to be warned.
+    con.execute(
+        "DELETE FROM violation WHERE severity = 'warn' AND rid IN (SELECT rid FROM violation WHERE severity = 'error')"
+    )
     for severity, table in _TABLES.items():
         _note(con, entity, severity, table, texts, now)
+    con.execute("DELETE FROM staging.broken WHERE entity = $1", [entity])
+    con.execute(
+        'INSERT INTO staging.broken SELECT $1, code, rule, "column", severity, count(DISTINCT rid) FROM violation GROUP BY ALL',
+        [entity],
+    )
     con.execute("DELETE FROM staging.invalid_days WHERE entity = $1 AND day = $2::TIMESTAMPTZ::DATE", [entity, now])
     con.execute(f"DELETE FROM staging.invalid_days WHERE day < $1::TIMESTAMPTZ::DATE - {_KEPT_DAYS}", [now])
     con.execute(
@@ -48,16 +54,16 @@ def _note(
     texts: Sequence[str],
     now: datetime,
 ) -> None:
-    moved = f"WHEN {literal(TRANSITION.code)} THEN concat(c.{STATE_BEFORE}, {literal(ARROW)}, {{}})"
+    moved = f"WHEN {literal(TRANSITION.code)} THEN concat(c.{STATE_BEFORE}, ' → ', {{}})"
     values = " ".join(f"WHEN {literal(column)} THEN r.{quoted(column)}" for column in texts)
     value = f'CASE v."column" {values} END'
     row = ", ".join(f"{literal(column)}: r.{quoted(column)}" for column in texts if column != "extra")
     # A row without an id is known by all that it holds.
     known_by = 'coalesce({0}.source_id, {0}."row"::VARCHAR)'
     con.execute(
-        'CREATE OR REPLACE TEMP TABLE refused AS WITH found AS (SELECT r.source_id, v.code, v.rule, v."column",'
-        f' CASE v.code {moved.format(value)} ELSE {value} END AS "value", r.observed_at, to_json({{{row}}}) AS "row"'
-        " FROM (SELECT * FROM violation WHERE severity = $severity) v JOIN read r USING (rid) JOIN candidate c USING (rid)),"
+        'CREATE OR REPLACE TEMP TABLE refused AS WITH found AS (SELECT c.source_id, v.code, v.rule, v."column",'
+        f' CASE v.code {moved.format(value)} ELSE {value} END AS "value", r.observed_at, to_json({{{row}}}) AS "row",'
+        f" c.{STATE_BEFORE} AS state_before FROM (SELECT * FROM violation WHERE severity = $severity) v JOIN read r USING (rid) JOIN candidate c USING (rid)),"
         f' known AS (SELECT {known_by.format("q")} AS key, code, rule, "column", min(first_seen_at) AS first_seen_at,'
         f" max(attempts) AS attempts, max(observed_at) AS observed_before FROM {table} q WHERE entity = $entity GROUP BY ALL)"
         " SELECT f.*, k.first_seen_at, k.attempts, k.observed_before FROM found f LEFT JOIN known k"
@@ -68,8 +74,8 @@ def _note(
     con.execute(
         f'INSERT INTO {table} BY NAME SELECT $entity AS entity, source_id, code, rule, "column", "value",'
         " coalesce(first_seen_at, $now::TIMESTAMPTZ) AS first_seen_at, $now::TIMESTAMPTZ AS last_seen_at,"
-        " coalesce(attempts, 0) + (attempts IS NULL OR observed_at IS DISTINCT FROM observed_before)::INTEGER AS attempts,"
-        ' observed_at, "row" FROM refused',
+        " coalesce(attempts, 0) + (attempts IS NULL OR observed_before IS NULL OR observed_at > observed_before)::INTEGER AS attempts,"
+        ' observed_at, "row", state_before FROM refused',
         {"entity": entity, "now": now},
     )
     con.execute("DROP TABLE refused")

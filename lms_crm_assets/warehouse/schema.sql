@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS discovery.lms_baseline (entity VARCHAR, asked VARCHAR
 
 -- The rows that broke a rule and are refused until they are mended. `row`: the canonical columns as they were read.
 -- `attempts`: how often the LMS gave the row, and it was refused for this. `observed_at`: when it gave it last.
+-- `state_before`: its status or state as it was valid last.
 CREATE TABLE IF NOT EXISTS staging.quarantine (
     entity VARCHAR,
     source_id VARCHAR,
@@ -43,15 +44,23 @@ CREATE TABLE IF NOT EXISTS staging.quarantine (
     last_seen_at TIMESTAMPTZ,
     attempts INTEGER,
     observed_at TIMESTAMPTZ,
-    "row" JSON
+    "row" JSON,
+    state_before VARCHAR
 );
 -- Of a warehouse that was made before there were these columns.
 ALTER TABLE staging.quarantine ADD COLUMN IF NOT EXISTS attempts INTEGER;
 ALTER TABLE staging.quarantine ADD COLUMN IF NOT EXISTS observed_at TIMESTAMPTZ;
 ALTER TABLE staging.quarantine ADD COLUMN IF NOT EXISTS "row" JSON;
+ALTER TABLE staging.quarantine ADD COLUMN IF NOT EXISTS state_before VARCHAR;
 
 -- The same of rows that passed with a warning.
 CREATE TABLE IF NOT EXISTS staging.warnings AS FROM staging.quarantine LIMIT 0;
+
+-- The counts of each table as it was built last, and how many rows broke each rule: several may have one id, or none.
+CREATE TABLE IF NOT EXISTS staging.builds (entity VARCHAR, in_lms BIGINT, valid BIGINT, warned BIGINT, cut_extra BIGINT);
+CREATE TABLE IF NOT EXISTS staging.broken (
+    entity VARCHAR, code VARCHAR, rule VARCHAR, "column" VARCHAR, severity VARCHAR, "rows" BIGINT
+);
 
 -- How many rows broke each rule at the end of each day (in UTC).
 CREATE TABLE IF NOT EXISTS staging.invalid_days (

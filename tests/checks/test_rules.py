@@ -20,7 +20,7 @@ from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.lms.landing import land
 from lms_crm_assets.lms.protocol import Page
-from lms_crm_assets.staging.build import StagingCounts, build_staging
+from lms_crm_assets.staging.build import StagingCounts, build_staging, standing_counts
 from lms_crm_assets.warehouse.connection import connect
 from tests.lms.pulls import load_whole
 
@@ -278,6 +278,68 @@ def test_a_row_without_an_id_is_known_by_what_it_holds(school: duckdb.DuckDBPyCo
     assert school.execute(query).fetchall() == [("Day 1", 1, NOW + timedelta(days=1)), ("One", 2, NOW)]
 
 
+def test_an_id_with_blanks_is_kept_as_it_is_known_everywhere(school: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    give(school, tmp_path, COURSES, {"k": {"id": " k ", "title": None}})
+
+    assert found(school) == {("k", "LMS-101", "title")}
+
+
+def test_rows_without_an_id_and_copies_all_count(school: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    nameless = {f"n{number}": {"id": None} for number in range(3)}
+    rows: dict[str, dict[str, Any]] = {**nameless, "a": {"id": "same"}, "b": {"id": "same"}, "good": {}}
+    counts = give(school, tmp_path, COURSES, rows)
+
+    assert (counts.in_lms, counts.valid) == (6, 1)
+    assert standing_counts(school, COURSES) == counts
+    told = {(c.rule.code, c.rule.column): c.rows for c in rule_counts(school, rules_for(ChecksPolicy(), COURSES), 6)}
+    assert (told["LMS-101", "source_id"], told["LMS-201", "source_id"]) == (3, 2)
+
+
+def test_a_way_back_is_seen_behind_another_fault_and_warned_of_until_the_row_is_given_again(
+    school: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    back = {"state": "not_started", "progress_pct": 0, "completed_at": None}
+    strict = policy({"code": "LMS-211", "severity": "error"})
+    give(school, tmp_path, COMPLETIONS, {"k": {}}, strict)
+    give(school, tmp_path, COMPLETIONS, {"k": {"state": "lost", "completed_at": None}}, strict)
+    assert found(school) == {("k", "LMS-105", "state")}
+    give(school, tmp_path, COMPLETIONS, {"k": back}, strict)
+    assert found(school) == {("k", "LMS-211", "state")}
+
+    give(school, tmp_path, COMPLETIONS, {"k": back})
+    for _ in range(2):
+        build_staging(school, rules_for(ChecksPolicy(), COMPLETIONS), adapter="changes", timezone="UTC", now=NOW)
+        assert found(school, "warnings") == {("k", "LMS-211", "state")}
+    give(school, tmp_path, COMPLETIONS, {"k": back}, at=NOW + timedelta(days=1))
+    assert found(school, "warnings") == set()
+
+
+def test_nobody_is_warned_of_a_row_that_is_refused(school: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    counts = give(school, tmp_path, COMPLETIONS, {"k": {"progress_pct": 50, "completed_at": "1970-01-01T00:00:00Z"}})
+
+    assert (found(school), found(school, "warnings")) == (
+        {("k", "LMS-110", "completed_at"), ("k", "LMS-206", "completed_at")},
+        set(),
+    )
+    assert (counts.valid, counts.warned) == (0, 0)
+
+
+def test_a_rule_that_was_changed_since_counts_as_it_was(school: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    give(school, tmp_path, COMPLETIONS, {"k": {"progress_pct": 50}})
+
+    off = rules_for(policy({"code": "LMS-208", "severity": "off"}), COMPLETIONS)
+    [count] = [each for each in rule_counts(school, off, 1) if each.rows]
+    assert (count.rule.code, count.is_refusing) == ("LMS-208", False)
+
+
+def test_what_can_not_be_read_has_a_share_too(school: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    strict = policy({"code": "LMS-102", "entity": "completions", "max_share": 0.1})
+    counts = give(school, tmp_path, COMPLETIONS, {"k": {"progress_pct": "half"}}, strict)
+
+    [count] = [each for each in rule_counts(school, rules_for(strict, COMPLETIONS), counts.in_lms) if each.rows]
+    assert (count.rule.code, count.rule.column, count.is_too_much) == ("LMS-102", "progress_pct", True)
+
+
 def test_each_day_keeps_how_many_rows_broke_a_rule_at_its_end(
     school: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
@@ -322,6 +384,8 @@ def test_counts_tell_of_every_rule_and_samples_mask_what_they_are_told_to(
         ({"code": "LMS-104", "entity": "courses", "severity": "warn"}, "doesn't judge courses"),
         ({"code": "LMS-104", "column": "username", "severity": "warn"}, "doesn't judge 'username'"),
         ({"code": "LMS-104"}, "say what changes"),
+        ({"code": "LMS-103", "limit": 300}, "between 1 and 255"),
+        ({"code": "LMS-110", "limit": 20000}, "between 1 and 2100"),
         ({"code": "LMS-301", "limit": 10}, "only the severity"),
         ({"code": "LMS-302", "entity": "learners", "severity": "off"}, "only the severity"),
         ({"code": "LMS-307", "severity": "off"}, "is no rule that can be changed"),
