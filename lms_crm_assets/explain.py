@@ -65,7 +65,9 @@ def _keys_of(con: duckdb.DuckDBPyConnection, obj: CrmObject, learner: str) -> li
     # Before its first whole run a tenant has not all tables.
     staged = f"SELECT source_id FROM staging.{table} WHERE learner_id = $1 UNION" if is_staged(con, obj.entity) else ""
     found = con.execute(
-        f"{staged} SELECT external_id FROM delta.plan_rows WHERE object = {literal(obj)} AND parents['contact'] = $1"
+        f"{staged} SELECT external_id FROM delta.plan_rows WHERE object = {literal(obj)} AND parents['contact'] = $1 UNION"
+        f" SELECT source_id FROM staging.quarantine WHERE entity = {literal(obj.entity)} AND source_id IS NOT NULL"
+        " AND \"row\"->>'learner_id' = $1"
         " ORDER BY ALL",
         [learner],
     ).fetchall()

@@ -45,5 +45,14 @@ WITHOUT_PARENT = Code(
     "Mend the other record; this one follows by itself.",
 )
 
-DESTINATION_CODES: tuple[Code, ...] = (TOO_LONG, NOT_A_CHOICE, NEEDED, TAKEN, TOO_LARGE, UNREADABLE, WITHOUT_PARENT)
+PARTLY_REFUSED = Code(
+    "LMS-308",
+    "crm_incomplete",
+    "The field is made of several rows of the LMS, of which one is refused now; it is left as the CRM has it, the rest is sent.",
+    "Mend the refused row; the field follows by itself.",
+)
+
+DESTINATION_CODES: tuple[Code, ...] = (
+    TOO_LONG, NOT_A_CHOICE, NEEDED, TAKEN, TOO_LARGE, UNREADABLE, WITHOUT_PARENT, PARTLY_REFUSED,
+)  # fmt: skip
 """In the order of their numbers."""

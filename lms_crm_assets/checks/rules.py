@@ -6,6 +6,7 @@ from functools import cached_property
 import pandera.polars as pa
 
 from lms_crm_assets.checks import codes
+from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.checks.row_rules import PREDICATES, check, own_check
 from lms_crm_assets.contract.canonical import ENTITY_COLUMNS, TEXTS
 from lms_crm_assets.contract.checked import CHECKED, KEYS
@@ -23,6 +24,13 @@ class Rule:
     severity: RuleSeverity
     limit: float = 0
     max_share: float | None = None
+
+
+def meaning_and_remedy(policy: ChecksPolicy, code: str, name: str) -> tuple[str, str]:
+    """What a code means and what to do; of a rule of the tenant's own what the contract says, if it does."""
+    known = CATALOGUE[code]
+    own = next((rule for rule in policy.own if rule.name == name), None) if code == codes.OWN.code else None
+    return (own.meaning if own else "") or known.meaning, (own.remedy if own else "") or known.remedy
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ _PLAN_COLUMNS = {
 _REFUSED_COLUMNS = {
     "external_id": "The LMS's id, the value of the match key",
     "code": "What the CRM would refuse it for, see docs/error-codes.md",
-    "severity": "error: the record is not sent; warn: it is sent (LMS-306: without the field)",
+    "severity": "error: the record is not sent; warn: it is sent (LMS-306 and 308: without the field)",
     "field": "The CRM field to blame, or the parent",
     "value": "What it would get (learner data is masked, unless the contract's checks.mask_samples says otherwise)",
     "attempts": "In how many deltas",
@@ -145,7 +145,8 @@ def _acceptable(
     """Whether the CRM would take every record of an object: of all of them, whatever the run is about."""
     found = refusals(con, spec.object)
     wanted = scalar(con, f"SELECT count(*) FROM staging.{spec.object.entity.staging_table}")
-    share = found.records / wanted if wanted else 0.0
+    # One bad course would stop the tenant, if what hangs on it counted.
+    share = found.at_fault / wanted if wanted else 0.0
     too_many = share > share_allowed
     told = f"the CRM's schema lets every {spec.object} pass."
     if found.by_code:

@@ -140,6 +140,8 @@ def _newest_checks(instance: dg.DagsterInstance, tenant: str) -> dict[str, str |
         for check in checks
         if not check.passed
     ]
+    if newest is not None and newest.dagster_run.status is dg.DagsterRunStatus.FAILURE and not failed:
+        failed = [f"the run failed{_BLOCKING}: see why"]
     return {"refused": _refused(checks), "failing_checks": ", ".join(failed)}
 
 
@@ -231,7 +233,9 @@ def _agreed_at(instance: dg.DagsterInstance, tenant: str, jobs: Iterable[str]) -
 
 
 def _was_taken(instance: dg.DagsterInstance, run_id: str) -> bool:
-    return all(check.passed for check in _checks_of(instance, run_id) if check.check_name in _TELLING)
+    checks = _checks_of(instance, run_id)
+    withheld = sum(int(str(c.metadata["refused"].value)) for c in checks if "refused" in c.metadata)
+    return not withheld and all(check.passed for check in checks if check.check_name in _TELLING)
 
 
 def _checks_of(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.checks.quarantine import RuleCount, failing_rows, rule_counts
-from lms_crm_assets.checks.rules import rules_for
+from lms_crm_assets.checks.rules import Rule, meaning_and_remedy, rules_for
+from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity, RuleSeverity
@@ -128,7 +128,7 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
                 **_by_code(by_rule),
             },
             check_results=[
-                _verdict(tenant, name, counts, _of_layer(by_rule, name), samples[name], too_many=too_many)
+                _verdict(contract, name, counts, _of_layer(by_rule, name), samples[name], too_many=too_many)
                 for name in _LAYERS
             ],
         )
@@ -150,7 +150,7 @@ def _by_code(by_rule: Iterable[RuleCount]) -> dict[str, int]:
 
 
 def _verdict(
-    tenant: str,
+    contract: Contract,
     name: str,
     counts: StagingCounts,
     by_rule: Sequence[RuleCount],
@@ -166,7 +166,7 @@ def _verdict(
         check_name=name,
         passed=not refusing and not excessive,
         severity=dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN,
-        description=_summary(tenant, counts, by_rule, excessive),
+        description=_summary(contract, counts, by_rule, excessive),
         metadata={
             "invalid": counts.invalid,
             "invalid_share": round(counts.invalid_share, 4),
@@ -188,7 +188,14 @@ def _verdict(
             **(
                 {
                     "failing_rows": table(
-                        [{**row, "remedy": CATALOGUE[str(row["code"])].remedy} for row in sample], _FAILING_COLUMNS
+                        [
+                            {
+                                **row,
+                                "remedy": meaning_and_remedy(contract.checks, str(row["code"]), str(row["rule"]))[1],
+                            }
+                            for row in sample
+                        ],
+                        _FAILING_COLUMNS,
                     )
                 }
                 if sample
@@ -198,12 +205,16 @@ def _verdict(
     )
 
 
-def _summary(tenant: str, counts: StagingCounts, by_rule: Iterable[RuleCount], excessive: Sequence[RuleCount]) -> str:
+def _summary(
+    contract: Contract, counts: StagingCounts, by_rule: Iterable[RuleCount], excessive: Sequence[RuleCount]
+) -> str:
+    def _meaning(rule: Rule) -> str:
+        return meaning_and_remedy(contract.checks, rule.code, rule.name)[0].rstrip(".")
+
     def told(severity: RuleSeverity) -> str:
         broken = [c for c in by_rule if c.rows and c.rule.severity is severity]
         return "; ".join(
-            f"{c.rule.code} {c.rule.name} ({c.rule.column}) × {c.rows}: {CATALOGUE[c.rule.code].meaning.rstrip('.')}"
-            for c in broken
+            f"{c.rule.code} {c.rule.name} ({c.rule.column}) × {c.rows}: {_meaning(c.rule)}" for c in broken
         )
 
     by_rule = list(by_rule)
@@ -220,7 +231,7 @@ def _summary(tenant: str, counts: StagingCounts, by_rule: Iterable[RuleCount], e
             f"{c.rule.code} {c.rule.name} {c.share:.1%}, at most {c.rule.max_share:.1%}" for c in excessive
         )
         said += f" More than the contract allows, so nothing is sent: {shares}."
-    return f"{tenant}: {said}"
+    return f"{contract.tenant}: {said}"
 
 
 STAGING = [_staging_asset(entity) for entity in LmsEntity]

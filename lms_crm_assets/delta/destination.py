@@ -14,10 +14,14 @@ from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.discovery import CrmSchema
+from lms_crm_assets.delta.incomplete import leave_incomplete
 from lms_crm_assets.delta.verdicts import verdicts
 from lms_crm_assets.domain import CrmObject, RuleSeverity
 from lms_crm_assets.masking import masked, safe_key, shortened
 from lms_crm_assets.warehouse.sql import literal
+
+# Of these the field alone is not written.
+_LEFT_ALONE = frozenset({codes.UNREADABLE.code, codes.PARTLY_REFUSED.code})
 
 Strictness = Callable[[str, str], RuleSeverity]
 """How strict a code is on a CRM field; `warn`: it is noted, and the record sent."""
@@ -25,9 +29,13 @@ Strictness = Callable[[str, str], RuleSeverity]
 
 @dataclass(frozen=True)
 class Refusals:
-    """Records that are not sent, records that are sent though something was noted of them, and both by code."""
+    """Records that are not sent, records that are sent though something was noted of them, and both by code.
+
+    `at_fault` are those among the first that don't merely hang on another one.
+    """
 
     records: int
+    at_fault: int
     warned: int
     by_code: Mapping[str, int]
 
@@ -36,7 +44,7 @@ def strictness(policy: ChecksPolicy) -> Strictness:
     """How strict a contract is; of two changes of one rule the later counts."""
 
     def of(code: str, field: str) -> RuleSeverity:
-        severity = RuleSeverity.WARN if code == codes.UNREADABLE.code else RuleSeverity.ERROR
+        severity = RuleSeverity.WARN if code in _LEFT_ALONE else RuleSeverity.ERROR
         for change in policy.rules:
             if change.code == code and change.column in (None, field) and change.severity is not None:
                 severity = change.severity
@@ -57,6 +65,7 @@ def refuse(
     `desired` has what we want of all records that differ. Without a schema nothing but the types that the contract gives
     is looked at. A record that hangs on a refused one waits with it.
     """
+    leave_incomplete(con, spec)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE verdict (external_id VARCHAR, code VARCHAR, field VARCHAR, value VARCHAR)"
     )
@@ -89,12 +98,13 @@ def refusals(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> Refusals:
     rows = con.execute(
         "SELECT code, count(DISTINCT external_id) FROM delta.refused WHERE object = $1 GROUP BY ALL ORDER BY ALL", [obj]
     ).fetchall()
-    [(records, warned)] = con.execute(
-        "SELECT count(*) FILTER (refused), count(*) FILTER (NOT refused) FROM (SELECT bool_or(severity = 'error') AS refused"
+    [(records, at_fault, warned)] = con.execute(
+        "SELECT count(*) FILTER (refused), count(*) FILTER (at_fault), count(*) FILTER (NOT refused) FROM (SELECT"
+        " bool_or(severity = 'error') AS refused, bool_or(severity = 'error' AND code <> $2) AS at_fault"
         " FROM delta.refused WHERE object = $1 GROUP BY external_id)",
-        [obj],
+        [obj, codes.WITHOUT_PARENT.code],
     ).fetchall()
-    return Refusals(records, warned, dict(rows))
+    return Refusals(records, at_fault, warned, dict(rows))
 
 
 def refused_records(

@@ -15,6 +15,7 @@ import orjson
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.delta.compare import UNREADABLE
 from lms_crm_assets.delta.forecast import Forecast
+from lms_crm_assets.delta.incomplete import INCOMPLETE
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.ops.lanes import Lane
@@ -199,7 +200,10 @@ def plan_rows(
 
 @dataclass(frozen=True)
 class PlanTotals:
-    """A plan's records by what is done, and among them those that others changed; `left_alone`: with unreadable values."""
+    """A plan's records by what is done, and among them those that others changed.
+
+    `left_alone`: with fields that are not written, since their value can't be read or one of their rows is refused.
+    """
 
     create: int
     update: int
@@ -218,7 +222,8 @@ def plan_totals(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject | N
     """The totals of a plan, or of its part for one object."""
     counted = [f"count(*) FILTER (action = '{action}')" for action in ("create", "update", "archive")]
     counted += [f"count(*) FILTER (class = '{kind}' AND action IN {_WRITES})" for kind in ("drift", "conflict")]
-    counted.append(f"count(*) FILTER (len(list_filter(changes, lambda c: c.class = '{UNREADABLE}')) > 0)")
+    left_alone = f"c.class IN ('{UNREADABLE}', '{INCOMPLETE}')"
+    counted.append(f"count(*) FILTER (len(list_filter(changes, lambda c: {left_alone})) > 0)")
     where = "plan_id = $1" + (f" AND object = {literal(obj)}" if obj else "")
     rows = con.execute(f"SELECT {', '.join(counted)} FROM delta.plan_rows WHERE {where}", [plan_id]).fetchall()
     return PlanTotals(*rows[0])

@@ -8,6 +8,7 @@ from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.discovery import CrmField, CrmSchema, Kind
 from lms_crm_assets.crm.normal_form import normal_form
 from lms_crm_assets.delta.compare import ALLOWED, UNREADABLE
+from lms_crm_assets.delta.incomplete import INCOMPLETE
 from lms_crm_assets.domain import Action, RuleSeverity
 from lms_crm_assets.warehouse.sql import literal, quoted
 
@@ -21,7 +22,11 @@ def verdicts(spec: ObjectSpec, schema: CrmSchema | None) -> Iterator[str]:
         return
     written = f"(FROM different WHERE action IN ({', '.join(map(literal, writes))}))"
     changes = f"(SELECT external_id, action, unnest(changes) AS c FROM {written})"
-    yield _rows(codes.UNREADABLE, "c.field", "c.new", changes, f"c.class = '{UNREADABLE}'")
+    # What is left alone may be all that differs.
+    allowed = ", ".join(map(literal, (*writes, Action.UNCHANGED)))
+    left_alone = f"(SELECT external_id, unnest(changes) AS c FROM different WHERE action IN ({allowed}))"
+    yield _rows(codes.UNREADABLE, "c.field", "c.new", left_alone, f"c.class = '{UNREADABLE}'")
+    yield _rows(codes.PARTLY_REFUSED, "c.field", "c.new", left_alone, f"c.class = '{INCOMPLETE}'")
     yield from _orphans(spec, written)
     if schema is None:
         return
@@ -46,11 +51,13 @@ def _creates(spec: ObjectSpec, schema: CrmSchema) -> Iterator[str]:
     if key is not None and key.length is not None:
         condition = f"length(external_id) > {key.length:d}"
         yield _rows(codes.TOO_LONG, literal(spec.match_key), "external_id", created, condition)
-    relations = {parent.relation for parent in spec.parents.values()}
+    relations = {parent.relation: obj for obj, parent in spec.parents.items()}
     filled = "list_transform(list_filter(changes, lambda c: c.written AND c.new IS NOT NULL), lambda c: c.field)"
     for name, field in schema.fields.items():
-        if field.required and name != spec.match_key and field.relationship not in relations:
+        if field.required and name != spec.match_key:
             condition = f"NOT list_contains({filled}, {literal(name)})"
+            if (parent := relations.get(field.relationship or "")) is not None:
+                condition = f"parents[{literal(parent)}] IS NULL"
             yield _rows(codes.NEEDED, literal(name), "NULL", created, condition)
 
 
@@ -89,14 +96,14 @@ def _no_choices(held: Mapping[str, CrmField]) -> list[str]:
 
 def _no_choice(field: CrmField) -> str:
     """SQL of whether a picklist lacks a value; in another case it has it, for which a CRM may keep its own spelling."""
-    known = _list(sorted({word.lower() for word in field.picklist}))
+    known = _list(sorted({word.strip().lower() for word in field.picklist}))
     words = "string_split(lower(c.new), ';')" if field.multiple else "[lower(c.new)]"
     return f"len(list_filter({words}, lambda w: trim(w) <> '' AND NOT list_contains({known}, trim(w)))) > 0"
 
 
 def _too_large(held: Mapping[str, CrmField]) -> list[str]:
     return [
-        _of(name, f"abs(TRY_CAST(c.new AS DOUBLE)) >= 1e{field.digits:d}")
+        _of(name, f"abs(round(TRY_CAST(c.new AS DOUBLE), {field.scale or 0:d})) >= 1e{field.digits:d}")
         for name, field in held.items()
         if field.kind is Kind.NUMBER and field.digits is not None
     ]
@@ -109,11 +116,12 @@ def _taken(spec: ObjectSpec, held: Mapping[str, CrmField], changes: str) -> list
         if not field.unique or name == spec.match_key:
             continue
         same = "lower({})" if field.caseless else "{}"
-        ours, theirs = same.format(quoted(name)), same.format(normal_form(quoted(name), spec.fields[name]))
-        twice = f"SELECT {ours} FROM desired WHERE {quoted(name)} IS NOT NULL GROUP BY ALL HAVING count(*) > 1"
-        giving_up = f"SELECT external_id FROM {changes} WHERE c.field = {literal(name)} AND c.written"
+        ours, theirs = same.format("c.new"), same.format(normal_form(quoted(name), spec.fields[name]))
+        written = f"{changes} WHERE c.field = {literal(name)} AND c.written"
+        twice = f"SELECT {ours} AS v FROM {written} AND c.new IS NOT NULL GROUP BY ALL HAVING count(*) > 1"
+        giving_up = f"SELECT external_id FROM {written}"
         kept = f"SELECT {theirs} FROM crm_snapshot.{spec.object} WHERE external_id NOT IN ({giving_up})"
-        found.append(_of(name, f"{same.format('c.new')} IN ({twice} UNION ALL {kept})"))
+        found.append(_of(name, f"{ours} IN ({twice} UNION ALL {kept})"))
     return found
 
 

@@ -101,7 +101,7 @@ CREATE TABLE IF NOT EXISTS delta.mappings (object VARCHAR, signature VARCHAR);
 CREATE TABLE IF NOT EXISTS delta.counts (object VARCHAR, counts JSON);
 
 -- What the CRM, as its schema was discovered, would refuse (codes LMS-3xx). `severity`: error, the record is not sent; warn,
--- it is sent (LMS-306: without the field). `attempts`: in how many deltas. Of all records, whatever a run was about.
+-- it is sent (LMS-306 and 308: without the field). `attempts`: in how many deltas. Of all records, whatever a run was about.
 CREATE TABLE IF NOT EXISTS delta.refused (
     object VARCHAR,
     external_id VARCHAR,

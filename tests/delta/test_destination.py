@@ -231,6 +231,51 @@ def test_an_unreadable_value_leaves_out_its_field_and_sends_the_rest(
     assert (counts.refused, counts.unreadable) == (0, 1)
 
 
+def test_an_unreadable_value_stays_told_when_nothing_else_differs(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    stage(con, odd=("fine", "One", "12,5", GOOD[3]))
+    capture(con, COURSE, tmp_path, odd={"Name": "fine", "Code": "One", "Points": "7", "Starts": GOOD[3]})
+
+    assert build(con).unchanged == 1
+    assert refused(con) == {("odd", "LMS-306", "Points", "warn")}
+
+
+def test_a_record_needs_its_parent_where_the_crm_does(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    master = CrmField("Course__c", "reference", Kind.REFERENCE, required=True, relationship="Course__r")
+    schema = CrmSchema("Enrollment", {"Course__c": master, "Status": CrmField("Status", "string", Kind.TEXT)})
+    stage(con, c=GOOD)
+    for key, course in (("with", "c"), ("without", None)):
+        con.execute(
+            "INSERT INTO staging.enrollment SELECT $1, NULL, 'active', NULL, NULL, NULL, NULL, 'l', $2, hash($1)",
+            [key, course],
+        )
+    capture(con, COURSE, tmp_path)
+    capture(con, ENROLLMENT, tmp_path)
+
+    build_delta(con, ENROLLMENT, schema=schema)
+
+    assert sent(con, "enrollment") == {"with": "create"}
+    assert refused(con, "enrollment") == {("without", "LMS-303", "Course__c", "error")}
+
+
+def test_what_only_hangs_on_another_is_not_at_fault(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    stage(con, bad=("much longer than ten", *GOOD[1:]))
+    for number in range(3):
+        con.execute(
+            "INSERT INTO staging.enrollment SELECT $1, NULL, 'active', NULL, NULL, NULL, NULL, 'l', 'bad', hash($1)",
+            [str(number)],
+        )
+    capture(con, COURSE, tmp_path)
+    capture(con, ENROLLMENT, tmp_path)
+
+    build(con)
+    build_delta(con, ENROLLMENT)
+
+    found = refusals(con, CrmObject.ENROLLMENT)
+    assert (found.records, found.at_fault) == (3, 0)
+
+
 def test_what_hangs_on_a_refused_record_waits_and_follows_by_itself(
     con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:

@@ -1,9 +1,11 @@
 """Roll-ups: what a learner did, as columns of the contact; only contracts that name them pay for them."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import orjson
 import pytest
 
 from lms_crm_assets.contract.canonical import ROLL_UPS
@@ -12,9 +14,11 @@ from lms_crm_assets.contract.spec import ObjectSpec, field_spec
 from lms_crm_assets.delta.build import build_delta
 from lms_crm_assets.delta.desired import desired_rows, refresh_desired
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.snapshot.capture import load_snapshot
 from lms_crm_assets.warehouse.connection import connect
 from tests.chaos.school import stage
 
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 CONTACT = ObjectSpec(
     CrmObject.CONTACT,
     "contacts",
@@ -80,6 +84,34 @@ def test_a_change_of_a_child_is_a_change_of_the_contact_alone(warehouse: Path, c
         after = fingerprints(con)
 
     assert {key for key in before if before[key] != after[key]} == {"L1"}
+
+
+@pytest.mark.parametrize("was_valid", [True, False])
+def test_a_row_that_turned_invalid_takes_nothing_from_the_crm(
+    warehouse: Path, tmp_path: Path, *, was_valid: bool
+) -> None:
+    """Of a row that never was valid nothing is missing, and the number is what it is."""
+    held = {"external_id": "L1", "crm_id": "C1", "courses_enrolled": "1", "courses_completed": "1"}
+    named = replace(CONTACT, fields={name: CONTACT.fields[name] for name in ("courses_enrolled", "courses_completed")})
+    snapshot = tmp_path / "snapshot.ndjson"
+    snapshot.write_bytes(orjson.dumps(held) + b"\n")
+    with connect(warehouse) as con:
+        load_snapshot(con, named, snapshot, NOW)
+        con.execute("DELETE FROM staging.completion WHERE source_id = 'K1'")
+        con.execute(
+            "INSERT INTO staging.quarantine (entity, source_id, code, \"row\") VALUES ('completions', 'K1', 'LMS-110',"
+            ' \'{"learner_id": "L1", "course_id": "C1"}\')'
+        )
+        if was_valid:
+            con.execute("INSERT INTO staging.changes (entity, source_id, op) VALUES ('completions', 'K1', 'refused')")
+
+        build_delta(con, named)
+
+        query = "SELECT action, list_transform(changes, lambda c: (c.field, c.written)) FROM delta.contact WHERE external_id = 'L1'"
+        [(action, changes)] = con.execute(query).fetchall()
+        told = con.execute("SELECT external_id, code, severity, field FROM delta.refused").fetchall()
+    assert (action, changes) == ("unchanged" if was_valid else "update", [("courses_completed", not was_valid)])
+    assert told == ([("L1", "LMS-308", "warn", "courses_completed")] if was_valid else [])
 
 
 def test_a_contract_without_roll_ups_needs_no_children(warehouse: Path) -> None:
