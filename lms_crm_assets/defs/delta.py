@@ -76,6 +76,8 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
         deps=[
             *(key("staging", entity.staging_table) for entity in (obj.entity, *_ALSO_READ.get(obj, []))),
             *(key("crm_snapshot", other) for other in (obj, *sorted(PARENTS[obj]))),
+            # What hangs on a record that is refused waits with it.
+            *(key("delta", parent) for parent in sorted(PARENTS[obj])),
         ],
         check_specs=[
             dg.AssetCheckSpec(

@@ -40,6 +40,8 @@ _COLUMNS = {
 }
 # Behind a check that stopped its run.
 _BLOCKING = " (nothing was sent)"
+# Where a run ended before any check could tell.
+_FAILED = "the run failed, see why"
 _REFUSED = ("invalid", "refused", "undelivered")
 
 
@@ -117,7 +119,7 @@ def _checks_check(rows: Iterable[Mapping[str, str | int | None]]) -> dg.AssetChe
         check_name="checks_pass",
         passed=not failing,
         severity=dg.AssetCheckSeverity.ERROR
-        if any(_BLOCKING in str(row["failing_checks"]) for row in failing)
+        if any(mark in str(row["failing_checks"]) for row in failing for mark in (_BLOCKING, _FAILED))
         else dg.AssetCheckSeverity.WARN,
         description=f"Did not pass: {named}." if failing else "Every check of each tenant's newest run passed.",
     )
@@ -141,7 +143,7 @@ def _newest_checks(instance: dg.DagsterInstance, tenant: str) -> dict[str, str |
         if not check.passed
     ]
     if newest is not None and newest.dagster_run.status is dg.DagsterRunStatus.FAILURE and not failed:
-        failed = [f"the run failed{_BLOCKING}: see why"]
+        failed = [_FAILED]
     return {"refused": _refused(checks), "failing_checks": ", ".join(failed)}
 
 

@@ -57,6 +57,13 @@ def test_nothing_is_captured_or_written_before_the_crm_was_discovered() -> None:
     assert graph.get(dg.AssetCheckKey(discovered, "fits_contract")).blocking
 
 
+def test_a_child_is_compared_after_its_parents_of_which_some_may_be_refused() -> None:
+    graph = defs.resolve_asset_graph()
+    for obj in OBJECTS - {"contact", "course"}:
+        parents = {key.path[1] for key in graph.get(dg.AssetKey(["delta", obj])).parent_keys if key.path[0] == "delta"}
+        assert parents == {"contact", "course"}
+
+
 def test_the_contact_waits_for_what_its_roll_ups_are_made_of() -> None:
     graph = defs.resolve_asset_graph()
     parents = graph.get(dg.AssetKey(["delta", "contact"])).parent_keys

@@ -87,7 +87,7 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
 
     checks, check, inbox = sorted(result.get_asset_check_evaluations(), key=lambda each: each.check_name)
     assert inbox.passed
-    assert checks.description == "Did not pass: waiting (delta/plan delivered)."
+    assert checks.description == "Did not pass: failing (the run failed, see why); waiting (delta/plan delivered)."
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.ERROR
     assert check.description == (
