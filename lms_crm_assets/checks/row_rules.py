@@ -107,13 +107,16 @@ OWN_PREFIX = "own_rule_"
 """With the rule's name after it a column in which a candidate holds the verdict of a rule of the tenant's own."""
 
 
-def check(code: str, entity: LmsEntity, column: str, limit: float) -> pa.Check:
-    """One rule on one column as a pandera check, named `<code> <column>`."""
-    holds = PREDICATES[code](entity, column, limit).fill_null(value=True)
-    return pa.Check(lambda data: data.lazyframe.select(holds), name=f"{code} {column}")
+def holds(code: str, entity: LmsEntity, column: str, limit: float) -> pl.Expr:
+    """Whether a row keeps one rule on one column."""
+    return PREDICATES[code](entity, column, limit).fill_null(value=True)
 
 
-def own_check(name: str) -> pa.Check:
-    """A rule of the tenant's own, whose verdict DuckDB has computed, named `<code> <rule's name>`."""
-    holds = pl.col(f"{OWN_PREFIX}{name}").fill_null(value=True)
-    return pa.Check(lambda data: data.lazyframe.select(holds), name=f"{codes.OWN.code} {name}")
+def own_holds(name: str) -> pl.Expr:
+    """The same of a rule of the tenant's own, whose verdict DuckDB has computed."""
+    return pl.col(f"{OWN_PREFIX}{name}").fill_null(value=True)
+
+
+def check(code: str, what: str, kept: pl.Expr) -> pa.Check:
+    """A rule as a pandera check, named `<code> <column>`, of the tenant's own `<code> <rule's name>`."""
+    return pa.Check(lambda data: data.lazyframe.select(kept), name=f"{code} {what}")

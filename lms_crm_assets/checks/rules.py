@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import pandera.polars as pa
+import polars as pl
 
 from lms_crm_assets.checks import codes
 from lms_crm_assets.checks.catalogue import CATALOGUE
-from lms_crm_assets.checks.row_rules import PREDICATES, check, own_check
+from lms_crm_assets.checks.row_rules import PREDICATES, check, holds, own_holds
 from lms_crm_assets.contract.canonical import ENTITY_COLUMNS, TEXTS
 from lms_crm_assets.contract.checked import CHECKED, KEYS
 from lms_crm_assets.contract.checks import ChecksPolicy, OwnRule
@@ -44,24 +45,36 @@ class Rules:
     @cached_property
     def schema(self) -> pa.DataFrameSchema:
         """The rules on a single row as a pandera schema."""
-        required = [rule.column for rule in self.rules if rule.code == codes.REQUIRED.code]
-        checks = [check(r.code, self.entity, r.column, r.limit) for r in self.rules if self._is_of_row(r)]
-        checks += [own_check(rule.name) for rule in self.own]
-        return pa.DataFrameSchema({column: pa.Column(nullable=False) for column in required}, checks=checks)
+        checks = [check(rule.code, rule.column, kept) for rule, kept in self._predicates]
+        checks += [check(codes.OWN.code, rule.name, own_holds(rule.name)) for rule in self.own]
+        return pa.DataFrameSchema({column: pa.Column(nullable=False) for column in self._required}, checks=checks)
+
+    @cached_property
+    def passes(self) -> pl.Expr:
+        """Whether a row keeps all of the schema's rules, at once: one pass, where the schema makes one a rule."""
+        kept = [pl.col(column).is_not_null() for column in self._required]
+        kept += [each for _, each in self._predicates]
+        kept += [own_holds(rule.name) for rule in self.own]
+        return pl.all_horizontal(kept) if kept else pl.lit(value=True)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The columns of candidates that the rules on a single row look at."""
+        names = (name for _, kept in self._predicates for name in kept.meta.root_names())
+        return sorted({*self._required, *names})
+
+    @property
+    def _required(self) -> list[str]:
+        return [rule.column for rule in self.rules if rule.code == codes.REQUIRED.code]
+
+    @property
+    def _predicates(self) -> list[tuple[Rule, pl.Expr]]:
+        return [(r, holds(r.code, self.entity, r.column, r.limit)) for r in self.rules if self._is_of_row(r)]
 
     def _is_of_row(self, rule: Rule) -> bool:
         """Whether pandera looks at it; what is no text was found when it was read as its type."""
         typed = rule.code == codes.TYPE.code and ENTITY_COLUMNS[self.entity][rule.column] not in TEXTS
         return rule.code in PREDICATES and not typed
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns of candidates that the rules on a single row look at."""
-        found = {rule.column for rule in self.rules if rule.code == codes.REQUIRED.code}
-        for rule in self.rules:
-            if self._is_of_row(rule):
-                found.update(PREDICATES[rule.code](self.entity, rule.column, rule.limit).meta.root_names())
-        return sorted(found)
 
 
 def rules_for(policy: ChecksPolicy, entity: LmsEntity) -> Rules:

@@ -14,8 +14,8 @@ from lms_crm_assets.checks.rules import Rules
 from lms_crm_assets.domain import LmsEntity, RuleSeverity
 from lms_crm_assets.warehouse.sql import literal, quoted
 
-# Larger chunks are faster and hungrier: 250,000 rows keep 5M rows under 600 MB (facts: performance).
-CHUNK_ROWS = 250_000
+# Larger chunks are hungrier and no faster; smaller ones are slower.
+CHUNK_ROWS = 100_000
 
 _FOUND_SCHEMA = {"rid": pl.Int64, "code": pl.String, "what": pl.String}
 
@@ -69,16 +69,28 @@ def _known(rules: Rules) -> pl.DataFrame:
 
 
 def _by_row(con: duckdb.DuckDBPyConnection, rules: Rules) -> Iterator[pl.DataFrame]:
-    schema = rules.schema
+    for frame in _breaking(con, rules):
+        try:
+            rules.schema.validate(frame, lazy=True)
+        except SchemaErrors as exc:
+            yield _found(exc.failure_cases, frame["rid"])
+
+
+def _breaking(con: duckdb.DuckDBPyConnection, rules: Rules) -> Iterator[pl.DataFrame]:
+    """The rows that break any rule. To say which one takes pandera as long as to find them among a hundred times as many."""
     own = "".join(f", {rule.sql} AS {quoted(OWN_PREFIX + rule.name)}" for rule in rules.own)
     # Columns that no rule looks at would take half of the time.
     query = f"SELECT {', '.join(map(quoted, ('rid', *rules.columns)))}{own} FROM candidate"
-    for batch in _chunks(con, query):
-        frame = pl.DataFrame(pl.from_arrow(batch))
-        try:
-            schema.validate(frame, lazy=True)
-        except SchemaErrors as exc:
-            yield _found(exc.failure_cases, frame["rid"])
+    waiting: list[pa.RecordBatch] = []
+    for chunk in _chunks(con, query):
+        breaks = pl.DataFrame(pl.from_arrow(chunk)).select(~rules.passes).to_series()
+        # By Arrow, which copies them: the rows that polars filters hold on to the whole chunk's texts.
+        waiting.append(chunk.filter(breaks.to_arrow()))
+        if sum(each.num_rows for each in waiting) >= CHUNK_ROWS:
+            yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches(waiting)))
+            waiting.clear()
+    if any(each.num_rows for each in waiting):
+        yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches(waiting)))
 
 
 def _chunks(con: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
