@@ -7,7 +7,10 @@ from lms_crm_assets.contract.canonical import PERSONAL, TEXTS
 from lms_crm_assets.contract.expressions import Compiled, compile_expression
 from lms_crm_assets.contract.models import Contract, FieldMapping, ObjectMapping
 from lms_crm_assets.contract.rules import constant_type, vocabulary
-from lms_crm_assets.domain import CrmObject, FieldType, Owner, SyncMode
+from lms_crm_assets.domain import CrmObject, FieldType, Owner, RuleSeverity, SyncMode
+
+# The code of a record without a value that the CRM needs.
+_NEEDED = "LMS-303"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,10 @@ class ParentSpec:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSpec:
-    """One object as it is kept in the CRM; `fields` maps CRM field → spec. `gone: archive` has become a mode here, `crm` is its address."""
+    """One object as it is kept in the CRM; `fields` maps CRM field → spec. `gone: archive` has become a mode here, `crm` is its address.
+
+    `filled_there` are the fields that the CRM fills by itself, as the contract says (LMS-303 that is no error); None: any.
+    """
 
     object: CrmObject
     to: str
@@ -49,6 +55,7 @@ class ObjectSpec:
     parents: Mapping[CrmObject, ParentSpec]
     mode: SyncMode = SyncMode.UPSERT
     crm: str = ""
+    filled_there: frozenset[str] | None = frozenset()
 
     @property
     def only_filled(self) -> frozenset[str]:
@@ -70,6 +77,7 @@ def object_spec(contract: Contract, obj: CrmObject) -> ObjectSpec:
         },
         mode=_mode(mapping),
         crm=contract.destination.url,
+        filled_there=_filled_there(contract),
     )
 
 
@@ -116,6 +124,13 @@ def _compiled(obj: CrmObject, field: FieldMapping) -> Compiled:
     if isinstance(field.value, str):
         return Compiled(_literal(field.value), frozenset(), FieldType.TEXT)
     return Compiled(str(field.value), frozenset(), constant_type(field.value))
+
+
+def _filled_there(contract: Contract) -> frozenset[str] | None:
+    left = [
+        rule.column for rule in contract.checks.rules if rule.code == _NEEDED and rule.severity != RuleSeverity.ERROR
+    ]
+    return None if None in left else frozenset(name for name in left if name is not None)
 
 
 def _mode(mapping: ObjectMapping) -> SyncMode:

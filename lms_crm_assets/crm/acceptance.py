@@ -272,6 +272,8 @@ def _required(spec: ObjectSpec, schema: CrmSchema) -> Iterator[Finding]:
     for name, held in schema.fields.items():
         if not held.required or name == spec.match_key or held.relationship in relations:
             continue
+        if spec.filled_there is None or name in spec.filled_there:
+            continue
         field = spec.fields.get(name)
         at = ("objects", str(spec.object), "fields")
         if field is None:

@@ -282,6 +282,13 @@ def test_a_required_field_has_to_be_mapped_where_records_are_created() -> None:
         " constant: Name: {value: …}"
     )
     assert accept(replace(bare, mode=SyncMode.UPDATE), CRM) == []
+    # A flow of the CRM's fills it, as the contract says.
+    assert (
+        accept(replace(bare, filled_there=frozenset({"Name"})), CRM)
+        == accept(replace(bare, filled_there=None), CRM)
+        == []
+    )
+    assert accept(replace(bare, filled_there=frozenset({"Other"})), CRM) == [found]
 
 
 def test_a_required_reference_is_filled_by_a_parent() -> None:
