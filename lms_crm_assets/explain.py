@@ -67,7 +67,7 @@ def _keys_of(con: duckdb.DuckDBPyConnection, obj: CrmObject, learner: str) -> li
     found = con.execute(
         f"{staged} SELECT external_id FROM delta.plan_rows WHERE object = {literal(obj)} AND parents['contact'] = $1 UNION"
         f" SELECT source_id FROM staging.quarantine WHERE entity = {literal(obj.entity)} AND source_id IS NOT NULL"
-        " AND \"row\"->>'learner_id' = $1"
+        " AND json_extract_string(\"row\", 'learner_id') = $1"
         " ORDER BY ALL",
         [learner],
     ).fetchall()

@@ -17,6 +17,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.cli.console import output_console
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.contract.loading import load_contract
@@ -82,14 +83,17 @@ def list_refused(
         chosen = sorted(islice(found, limit or _SHOWN_ROWS), key=_place)
         left = sum(1 for _ in found)
     if not chosen:
-        typer.echo(f"{tenant} has nothing refused" + (" that fits" if layer or kind or code else ""))
+        unknown = f"; {code} is no code of ours, see docs/error-codes.md" if code and code not in CATALOGUE else ""
+        typer.echo(f"{tenant} has nothing refused" + (" that fits" if layer or kind or code else "") + unknown)
         return
     console = output_console()
     console.print(_table(chosen))
     for told in dict.fromkeys((each.code, each.rule, each.meaning, each.remedy) for each in chosen):
         console.print("{} {}: {} {}".format(*told), markup=False, highlight=False, soft_wrap=True)
     if left:
-        typer.echo(f"… and {left:,} more: --limit, --json, or lms-crm quarantine export --tenant {tenant}")
+        options = {"layer": layer, "kind": kind, "code": code}
+        same = "".join(f" --{name} {value}" for name, value in options.items() if value) + " --warnings" * warnings
+        typer.echo(f"… and {left:,} more: --limit, --json, or lms-crm quarantine export --tenant {tenant}{same}")
 
 
 @quarantine_app.command()

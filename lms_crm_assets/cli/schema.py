@@ -89,6 +89,8 @@ def accept(tenant: Tenant) -> None:
     for line in lines:
         typer.echo(f"accepted {line.side} {line.of}.{line.text}")
     typer.echo(f"{tenant}: {len(lines)} changes are accepted" if lines else f"{tenant}: there was nothing to accept")
+    if any(line.row["effect"] == "block" for line in lines):
+        typer.echo(f"Runs are still stopped until what blocks is mended: lms-crm crm schema --tenant {tenant}")
 
 
 def _lines(con: "duckdb.DuckDBPyConnection", contract: Contract) -> Iterator[_Line]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lms_crm_assets.contract.checked import CHECKED, DESTINATION, KEYS
 from lms_crm_assets.contract.endpoints import TENANT_NAME, ContractModel
@@ -10,6 +10,14 @@ from lms_crm_assets.contract.expressions import ExpressionError, compile_express
 from lms_crm_assets.domain import FieldType, LmsEntity, RuleSeverity
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _off(value: Any) -> Any:
+    """In YAML a bare `off` is no word but false."""
+    return RuleSeverity.OFF if value is False else value
+
+
+Strictness = Annotated[RuleSeverity, BeforeValidator(_off)]
 
 
 class RuleChange(ContractModel):
@@ -21,7 +29,7 @@ class RuleChange(ContractModel):
         None,
         description="Only this column, of LMS-3xx this field of the CRM; every one that the rule judges by default.",
     )
-    severity: RuleSeverity | None = Field(
+    severity: Strictness | None = Field(
         None,
         description="`error` refuses the row or withholds the record, `warn` lets it pass and counts it, `off` doesn't look.",
     )
@@ -73,7 +81,7 @@ class OwnRule(ContractModel):
         description="A yes/no SQL expression (DuckDB) over the entity's canonical columns, as in a mapping. A row breaks"
         " the rule where it is false; where it is null nothing is said."
     )
-    severity: RuleSeverity = Field(RuleSeverity.ERROR, description="As of the rules that come with us.")
+    severity: Strictness = Field(RuleSeverity.ERROR, description="As of the rules that come with us.")
     meaning: str = Field("", max_length=300, description="What is wrong with such a row, for people.")
     remedy: str = Field("", max_length=300, description="What to do about it, for people.")
     max_share: Share | None = Field(
@@ -120,12 +128,3 @@ class ChecksPolicy(ContractModel):
         default=True,
         description="Whether the samples of refused rows that the UI shows mask learner data; who sees the UI sees them.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _names_once(cls, given: Any) -> Any:
-        own = given.get("own") if isinstance(given, dict) else None
-        names = [rule.get("name") for rule in own or () if isinstance(rule, dict)] if isinstance(own, list) else []
-        if twice := sorted({str(name) for name in names if names.count(name) > 1}):
-            raise ValueError(f"own: {', '.join(twice)}: two rules have this name")
-        return given

@@ -42,6 +42,8 @@ _PLACES = {
     "Guardrails": "`guardrails`",
     "Delivery": "`delivery`",
     "ChecksPolicy": "`checks`",
+    "RuleChange": "`checks.rules`, of the [codes](error-codes.md)",
+    "OwnRule": "`checks.own`",
     "Schedules": "`schedules`",
     "Sla": "`sla`",
     "Throttle": "`throttle`",

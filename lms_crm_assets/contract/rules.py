@@ -42,6 +42,7 @@ def contradictions(document: Mapping[str, Any]) -> list[Problem]:
         found.extend(_of_object(obj, mapping, objects))
     found.extend(_of_targets(objects))
     found.extend(_of_extra(document, objects))
+    found.extend(_of_checks(_mapping(document, "checks")))
     found.extend(
         Problem(("guardrails", "min_source_count", str(name)), f"objects.{name} is not mapped")
         for name in _mapping(document, "guardrails", "min_source_count")
@@ -243,6 +244,21 @@ def _of_extra(document: Mapping[str, Any], objects: Mapping[CrmObject, Mapping[s
                 at, f"'{EXTRA_COLUMN}' is always empty here: set 'unknown_attributes: keep' at the top of the contract"
             )
             return
+
+
+def _of_checks(checks: Mapping[str, Any]) -> Iterator[Problem]:
+    """Rules that are said twice: of two one would have to be left unheard."""
+    for name, keys in (("rules", ("code", "entity", "column")), ("own", ("name",))):
+        seen: dict[tuple[Any, ...], int] = {}
+        entries = checks.get(name)
+        for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(entry, Mapping) and entry.get(keys[0]) is not None:
+                first = seen.setdefault(tuple(str(entry.get(key)) for key in keys), number)
+                if first != number:
+                    said = "this rule is changed" if name == "rules" else "a rule has this name"
+                    yield Problem(
+                        ("checks", name, str(number)), f"{said} already: put both into one entry, or drop one"
+                    )
 
 
 def _expressions(

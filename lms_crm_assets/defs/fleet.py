@@ -1,6 +1,6 @@
 """fleet_health: every tenant's state on one page, so that one tenant's failure is not hidden by another's success."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -97,7 +97,7 @@ def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) ->
     )
 
 
-def _inbox_check(rows: Iterable[Mapping[str, str | int | None]]) -> dg.AssetCheckResult:
+def _inbox_check(rows: Sequence[Mapping[str, str | int | None]]) -> dg.AssetCheckResult:
     parked = [f"{row['tenant']} ({row['events_parked']} parked)" for row in rows if row["events_parked"]]
     switched = [f"{row['tenant']} ({row['mode']})" for row in rows if str(row["mode"]).startswith(_SWITCHED)]
     amiss = [*switched, *parked]
@@ -107,7 +107,7 @@ def _inbox_check(rows: Iterable[Mapping[str, str | int | None]]) -> dg.AssetChec
         severity=dg.AssetCheckSeverity.WARN,
         description=f"Look at: {', '.join(amiss)}. `lms-crm events list --state parked` shows parked events."
         if amiss
-        else "Events are dealt with as they come.",
+        else f"No event is parked; {sum(int(row['events_waiting'] or 0) for row in rows)} wait for their outcome.",
         metadata={"switched_to_pull": len(switched), "tenants_with_parked_events": len(parked)},
     )
 

@@ -114,7 +114,9 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
                 by_rule = rule_counts(con, rules, counts.in_lms)
                 hidden = PERSONAL_COLUMNS if contract.checks.mask_samples else ()
                 samples = {
-                    name: failing_rows(con, entity, start, hidden, TABLE_LIMIT) for name, (start, _) in _LAYERS.items()
+                    name: failing_rows(con, entity, start, hidden, TABLE_LIMIT)
+                    for name, (start, _) in _LAYERS.items()
+                    if any(count.rows for count in _of_layer(by_rule, name))
                 }
         too_many = counts.invalid_share > contract.checks.max_invalid_share
         return dg.MaterializeResult(
@@ -128,7 +130,7 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
                 **_by_code(by_rule),
             },
             check_results=[
-                _verdict(contract, name, counts, _of_layer(by_rule, name), samples[name], too_many=too_many)
+                _verdict(contract, name, counts, _of_layer(by_rule, name), samples.get(name, []), too_many=too_many)
                 for name in _LAYERS
             ],
         )
@@ -220,7 +222,7 @@ def _summary(
     by_rule = list(by_rule)
     refused, warned = told(RuleSeverity.ERROR), told(RuleSeverity.WARN)
     said = (
-        f"{counts.invalid} of {counts.in_lms} rows are refused by all rules. Of these: {refused}."
+        f"{counts.invalid} of {counts.in_lms} rows are refused in all. Of these: {refused}."
         if refused
         else f"{counts.in_lms} rows, none refused by these rules."
     )

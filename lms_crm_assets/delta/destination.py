@@ -18,7 +18,7 @@ from lms_crm_assets.delta.incomplete import leave_incomplete
 from lms_crm_assets.delta.verdicts import verdicts
 from lms_crm_assets.domain import CrmObject, RuleSeverity
 from lms_crm_assets.masking import masked, safe_key, shortened
-from lms_crm_assets.warehouse.sql import literal
+from lms_crm_assets.warehouse.sql import literal, scalar
 
 # Of these the field alone is not written.
 _LEFT_ALONE = frozenset({codes.UNREADABLE.code, codes.PARTLY_REFUSED.code})
@@ -65,13 +65,16 @@ def refuse(
     `desired` has what we want of all records that differ. Without a schema nothing but the types that the contract gives
     is looked at. A record that hangs on a refused one waits with it.
     """
+    known = f"(FROM delta.refused WHERE object = {literal(spec.object)})"
+    if not scalar(con, "SELECT count(*) FROM different"):
+        con.execute("DELETE FROM delta.refused WHERE object = $1", [spec.object])
+        return
     leave_incomplete(con, spec)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE verdict (external_id VARCHAR, code VARCHAR, field VARCHAR, value VARCHAR)"
     )
     for query in verdicts(spec, schema):
         con.execute(f"INSERT INTO verdict {query}")
-    known = f"(FROM delta.refused WHERE object = {literal(spec.object)})"
     con.execute(
         "CREATE OR REPLACE TEMP TABLE refused AS SELECT v.*, '' AS severity, r.first_seen_at, coalesce(r.attempts, 0) + 1"
         f" AS attempts FROM (SELECT DISTINCT * FROM verdict) v LEFT JOIN {known} r USING (external_id, code, field)"

@@ -26,13 +26,15 @@ _REFUSED = (
     'SELECT q."row" FROM staging.quarantine q SEMI JOIN (SELECT entity, source_id FROM staging.changes'
     " WHERE op = 'refused') c ON c.entity = q.entity AND c.source_id = q.source_id WHERE q.entity IN ({})"
 )
+# Not by `->>`, which binds weaker than `=`.
+_LEARNER, _COURSE = (f"json_extract_string(r.\"row\", '{column}')" for column in ("learner_id", "course_id"))
+_CHILDREN, _SCORES = (
+    f"({_REFUSED.format(entities)}) r" for entities in ("'enrollments', 'completions', 'competencies'", "'scores'")
+)
 _CONCERNED: Mapping[CrmObject, str] = {
-    CrmObject.CONTACT: "SELECT \"row\"->>'learner_id' FROM ("
-    + _REFUSED.format("'enrollments', 'completions', 'competencies'")
-    + ")",
-    CrmObject.COMPLETION: "SELECT c.source_id FROM staging.completion c JOIN ("
-    + _REFUSED.format("'scores'")
-    + ") r ON r.\"row\"->>'learner_id' = c.learner_id AND r.\"row\"->>'course_id' = c.course_id",
+    CrmObject.CONTACT: f"SELECT {_LEARNER} FROM {_CHILDREN}",
+    CrmObject.COMPLETION: f"SELECT c.source_id FROM staging.completion c JOIN {_SCORES}"
+    f" ON {_LEARNER} = c.learner_id AND {_COURSE} = c.course_id",
 }
 
 

@@ -11,7 +11,7 @@ import duckdb
 from lms_crm_assets.checks.codes import TRANSITION
 from lms_crm_assets.checks.row_rules import STATE_BEFORE
 from lms_crm_assets.domain import LmsEntity, RuleSeverity
-from lms_crm_assets.warehouse.sql import literal, quoted
+from lms_crm_assets.warehouse.sql import literal, quoted, scalar
 
 _TABLES: Mapping[RuleSeverity, str] = {
     RuleSeverity.ERROR: "staging.quarantine",
@@ -31,7 +31,10 @@ def note_refused(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: Seque
         "DELETE FROM violation WHERE severity = 'warn' AND rid IN (SELECT rid FROM violation WHERE severity = 'error')"
     )
     for severity, table in _TABLES.items():
-        _note(con, entity, severity, table, texts, now)
+        # Most often there is nothing to note, and a query that notes nothing takes as long.
+        found = scalar(con, "SELECT count(*) FROM violation WHERE severity = $1", [severity])
+        if found or scalar(con, f"SELECT count(*) FROM {table} WHERE entity = $1", [entity]):
+            _note(con, entity, severity, table, texts, now)
     con.execute("DELETE FROM staging.broken WHERE entity = $1", [entity])
     con.execute(
         'INSERT INTO staging.broken SELECT $1, code, rule, "column", severity, count(DISTINCT rid) FROM violation GROUP BY ALL',

@@ -412,12 +412,6 @@ def test_an_own_rule_that_can_not_be_asked_is_a_mistake(changes: dict[str, str],
         policy(own=[rule])
 
 
-def test_two_own_rules_of_one_name_are_a_mistake() -> None:
-    rule = {"name": "ours", "entity": "learners", "column": "email", "holds": "email = 'x'"}
-    with pytest.raises(ValidationError, match="two rules have this name"):
-        policy(own=[rule, rule])
-
-
 def test_every_rule_is_declared_has_a_code_and_a_way_to_be_found() -> None:
     across = {"LMS-101", "LMS-201", "LMS-202", "LMS-203", "LMS-204", "LMS-212"}
 

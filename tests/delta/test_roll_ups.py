@@ -114,6 +114,37 @@ def test_a_row_that_turned_invalid_takes_nothing_from_the_crm(
     assert told == ([("L1", "LMS-308", "warn", "courses_completed")] if was_valid else [])
 
 
+@pytest.mark.parametrize("was_valid", [True, False])
+def test_a_score_that_turned_invalid_does_not_empty_the_completions(
+    warehouse: Path, tmp_path: Path, *, was_valid: bool
+) -> None:
+    mapping = FieldMapping.model_validate({"from": "score", "owner": "enforce"})
+    spec = ObjectSpec(
+        CrmObject.COMPLETION, "Completion", "Key", {"Score": field_spec(CrmObject.COMPLETION, mapping)}, {}
+    )
+    snapshot = tmp_path / "snapshot.ndjson"
+    snapshot.write_bytes(
+        b"".join(orjson.dumps({"external_id": f"K{n}", "crm_id": f"c{n}", "Score": "5"}) + b"\n" for n in range(3))
+    )
+    with connect(warehouse) as con:
+        load_snapshot(con, spec, snapshot, NOW)
+        con.execute("DELETE FROM staging.score")
+        [(learner, course)] = con.execute(
+            "SELECT learner_id, course_id FROM staging.completion WHERE source_id = 'K1'"
+        ).fetchall()
+        con.execute(
+            "INSERT INTO staging.quarantine (entity, source_id, code, \"row\") VALUES ('scores', 's', 'LMS-205', $1)",
+            [orjson.dumps({"source_id": "s", "learner_id": learner, "course_id": course, "raw": "101"}).decode()],
+        )
+        if was_valid:
+            con.execute("INSERT INTO staging.changes (entity, source_id, op) VALUES ('scores', 's', 'refused')")
+
+        build_delta(con, spec)
+
+        actions = dict(con.execute("SELECT external_id, action FROM delta.completion").fetchall())
+    assert actions == {"K0": "update", "K1": "unchanged" if was_valid else "update", "K2": "update"}
+
+
 def test_a_contract_without_roll_ups_needs_no_children(warehouse: Path) -> None:
     plain = replace(
         CONTACT, fields={"name": field_spec(CrmObject.CONTACT, FieldMapping.model_validate({"from": "given_name"}))}
