@@ -21,6 +21,8 @@ from lms_crm_assets.sandbox.school import SchoolSimulator
 from lms_crm_assets.sandbox.school.layout import Size
 from lms_crm_assets.sandbox.thinkific import ThinkificSimulator
 
+_PORTS_FILE = "ports.json"
+
 
 @dataclass(frozen=True)
 class SandboxOptions:
@@ -57,7 +59,8 @@ def simulators(options: SandboxOptions) -> dict[str, Simulator]:
 def serve(options: SandboxOptions, ready_file: Path | None = None) -> None:
     """Serve until SIGTERM or SIGINT; the addresses are printed as one JSON line, and written to `ready_file`.
 
-    With a state folder, the simulators take up what they held when they were stopped.
+    With a state folder, the simulators take up what they held when they were stopped, at the same addresses where these are
+    free: to whoever kept them another address is another system.
     """
     asyncio.run(_serve(options, ready_file))
 
@@ -68,17 +71,22 @@ async def _serve(options: SandboxOptions, ready_file: Path | None) -> None:
         raise SandboxRequestError(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(running)}")
     for name, simulator in running.items():
         _load(name, simulator, options.state_dir)
+    before = _ports_before(options.state_dir)
     servers: list[_Server] = []
     addresses: dict[str, str] = {}
     tasks: list[asyncio.Task[None]] = []
     for name, simulator in running.items():
-        listening = _listening(options.ports.get(name, 0))
+        listening = _listening(options.ports.get(name), before.get(name))
         addresses[name] = f"http://127.0.0.1:{listening.getsockname()[1]}"
         server = _Server(
             uvicorn.Config(build_app(simulator), log_level="critical", access_log=False, lifespan="off", ws="none")
         )
         servers.append(server)
         tasks.append(asyncio.create_task(server.serve(sockets=[listening])))
+    if options.state_dir is not None:
+        options.state_dir.mkdir(parents=True, exist_ok=True)
+        ports = {name: int(address.rpartition(":")[2]) for name, address in addresses.items()}
+        (options.state_dir / _PORTS_FILE).write_bytes(orjson.dumps(ports))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -93,7 +101,15 @@ async def _serve(options: SandboxOptions, ready_file: Path | None) -> None:
         _save(name, simulator, options.state_dir)
 
 
-def _listening(port: int) -> socket.socket:
+def _listening(port: int | None, before: int | None) -> socket.socket:
+    """A socket at the port that was asked for, or else the one of before, or a free one."""
+    if port is None and before is not None:
+        with contextlib.suppress(OSError):
+            return _bound(before)
+    return _bound(port or 0)
+
+
+def _bound(port: int) -> socket.socket:
     # With the protocol left at 0 asyncio doesn't recognise TCP and leaves Nagle on: 40 ms for each larger answer.
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,6 +125,13 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         """Take no signals."""
         yield
+
+
+def _ports_before(state_dir: Path | None) -> dict[str, int]:
+    if state_dir is None or not (file := state_dir / _PORTS_FILE).is_file():
+        return {}
+    found: dict[str, int] = orjson.loads(file.read_bytes())
+    return found
 
 
 def _announce(addresses: Mapping[str, str], ready_file: Path | None) -> None:

@@ -44,6 +44,17 @@ def test_a_system_has_the_port_that_was_asked_for(unused_port: int) -> None:
         assert sandbox.school != sandbox.canvas
 
 
+def test_a_state_folder_keeps_the_addresses_that_are_free(tmp_path: Path) -> None:
+    options = [*SMALL, "--state-dir", str(tmp_path)]
+    with running_sandbox(options) as sandbox:
+        before = vars(sandbox)
+    port = int(before["canvas"].rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)), running_sandbox(options) as sandbox:
+        after = vars(sandbox)
+
+    assert {name for name in before if before[name] != after[name]} == {"canvas"}
+
+
 def test_a_port_of_a_system_that_there_is_not_is_refused() -> None:
     command = [sys.executable, "-m", "lms_crm_assets.sandbox", "--port", "blackboard=8000"]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
