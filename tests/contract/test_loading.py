@@ -72,3 +72,32 @@ def test_a_credential_comes_from_the_environment_or_a_file(tmp_path: Path, monke
     for missing in ("env:NO_SUCH_TOKEN", f"file:{tmp_path}/none"):
         with pytest.raises(CredentialError, match=missing.partition(":")[2]):
             resolve(missing)
+
+
+def with_checks(*lines: str) -> str:
+    return ACME.replace("\nobjects:", "\nchecks:\n" + "".join(f"  {line}\n" for line in lines) + "\nobjects:", 1)
+
+
+def test_a_bare_off_is_the_word_that_it_looks_like() -> None:
+    text = with_checks("rules: [{code: LMS-209, severity: off}]")
+
+    [rule] = parse_contract(text, TENANTS / "acme.yaml", ENVIRON).checks.rules
+    assert rule.severity == "off"
+
+
+def test_rules_that_are_said_twice_are_told_each_at_its_line() -> None:
+    own = "{name: ours, entity: learners, column: email, holds: \"email LIKE '%@acme.test'\"}"
+    text = with_checks(
+        *("rules:", "  - {code: LMS-208, severity: error}", "  - {code: LMS-208, severity: warn}"),
+        *("own:", f"  - {own}", f"  - {own}"),
+    )
+
+    with pytest.raises(ContractError) as caught:
+        parse_contract(text, TENANTS / "acme.yaml", ENVIRON)
+    lines = str(caught.value).splitlines()
+    numbers = [text.splitlines().index(line) for line in text.splitlines() if "severity: warn" in line]
+    assert [line.partition(": ")[2] for line in lines] == [
+        "checks.rules.1: this rule is changed already: put both into one entry, or drop one",
+        "checks.own.1: a rule has this name already: put both into one entry, or drop one",
+    ]
+    assert f":{numbers[0] + 1}: " in lines[0]
