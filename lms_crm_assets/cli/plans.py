@@ -88,7 +88,9 @@ def _print_plan(
     share = expected["quota_share_after"]
     console.print(f"\nPlan {document['plan_id']}: {_said(totals)}{more}.")
     if totals.left_alone:
-        console.print(f"{totals.left_alone:,} records hold a value that is none of its field's type: left alone.")
+        console.print(
+            f"{totals.left_alone:,} records have fields that are left alone: a value that is none of the field's type, or of rows that are refused."
+        )
     console.print(
         f"Sending it takes {expected['calls']:,} calls, about {expected['minutes']:.1f} minutes"
         + (f", and brings the day's quota to {share:.1%}." if share is not None else ".")

@@ -17,7 +17,7 @@ def _off(value: Any) -> Any:
     return RuleSeverity.OFF if value is False else value
 
 
-Strictness = Annotated[RuleSeverity, BeforeValidator(_off)]
+GivenSeverity = Annotated[RuleSeverity, BeforeValidator(_off)]
 
 
 class RuleChange(ContractModel):
@@ -29,7 +29,7 @@ class RuleChange(ContractModel):
         None,
         description="Only this column, of LMS-3xx this field of the CRM; every one that the rule judges by default.",
     )
-    severity: Strictness | None = Field(
+    severity: GivenSeverity | None = Field(
         None,
         description="`error` refuses the row or withholds the record, `warn` lets it pass and counts it, `off` doesn't look.",
     )
@@ -81,7 +81,7 @@ class OwnRule(ContractModel):
         description="A yes/no SQL expression (DuckDB) over the entity's canonical columns, as in a mapping. A row breaks"
         " the rule where it is false; where it is null nothing is said."
     )
-    severity: Strictness = Field(RuleSeverity.ERROR, description="As of the rules that come with us.")
+    severity: GivenSeverity = Field(RuleSeverity.ERROR, description="As of the rules that come with us.")
     meaning: str = Field("", max_length=300, description="What is wrong with such a row, for people.")
     remedy: str = Field("", max_length=300, description="What to do about it, for people.")
     max_share: Share | None = Field(

@@ -58,14 +58,13 @@ def refuse(
     spec: ObjectSpec,
     schema: CrmSchema | None,
     now: datetime,
-    strict: Strictness = strictness(ChecksPolicy()),  # noqa: B008 - a value
+    strict: Strictness,
 ) -> None:
     """Move what the CRM would refuse from the temp table `different` to `delta.refused`.
 
     `desired` has what we want of all records that differ. Without a schema nothing but the types that the contract gives
     is looked at. A record that hangs on a refused one waits with it.
     """
-    known = f"(FROM delta.refused WHERE object = {literal(spec.object)})"
     if not scalar(con, "SELECT count(*) FROM different"):
         con.execute("DELETE FROM delta.refused WHERE object = $1", [spec.object])
         return
@@ -75,6 +74,7 @@ def refuse(
     )
     for query in verdicts(spec, schema):
         con.execute(f"INSERT INTO verdict {query}")
+    known = f"(FROM delta.refused WHERE object = {literal(spec.object)})"
     con.execute(
         "CREATE OR REPLACE TEMP TABLE refused AS SELECT v.*, '' AS severity, r.first_seen_at, coalesce(r.attempts, 0) + 1"
         f" AS attempts FROM (SELECT DISTINCT * FROM verdict) v LEFT JOIN {known} r USING (external_id, code, field)"

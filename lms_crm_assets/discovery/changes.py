@@ -70,6 +70,12 @@ _REMEDIES = {
 }
 
 
+def change_text(of: str, change: str, before: str, after: str) -> str:
+    """A change of something as one line; `before` and `after` stand there where there are any."""
+    told = f"{before} → {after}" if before and after else before or after
+    return f"{of}: {change}{f' ({told})' if told else ''}"
+
+
 @dataclass(frozen=True, slots=True)
 class SchemaChange:
     """One change: of a field where it has a name, else of the object; `before` and `after` are for people."""
@@ -94,8 +100,7 @@ class SchemaChange:
     @property
     def text(self) -> str:
         """The change as one line, without its object."""
-        told = f"{self.before} → {self.after}" if self.before and self.after else self.before or self.after
-        return f"{self.field or 'object'}: {self.change}{f' ({told})' if told else ''}"
+        return change_text(self.field or "object", self.change, self.before, self.after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import duckdb
 
-from lms_crm_assets.discovery.changes import Effect
+from lms_crm_assets.discovery.changes import Effect, change_text
 from lms_crm_assets.discovery.lms_shape import Shape, is_read, newest_shape, shape_baseline, shapes_since_accepted
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.staging.attributes import Attributes, passes_payload_on, read_attributes
@@ -48,8 +48,7 @@ class AttributeChange:
     @property
     def text(self) -> str:
         """The change as one line, without its entity."""
-        told = f"{self.before} → {self.after}" if self.before and self.after else self.before or self.after
-        return f"{self.attribute}: {self.change}{f' ({told})' if told else ''}"
+        return change_text(self.attribute, self.change, self.before, self.after)
 
 
 @dataclass(frozen=True, slots=True)
