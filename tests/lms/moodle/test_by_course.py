@@ -16,6 +16,8 @@ LEARNERS, COURSES, ENROLLMENTS, COMPLETIONS, SCORES, COMPETENCIES = LmsEntity
 LISTED, STATUS = "core_enrol_get_enrolled_users", "core_completion_get_course_completion_status"
 COURSE, GRADES = "core_course_get_courses_by_field", "gradereport_user_get_grade_items"
 OF_COURSE, RATINGS = "core_competency_list_course_competencies", "report_competency_data_for_report"
+# Within the dates that a school is believed (LMS-209): 14 November 2023.
+SEEN = 1_700_000_000
 PARENTS = [
     Page(LEARNERS, [RawRecord("5", {"id": 5, "username": "u5", "email": "a@b.test", "lastname": "L"})]),
     Page(COURSES, [RawRecord("2", {"id": 2, "fullname": "C"})]),
@@ -197,16 +199,16 @@ def test_without_the_functions_of_competencies_there_are_none(door: Door) -> Non
     ("status", "access", "expected"),
     [
         # ALL: the last criterion; ANY: the first that was met.
-        ((True, 1, [(True, 100), (True, 300)]), 0, ("completed", 300, "derived")),
-        ((True, 2, [(True, 300), (True, 100), (False, None)]), 0, ("completed", 100, "derived")),
-        ((True, 2, [(True, 300), (False, 50)]), 0, ("completed", 300, "derived")),
+        ((True, 1, [(True, SEEN + 100), (True, SEEN + 300)]), 0, ("completed", SEEN + 300, "derived")),
+        ((True, 2, [(True, SEEN + 300), (True, SEEN + 100), (False, None)]), 0, ("completed", SEEN + 100, "derived")),
+        ((True, 2, [(True, SEEN + 300), (False, SEEN + 50)]), 0, ("completed", SEEN + 300, "derived")),
         ((True, 1, [(True, None), (True, 0)]), 0, ("completed", None, "unknown")),
         ((True, 1, []), 0, ("completed", None, "unknown")),
-        ((True, 9, [(True, 100)]), 0, ("completed", None, "unknown")),
-        ((False, 1, [(True, 100), (False, None)]), 0, ("in_progress", None, None)),
-        ((False, 1, [(False, None)]), 77, ("in_progress", None, None)),
+        ((True, 9, [(True, SEEN + 100)]), 0, ("completed", None, "unknown")),
+        ((False, 1, [(True, SEEN + 100), (False, None)]), 0, ("in_progress", None, None)),
+        ((False, 1, [(False, None)]), SEEN, ("in_progress", None, None)),
         ((False, 1, [(False, None)]), 0, ("not_started", None, None)),
-        (None, 77, ("in_progress", None, None)),
+        (None, SEEN, ("in_progress", None, None)),
         (None, 0, ("not_started", None, None)),
     ],
 )
