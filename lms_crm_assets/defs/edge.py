@@ -30,6 +30,9 @@ TABLE_LIMIT = 50
 PASSING = "may_pass_by_itself"
 """Metadata of a failure: whether the same run may succeed later."""
 
+ERROR = "error"
+"""Metadata of a failure: the class of the error, see `errors`."""
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -42,7 +45,9 @@ def translated() -> Iterator[None]:
         yield
     except LmsCrmError as exc:
         passing = not isinstance(exc, FatalError)
-        raise dg.Failure(str(exc), metadata={PASSING: passing}, allow_retries=passing) from exc
+        raise dg.Failure(
+            str(exc), metadata={PASSING: passing, ERROR: type(exc).__name__}, allow_retries=passing
+        ) from exc
 
 
 def table(

@@ -1,32 +1,21 @@
 """fleet_health: every tenant's state on one page, so that one tenant's failure is not hidden by another's success."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 
-from lms_crm_assets.contract.cron import last_due
-from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.alerts.state import FRESH, NEVER, NO_FULL, STALE, CheckTold, RunTold, TenantState
 from lms_crm_assets.defs.edge import table
-from lms_crm_assets.defs.jobs import apply, full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
-from lms_crm_assets.errors import LmsCrmError
-from lms_crm_assets.ops.inbox import Depth, Inbox
-from lms_crm_assets.ops.modes import Modes
+from lms_crm_assets.defs.tenant_states import known_inbox, tenant_states
 
-# A run of events looks at single rows: it says nothing of the others.
-_RECONCILING = (full_reconcile.name, incremental_pull.name, apply.name)
-_FULL = (full_reconcile.name, apply.name)
-# The checks that fail when something was not sent, or not taken by the CRM.
-_TELLING = {"approved", "delivered", "converged"}
-_LOOKED_AT = 20
 _SWITCHED = "pull: "
 # An event that is done is kept for so long: a repeat is told by it, and it can be replayed.
 _KEPT_SECONDS = 30 * 86_400.0
-_FRESH, _NEVER = "fresh", "never reconciled"
 _COLUMNS = {
     "tenant": "The tenant",
-    "state": f"{_FRESH}, stale, {_NEVER}, no full reconciliation of late, or that the contract can't be read",
+    "state": f"{FRESH}, {STALE}, {NEVER}, {NO_FULL} of late, or that the contract can't be read",
     "agreed_at": "When a run last ended with everything sent and taken (a plan that waits does not count)",
     "full_at": "The same of a full reconciliation, which also sees what others changed in the CRM",
     "age_minutes": "How long ago that is",
@@ -70,11 +59,11 @@ _REFUSED = ("invalid", "refused", "undelivered")
 )
 def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
     """Compare each tenant's last successful run with what its contract promises."""
-    if (inbox := _inbox(tenants)) is not None:
+    if (inbox := known_inbox(tenants)) is not None:
         inbox.purge(inbox.store.clock() - _KEPT_SECONDS)
-    rows = list(_states(context.instance, tenants, inbox, datetime.now(UTC)))
+    rows = [_row(state) for state in tenant_states(context.instance, tenants, tenants.names(), datetime.now(UTC))]
     states = {row["state"] for row in rows}
-    amiss = [f"{row['tenant']} ({row['state']})" for row in rows if row["state"] != _FRESH]
+    amiss = [f"{row['tenant']} ({row['state']})" for row in rows if row["state"] != FRESH]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(rows),
@@ -86,7 +75,7 @@ def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) ->
             dg.AssetCheckResult(
                 check_name="fresh",
                 passed=not amiss,
-                severity=dg.AssetCheckSeverity.WARN if states <= {_FRESH, _NEVER} else dg.AssetCheckSeverity.ERROR,
+                severity=dg.AssetCheckSeverity.WARN if states <= {FRESH, NEVER} else dg.AssetCheckSeverity.ERROR,
                 description=f"Not as fresh as promised: {', '.join(amiss)}. Look at their newest runs."
                 if amiss
                 else "Every tenant is as fresh as promised.",
@@ -125,125 +114,41 @@ def _checks_check(rows: Iterable[Mapping[str, str | int | None]]) -> dg.AssetChe
     )
 
 
-def _newest_checks(instance: dg.DagsterInstance, tenant: str) -> dict[str, str | int | None]:
-    """Which checks of the tenant's newest run that is over did not pass, and how much they refused."""
-    over = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-    found = [
-        record
-        for job in _RECONCILING
-        for record in instance.get_run_records(
-            dg.RunsFilter(job_name=job, statuses=over, tags={"dagster/partition": tenant}), limit=1
-        )
-    ]
-    newest = max(found, key=lambda record: record.end_time or 0.0, default=None)
-    checks = _checks_of(instance, newest.dagster_run.run_id) if newest else []
-    failed = [
-        f"{check.asset_key.to_user_string()} {check.check_name}{_BLOCKING if check.blocking and check.severity is dg.AssetCheckSeverity.ERROR else ''}"
-        for check in checks
-        if not check.passed
-    ]
-    if newest is not None and newest.dagster_run.status is dg.DagsterRunStatus.FAILURE and not failed:
-        failed = [_FAILED]
-    return {"refused": _refused(checks), "failing_checks": ", ".join(failed)}
-
-
-def _refused(checks: Iterable[dg.AssetCheckEvaluation]) -> int:
-    """The sum of what single assets refused; two checks of one asset tell the same number of rows."""
-    by_asset: dict[tuple[dg.AssetKey, str], int] = {}
-    for check in checks:
-        for name in _REFUSED:
-            if (told := check.metadata.get(name)) is not None:
-                by_asset[check.asset_key, name] = int(str(told.value))
-    return sum(by_asset.values())
-
-
-def _states(
-    instance: dg.DagsterInstance, tenants: TenantsResource, inbox: Inbox | None, now: datetime
-) -> Iterator[dict[str, str | int | None]]:
-    depths = inbox.depths() if inbox else {}
-    for tenant in tenants.names():
-        agreed_at, full_at = _agreed_at(instance, tenant, _RECONCILING), _agreed_at(instance, tenant, _FULL)
-        age = int((now - agreed_at).total_seconds() // 60) if agreed_at else None
-        promised, mode = None, ""
-        try:
-            contract = tenants.contract(tenant)
-        except LmsCrmError:
-            state = "its contract can't be read"
-        else:
-            promised, mode = contract.sla.freshness_minutes, _mode(tenants, contract)
-            state = _state(age, promised, full_at, contract.schedules.full, now)
-        yield {
-            "tenant": tenant,
-            "state": state,
-            "agreed_at": _shown(agreed_at),
-            "full_at": _shown(full_at),
-            "age_minutes": age,
-            "promised_minutes": promised,
-            "mode": mode,
-            **_newest_checks(instance, tenant),
-            **_waiting(depths.get(tenant, Depth()), now),
-        }
-
-
-def _inbox(tenants: TenantsResource) -> Inbox | None:
-    """The inbox, where there is a key for it."""
-    try:
-        return tenants.inbox()
-    except LmsCrmError:
-        return None
-
-
-def _mode(tenants: TenantsResource, contract: Contract) -> str:
-    standing = Modes(tenants.store()).standing(contract.tenant)
-    return f"{_SWITCHED}{standing.reason}" if standing.switched else contract.mode
-
-
-def _waiting(depth: Depth, now: datetime) -> dict[str, int | None]:
+def _row(state: TenantState) -> dict[str, str | int | None]:
+    fresh, newest, depth = state.freshness, state.comparing, state.depth
     return {
+        "tenant": state.tenant,
+        "state": "its contract can't be read" if state.problem else fresh.word,
+        "agreed_at": _shown(fresh.agreed_at),
+        "full_at": _shown(fresh.full_at),
+        "age_minutes": fresh.age_minutes,
+        "promised_minutes": fresh.promised_minutes,
+        "mode": f"{_SWITCHED}{state.switched.reason}" if state.switched else state.mode,
+        "refused": _refused(newest.checks) if newest else 0,
+        "failing_checks": ", ".join(_failing(newest)) if newest else "",
         "events_waiting": depth.pending + depth.leased,
-        "oldest_event_seconds": None if depth.oldest_at is None else int(now.timestamp() - depth.oldest_at),
+        "oldest_event_seconds": None if depth.oldest_at is None else int(state.now.timestamp() - depth.oldest_at),
         "events_parked": depth.parked,
     }
 
 
-def _state(age: int | None, promised: int, full_at: datetime | None, full: str, now: datetime) -> str:
-    if age is None:
-        return _NEVER
-    if age > promised:
-        return "stale"
-    # The newest time may still be under way; the one before it is over.
-    missed = last_due(full, last_due(full, now) - timedelta(seconds=1))
-    return "no full reconciliation" if full_at is None or full_at < missed else _FRESH
+def _failing(run: RunTold) -> list[str]:
+    failed = [
+        f"{check.asset} {check.name}{_BLOCKING if check.stops else ''}" for check in run.checks if not check.passed
+    ]
+    return failed if failed or run.succeeded else [_FAILED]
+
+
+def _refused(checks: Iterable[CheckTold]) -> int:
+    """The sum of what single assets refused; two checks of one asset tell the same number of rows."""
+    by_asset = {
+        (check.asset, name): check.figures[name] for check in checks for name in _REFUSED if name in check.figures
+    }
+    return sum(by_asset.values())
 
 
 def _shown(moment: datetime | None) -> str | None:
     return f"{moment:%Y-%m-%d %H:%M UTC}" if moment else None
-
-
-def _agreed_at(instance: dg.DagsterInstance, tenant: str, jobs: Iterable[str]) -> datetime | None:
-    """The end of the tenant's newest run of these jobs that ended well with a plan that was sent and taken in full."""
-    ends = []
-    for job in jobs:
-        succeeded = dg.RunsFilter(
-            job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], tags={"dagster/partition": tenant}
-        )
-        for record in instance.get_run_records(succeeded, limit=_LOOKED_AT):
-            if record.end_time and _was_taken(instance, record.dagster_run.run_id):
-                ends.append(record.end_time)
-                break
-    return datetime.fromtimestamp(max(ends), UTC) if ends else None
-
-
-def _was_taken(instance: dg.DagsterInstance, run_id: str) -> bool:
-    checks = _checks_of(instance, run_id)
-    withheld = sum(int(str(c.metadata["refused"].value)) for c in checks if "refused" in c.metadata)
-    return not withheld and all(check.passed for check in checks if check.check_name in _TELLING)
-
-
-def _checks_of(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
-    found = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records
-    events = [record.event_log_entry.dagster_event for record in found]
-    return [event.asset_check_evaluation_data for event in events if event]
 
 
 fleet_job = dg.define_asset_job(

@@ -15,6 +15,9 @@ _POLL_SECONDS = 0.1
 LANE_TAG = "lms_crm/lane"
 """On a job: in which of the tenant's lanes its runs go; `full` where there is none."""
 
+GONE = "The process of this run is gone: it was killed."
+"""What is said of a run that could not say it itself."""
+
 
 def lane_of(run: dg.DagsterRun) -> Lane:
     """The lane of a run."""
@@ -38,7 +41,7 @@ def end_orphans(
         gone &= _started(instance, tenant, dead)
     for each in gone:
         if run := instance.get_run_by_id(each):
-            instance.report_run_failed(run, "The process of this run is gone: it was killed.")
+            instance.report_run_failed(run, GONE)
 
 
 def _started(instance: dg.DagsterInstance, tenant: str, lanes: Collection[Lane]) -> set[str]:
