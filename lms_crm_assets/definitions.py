@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from lms_crm_assets.defs import automation, jobs
+from lms_crm_assets.defs import alerting, automation, jobs
 from lms_crm_assets.defs.crm_snapshot import CRM_SNAPSHOT
 from lms_crm_assets.defs.delta import DELTA
 from lms_crm_assets.defs.discovery import DISCOVERY
@@ -21,7 +21,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         assets=[raw_lms, *STAGING, *DISCOVERY, *CRM_SNAPSHOT, *DELTA, *SYNC, settled_events, fleet_health],
         jobs=[jobs.full_reconcile, jobs.incremental_pull, jobs.sync_events, jobs.plan, jobs.apply, fleet_job],
         schedules=[automation.full_reconciles, automation.incremental_pulls, fleet_watch],
-        sensors=[automation.tenants_folder, waiting_events],
+        sensors=[automation.tenants_folder, waiting_events, alerting.alerts],
         resources={
             "tenants": TenantsResource(tenants_dir=str(settings.tenants_dir), state_dir=str(settings.state_dir)),
             "warehouse": WarehouseResource(database=settings.warehouse),

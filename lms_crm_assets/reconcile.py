@@ -1,8 +1,10 @@
 """Reconciling one tenant from the command line."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from dagster import DagsterInstance
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -11,8 +13,11 @@ from rich.table import Table
 
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.definitions import build_definitions
+from lms_crm_assets.defs.alerting import look_at
 from lms_crm_assets.defs.instance import dagster_instance
+from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.runs import RunSummary, run_job
+from lms_crm_assets.defs.tenant_states import tenant_states
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.preflight import check_both_sides
 from lms_crm_assets.settings import Settings
@@ -55,7 +60,16 @@ def run_for_tenant(
             ops,
         )
         bar.update(task, current="done" if summary.succeeded else "failed")
+        troubles = _tell(settings, instance, tenant) if job != "plan" else []
+    for trouble in troubles:
+        console.print(f"[yellow]![/yellow] {escape(f'an alert was not sent: {trouble}')}", soft_wrap=True)
     return summary
+
+
+def _tell(settings: Settings, instance: DagsterInstance, tenant: str) -> list[str]:
+    """Tell people of what is amiss, where no daemon looks; a line for each thing in the way of that."""
+    tenants = TenantsResource(tenants_dir=str(settings.tenants_dir), state_dir=str(settings.state_dir))
+    return look_at(tenants, tenant_states(instance, tenants, [tenant], datetime.now(UTC)))
 
 
 def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | None = None) -> Table:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from lms_crm_assets.contract.alerts import Alerts
 from lms_crm_assets.contract.cron import last_due
 from lms_crm_assets.ops.inbox import Depth
 
@@ -101,7 +102,7 @@ class Since:
 
 @dataclass(frozen=True, slots=True)
 class TenantState:
-    """A tenant at one moment. `problem`: why its contract can't be read, empty when it can.
+    """A tenant at one moment. `problem`: why its contract can't be read, empty when it can; `alerts`: what it says of alerts.
 
     `newest` holds the newest run of each kind that is over, `quota` the day's calls used and allowed where the CRM told of
     late, `switched` why backpressure has its events wait, `paused` why a person has its runs wait.
@@ -111,6 +112,7 @@ class TenantState:
     now: datetime
     freshness: Freshness
     problem: str = ""
+    alerts: Alerts = field(default_factory=Alerts)
     mode: str = ""
     newest: Mapping[Reading, RunTold] = field(default_factory=dict)
     depth: Depth = field(default_factory=Depth)

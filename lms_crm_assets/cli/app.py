@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from lms_crm_assets.cli.alerts import alerts_app
 from lms_crm_assets.cli.console import (
     EXIT_LATER,
     EXIT_MEND,
@@ -50,6 +51,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(crm_app, name="crm")
 app.add_typer(events_app, name="events")
+app.add_typer(alerts_app, name="alerts")
 app.command()(plan)
 app.command()(apply)
 app.command()(explain)

@@ -7,22 +7,45 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from lms_crm_assets.contract.alerts import Alerts
 from lms_crm_assets.contract.document import Document, filled, read_document
 from lms_crm_assets.contract.models import VERSION, Contract
 from lms_crm_assets.contract.upgrade import MOVED, upgrade
 from lms_crm_assets.errors import ContractError
 
+Model = TypeVar("Model", bound=BaseModel)
+
+FLEET_ALERTS = "_alerts.yaml"
+"""In the folder of the contracts: the alerts of all tenants."""
+
 _TENANT = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_ENDS = ("source", "destination")
 _ADAPTERS = ("moodle", "changes", "salesforce", "hubspot")
 
 
 def tenant_names(folder: Path) -> list[str]:
-    """The tenants that have a file in `folder`, sorted."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    """The tenants that have a file in `folder`, sorted; a file whose name begins with `_` is no tenant's."""
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("_"))
+
+
+def load_fleet_alerts(folder: Path, environ: Mapping[str, str] | None = None) -> Alerts:
+    """What `_alerts.yaml` says for all tenants, the defaults without that file; `ContractError` as for a contract."""
+    path = folder / FLEET_ALERTS
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Alerts()
+    except OSError as exc:
+        raise ContractError(f"{path}: the file can't be read: {exc.strerror}") from exc
+    document = read_document(content)
+    found = _valid(Alerts, filled(document, os.environ if environ is None else environ), document)
+    if found is None or document.problems:
+        raise _mistakes(document, path)
+    return found
 
 
 def contract_file(folder: Path, tenant: str) -> Path:
@@ -58,10 +81,14 @@ def _parse(content: bytes, path: Path, environ: Mapping[str, str]) -> tuple[Cont
     document = read_document(content)
     contract = _validated(document, path, environ) if document.content else None
     if contract is None or document.problems:
-        # One line each, whatever stands in the file's keys.
-        lines = dict.fromkeys(f"{path}:{line}: {' '.join(said.split())}" for line, said in sorted(document.problems))
-        raise ContractError("\n".join(lines)) from None
+        raise _mistakes(document, path)
     return contract, document
+
+
+def _mistakes(document: Document, path: Path) -> ContractError:
+    # One line each, whatever stands in the file's keys.
+    lines = dict.fromkeys(f"{path}:{line}: {' '.join(said.split())}" for line, said in sorted(document.problems))
+    return ContractError("\n".join(lines))
 
 
 def _validated(document: Document, path: Path, environ: Mapping[str, str]) -> Contract | None:
@@ -70,14 +97,19 @@ def _validated(document: Document, path: Path, environ: Mapping[str, str]) -> Co
     if content.get("tenant") not in (None, path.stem) and isinstance(content["tenant"], str):
         said = f"tenant is '{content['tenant']}' but the file is called '{path.name}'"
         document.problems.append((document.line_of(["tenant"]), said))
+    return _valid(Contract, content, document)
+
+
+def _valid(model: type[Model], content: Mapping[str, Any], document: Document) -> Model | None:
+    """The content as a model, or None with the reasons added to the document's problems."""
     try:
-        return Contract.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as exc:
         for problem in exc.errors(include_url=False, include_input=False):
             place = _place(problem["loc"])
             if place not in document.lines:
                 place = MOVED.get(place, place)
-            if problem["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+            if problem["type"] in {"union_tag_invalid", "union_tag_not_found"} and place[0] in _ENDS:
                 place = (*place, "adapter")
             if place[-1:] == ("from",) and place not in document.lines:  # the short form
                 place = place[:-1]
@@ -112,7 +144,7 @@ def _message(kind: str, message: str, place: tuple[str, ...]) -> str:
             return f"must be {VERSION} (files of version 1 are read as well)"
         case "string_pattern_mismatch" if place[-1] in _SECRET_KEYS:
             return "must say where the secret lies, env:NAME or file:PATH: a contract never holds the secret itself"
-        case "union_tag_invalid" | "union_tag_not_found":
+        case "union_tag_invalid" | "union_tag_not_found" if place[0] in _ENDS:
             return f"must be one of {', '.join(_ADAPTERS[:2] if place[0] == 'source' else _ADAPTERS[2:])}"
         case "string_type":
             return "must be a text: write it in quotes"
@@ -124,4 +156,5 @@ def _message(kind: str, message: str, place: tuple[str, ...]) -> str:
             return message.removeprefix("Value error, ")
 
 
-_SECRET_KEYS = frozenset({"token", "client_id", "client_secret", "access_token"})
+# `url`: of a channel that whoever knows its address may write to.
+_SECRET_KEYS = frozenset({"token", "client_id", "client_secret", "access_token", "secret", "password", "url"})

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from lms_crm_assets.contract.alerts import Alerts
 from lms_crm_assets.contract.checks import ChecksPolicy, Share
 from lms_crm_assets.contract.cron import check_cron
 from lms_crm_assets.contract.destinations import HubSpotDestination, SalesforceDestination
@@ -211,6 +212,7 @@ class Contract(ContractModel):
     clients: list[Client] = Field(default_factory=list, max_length=100, description="Who may call its endpoints.")
     backpressure: Backpressure = Field(Backpressure(), description="When events are too many.")
     sla: Sla = Field(Sla(), description="What the tenant was promised.")
+    alerts: Alerts = Field(Alerts(), description="Who hears of what goes wrong, and from when on.")
     schedules: Schedules = Field(Schedules(), description="When runs start.")
     throttle: Throttle = Field(Throttle(), description="How fast both sides are asked.")
     checks: ChecksPolicy = Field(ChecksPolicy(), description="Which rules judge the LMS's rows.")

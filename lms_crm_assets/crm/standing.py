@@ -1,5 +1,6 @@
 """How a tenant's CRM does, as the calls of all processes found it: looked up, without a call of our own."""
 
+import math
 from dataclasses import dataclass
 
 from lms_crm_assets.contract.credentials import resolve
@@ -20,12 +21,12 @@ class CrmStanding:
     quota: tuple[int, int] | None
 
 
-def crm_standing(contract: Contract, store: OperationalStore) -> CrmStanding:
-    """The standing of the tenant's CRM; without its credential the quota is not known."""
+def crm_standing(contract: Contract, store: OperationalStore, quota_within_seconds: float = math.inf) -> CrmStanding:
+    """The standing of the tenant's CRM; the quota is not known without its credential, or when it was told of longer ago."""
     destination = contract.destination
     down_seconds = Breaker(store, destination.url).down_seconds()
     try:
-        quota = Quota(store, gate_name(destination.url, _credential(destination))).known()
+        quota = Quota(store, gate_name(destination.url, _credential(destination))).known(quota_within_seconds)
     except CredentialError:
         quota = None
     return CrmStanding(down_seconds is not None, down_seconds or 0.0, quota)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from lms_crm_assets.alerts.state import FRESH, NEVER, NO_FULL, STALE, CheckTold, RunTold, TenantState
+from lms_crm_assets.defs.alerting import forget_old_alerts, look_at
 from lms_crm_assets.defs.edge import table
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.tenant_states import known_inbox, tenant_states
@@ -37,7 +38,7 @@ _REFUSED = ("invalid", "refused", "undelivered")
 @dg.asset(
     group_name="fleet_health",
     description="Every tenant: when a run of its last ended well, and whether that is as fresh as its contract promises. "
-    " Looked at every quarter of an hour.",
+    " Looked at every quarter of an hour, when what is amiss is told to the channels of alerts too.",
     check_specs=[
         dg.AssetCheckSpec(
             "fresh",
@@ -55,14 +56,22 @@ _REFUSED = ("invalid", "refused", "undelivered")
             description="Every check of each tenant's newest run passed: nothing was refused, withheld or left to a person. "
             "The badge of a tenant's own check shows the tenant that ran last alone.",
         ),
+        dg.AssetCheckSpec(
+            "alerts_sent",
+            asset="fleet_health",
+            description="Every channel took its messages; what it did not take is sent again.",
+        ),
     ],
 )
 def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
     """Compare each tenant's last successful run with what its contract promises."""
     if (inbox := known_inbox(tenants)) is not None:
         inbox.purge(inbox.store.clock() - _KEPT_SECONDS)
-    rows = [_row(state) for state in tenant_states(context.instance, tenants, tenants.names(), datetime.now(UTC))]
-    states = {row["state"] for row in rows}
+    states = list(tenant_states(context.instance, tenants, tenants.names(), datetime.now(UTC)))
+    rows = [_row(state) for state in states]
+    troubles = look_at(tenants, states)
+    forget_old_alerts(tenants)
+    words = {row["state"] for row in rows}
     amiss = [f"{row['tenant']} ({row['state']})" for row in rows if row["state"] != FRESH]
     return dg.MaterializeResult(
         metadata={
@@ -75,13 +84,21 @@ def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) ->
             dg.AssetCheckResult(
                 check_name="fresh",
                 passed=not amiss,
-                severity=dg.AssetCheckSeverity.WARN if states <= {FRESH, NEVER} else dg.AssetCheckSeverity.ERROR,
+                severity=dg.AssetCheckSeverity.WARN if words <= {FRESH, NEVER} else dg.AssetCheckSeverity.ERROR,
                 description=f"Not as fresh as promised: {', '.join(amiss)}. Look at their newest runs."
                 if amiss
                 else "Every tenant is as fresh as promised.",
             ),
             _inbox_check(rows),
             _checks_check(rows),
+            dg.AssetCheckResult(
+                check_name="alerts_sent",
+                passed=not troubles,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"Not told: {'; '.join(troubles)}. Try with lms-crm alerts test."
+                if troubles
+                else "Every channel took its messages.",
+            ),
         ],
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -137,7 +138,7 @@ class RunHistory:
 
 def _check_told(check: dg.AssetCheckEvaluation) -> CheckTold:
     values = {name: entry.value for name, entry in check.metadata.items()}
-    codes = values.get("by_code")
+    codes: Any = values.get("by_code")
     return CheckTold(
         check.asset_key.to_user_string(),
         check.check_name,

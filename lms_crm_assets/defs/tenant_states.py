@@ -5,8 +5,11 @@ from datetime import datetime
 
 import dagster as dg
 
+from lms_crm_assets.alerts.expiries import expiries
 from lms_crm_assets.alerts.state import Reading, Since, TenantState, freshness
+from lms_crm_assets.contract.alerts import Alerts
 from lms_crm_assets.contract.models import Contract, Schedules
+from lms_crm_assets.crm.standing import crm_standing
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.run_history import RunHistory
 from lms_crm_assets.errors import LmsCrmError
@@ -15,6 +18,9 @@ from lms_crm_assets.ops.modes import Modes
 
 # A run of events looks at single rows: it says nothing of the others.
 _RECONCILING = (Reading.FULL, Reading.PULL)
+
+# Of yesterday's calls nothing follows.
+_DAY_SECONDS = 86_400.0
 
 
 def tenant_states(
@@ -38,7 +44,8 @@ def known_inbox(tenants: TenantsResource) -> Inbox | None:
 
 def _state(history: RunHistory, tenants: TenantsResource, tenant: str, depth: Depth, now: datetime) -> TenantState:
     contract, problem = _contract(tenants, tenant)
-    standing = Modes(tenants.store()).standing(tenant)
+    store = tenants.store()
+    standing = Modes(store).standing(tenant)
     fresh = freshness(
         history.agreed_at(tenant, _RECONCILING),
         history.agreed_at(tenant, [Reading.FULL]),
@@ -51,9 +58,12 @@ def _state(history: RunHistory, tenants: TenantsResource, tenant: str, depth: De
         now,
         fresh,
         problem=problem,
+        alerts=contract.alerts if contract else Alerts(),
         mode=contract.mode if contract else "",
         newest=history.newest(tenant),
         depth=depth,
+        quota=crm_standing(contract, store, _DAY_SECONDS).quota if contract else None,
+        expiries=expiries(contract) if contract else (),
         switched=Since(standing.since, standing.reason) if contract and standing.switched else None,
     )
 

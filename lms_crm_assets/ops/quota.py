@@ -1,5 +1,6 @@
 """The calls that a system allows a day, as its answers tell; a share of them is kept for everybody else."""
 
+import math
 from dataclasses import dataclass
 
 from lms_crm_assets.ops.store import OperationalStore
@@ -24,10 +25,12 @@ class Quota:
                 (self.name, used, allowed, self.store.clock()),
             )
 
-    def known(self) -> tuple[int, int] | None:
-        """Calls used and allowed a day, as told last; None when nobody was told."""
-        found = self.store.read("SELECT used, allowed FROM quotas WHERE name = ?", (self.name,))
-        return (found[0][0], found[0][1]) if found else None
+    def known(self, within_seconds: float = math.inf) -> tuple[int, int] | None:
+        """Calls used and allowed a day, as told last; None when nobody was told within so many seconds."""
+        found = self.store.read("SELECT used, allowed, told_at FROM quotas WHERE name = ?", (self.name,))
+        if not found or self.store.clock() - found[0][2] > within_seconds:
+            return None
+        return found[0][0], found[0][1]
 
     def exhausted(self) -> None:
         """The system refused a call since the day's calls are used up."""

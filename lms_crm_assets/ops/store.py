@@ -1,9 +1,9 @@
 """The operational store: small state that several processes share.
 
 Owns the tables `pace` and `turns` (`pace`), `breakers` (`breaker`), `quotas` (`quota`), `credentials` (`vault`),
-`latencies` (`latency`), `modes` (`modes`), `heartbeats` (`heartbeat`) and `described` (`crm.salesforce.describe`). They lie
-in `ops.sqlite` in the state folder, or, where several machines work together, in the Postgres database that
-`LMS_CRM_STORE_URL` names.
+`latencies` (`latency`), `modes` (`modes`), `heartbeats` (`heartbeat`), `described` (`crm.salesforce.describe`), `alerts` and
+`alert_messages` (`alerts.register`). They lie in `ops.sqlite` in the state folder, or, where several machines work together,
+in the Postgres database that `LMS_CRM_STORE_URL` names.
 """
 
 import os
@@ -51,6 +51,19 @@ CREATE TABLE IF NOT EXISTS heartbeats (name TEXT PRIMARY KEY, at DOUBLE PRECISIO
 CREATE TABLE IF NOT EXISTS modes (
     tenant TEXT PRIMARY KEY,
     switched BIGINT, reason TEXT, since DOUBLE PRECISION, looked_at DOUBLE PRECISION, good BIGINT
+);
+""",
+        """
+CREATE TABLE IF NOT EXISTS alerts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, since DOUBLE PRECISION NOT NULL,
+    told TEXT NOT NULL, todo TEXT NOT NULL, run_id TEXT NOT NULL, recovered_at DOUBLE PRECISION
+);
+CREATE INDEX IF NOT EXISTS alerts_by_tenant ON alerts (tenant, recovered_at);
+CREATE TABLE IF NOT EXISTS alert_messages (
+    alert BIGINT NOT NULL, channel TEXT NOT NULL, what TEXT NOT NULL,
+    claimed_until DOUBLE PRECISION NOT NULL, sent_at DOUBLE PRECISION, tries BIGINT NOT NULL, trouble TEXT NOT NULL,
+    PRIMARY KEY (alert, channel, what)
 );
 """,
     ),
