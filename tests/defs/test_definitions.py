@@ -94,4 +94,4 @@ def test_what_runs_by_itself_is_switched_on() -> None:
         "incremental_pulls",
         "fleet_watch",
     }
-    assert [sensor.name for sensor in defs.sensors or []] == ["tenants_folder", "waiting_events"]
+    assert [sensor.name for sensor in defs.sensors or []] == ["tenants_folder", "waiting_events", "alerts"]

@@ -85,8 +85,9 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
         resources={"tenants": TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))},
     )
 
-    checks, check, inbox = sorted(result.get_asset_check_evaluations(), key=lambda each: each.check_name)
+    sent, checks, check, inbox = sorted(result.get_asset_check_evaluations(), key=lambda each: each.check_name)
     assert inbox.passed
+    assert sent.passed
     assert checks.description == "Did not pass: failing (the run failed, see why); waiting (delta/plan delivered)."
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.ERROR

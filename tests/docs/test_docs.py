@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.cli.app import app
+from lms_crm_assets.contract.alerts import AlertKind, Alerts
 from lms_crm_assets.discovery.changes import Change
 from lms_crm_assets.discovery.lms_changes import ShapeChange
 
@@ -26,6 +27,15 @@ def test_every_schema_change_is_documented() -> None:
     text = (ROOT / "docs" / "schema-changes.md").read_text(encoding="utf-8")
 
     assert [change for change in (*Change, *ShapeChange) if f"`{change}`" not in text] == []
+
+
+def test_every_alert_is_documented_with_its_thresholds() -> None:
+    text = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
+
+    assert re.findall(r"^\| `(\w+)` \| ", text, re.MULTILINE) == list(AlertKind)
+    for name, threshold in Alerts.model_fields.items():
+        if name not in {"channels", "off", "reminder_hours"}:
+            assert re.search(rf"`{name}`(?: \({threshold.default:,}\)| in a row \({threshold.default}\))", text), name
 
 
 def test_every_command_is_in_the_readme_and_explains_itself() -> None:
