@@ -52,15 +52,15 @@ class Findings:
 
 
 def findings(state: TenantState, limits: Alerts) -> Findings:
-    """What is amiss with the tenant; kinds that are switched off are over."""
+    """What is amiss with the tenant; kinds that are muted are over."""
     if state.problem:
         found: Iterable[Violation] = [_unreadable(state)]
         unknown: set[tuple[AlertKind, str]] = {(kind, "*") for kind in AlertKind if kind is not AlertKind.CONTRACT}
     else:
         unknown = set(_unknown(state.comparing))
         found = _all(state, limits)
-    one_each = {(each.kind, each.subject): each for each in found if each.kind not in limits.off}
-    return Findings(tuple(one_each.values()), frozenset(pair for pair in unknown if pair[0] not in limits.off))
+    one_each = {(each.kind, each.subject): each for each in found if each.kind not in limits.muted}
+    return Findings(tuple(one_each.values()), frozenset(pair for pair in unknown if pair[0] not in limits.muted))
 
 
 def _all(state: TenantState, limits: Alerts) -> Iterator[Violation]:

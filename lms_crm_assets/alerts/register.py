@@ -4,7 +4,7 @@ A thing that is amiss has one open row, however often and by however many proces
 of it claims that message first: of two processes one gets it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from lms_crm_assets.alerts.conditions import Findings
@@ -138,6 +138,16 @@ class Register:
                 " WHERE alert = ? AND channel = ? AND what = ?",
                 (sent_at, trouble, alert.number, channel, what),
             )
+
+    def close_others(self, tenants: Collection[str]) -> None:
+        """Close what is open of tenants other than these; nobody is told, since nobody says whom to tell."""
+        for (tenant,) in self.store.read("SELECT DISTINCT tenant FROM alerts WHERE recovered_at IS NULL"):
+            if tenant not in tenants:
+                with self.store.transaction(on=tenant) as run:
+                    run(
+                        "UPDATE alerts SET recovered_at = ? WHERE tenant = ? AND recovered_at IS NULL",
+                        (self.store.clock(), tenant),
+                    )
 
     def purge(self, recovered_before: float) -> None:
         """Forget alerts that were over before that moment."""

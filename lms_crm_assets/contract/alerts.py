@@ -89,7 +89,7 @@ class Alerts(ContractModel):
     """
 
     channels: list[Channel] = Field(default_factory=list, max_length=20, description="Who is told.")
-    off: list[AlertKind] = Field(default_factory=list, description="Kinds that nobody is told of.")
+    muted: list[AlertKind] = Field(default_factory=list, description="Kinds that nobody is told of.")
     reminder_hours: float | None = Field(
         None, ge=1, description="What is not over is told again after so many hours; never by default."
     )

@@ -23,6 +23,7 @@ FLEET_ALERTS = "_alerts.yaml"
 """In the folder of the contracts: the alerts of all tenants."""
 
 _TENANT = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_CHANNELS = ("slack", "webhook", "email")
 _ENDS = ("source", "destination")
 _ADAPTERS = ("moodle", "changes", "salesforce", "hubspot")
 
@@ -126,6 +127,7 @@ def _place(location: Sequence[Any]) -> tuple[str, ...]:
         for number, part in enumerate(location)
         if part != "[key]"
         and not (number == 1 and part in _ADAPTERS)
+        and not (number > 0 and isinstance(location[number - 1], int) and part in _CHANNELS)
         and not str(part).startswith(("function-", "constrained-"))
         and not (number > 0 and location[number - 1] == "value" and part in ("str", "bool", "int", "float"))
     )
@@ -146,6 +148,8 @@ def _message(kind: str, message: str, place: tuple[str, ...]) -> str:
             return "must say where the secret lies, env:NAME or file:PATH: a contract never holds the secret itself"
         case "union_tag_invalid" | "union_tag_not_found" if place[0] in _ENDS:
             return f"must be one of {', '.join(_ADAPTERS[:2] if place[0] == 'source' else _ADAPTERS[2:])}"
+        case "union_tag_invalid":
+            return f"must be one of {message.rpartition('expected tags: ')[2]}"
         case "string_type":
             return "must be a text: write it in quotes"
         case "model_type" | "model_attributes_type" if place[-2:-1] == ("fields",):

@@ -106,12 +106,12 @@ def test_what_is_amiss(found: TenantState, expected: Sequence[tuple[str, str]]) 
     assert told(found) == set(expected)
 
 
-def test_failures_in_a_row_and_kinds_that_are_off_are_the_contracts() -> None:
+def test_failures_in_a_row_and_kinds_that_are_muted_are_the_contracts() -> None:
     patient = Alerts(failures=3)
     assert told(state(failed(failures=2)), patient) == set()
     [found] = findings(state(failed(failures=3, told="no LMS\nat all")), patient).violations
     assert found.told == "the incremental pull failed (3 times in a row): no LMS at all"
-    assert told(state(failed()), Alerts(off=[AlertKind.RUN_FAILED])) == set()
+    assert told(state(failed()), Alerts(muted=[AlertKind.RUN_FAILED])) == set()
 
 
 @pytest.mark.parametrize(

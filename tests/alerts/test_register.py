@@ -42,8 +42,11 @@ def test_what_is_amiss_has_one_row_until_it_is_known_to_be_over(register: tuple[
 
     over, again = alerts.find("acme", recovered_since=0)
     assert (over.number, over.recovered_at, again.since) == (alert.number, clock.now, clock.now)
+    alerts.close_others(["acme"])
     alerts.purge(clock.now + 1)
     assert [each.number for each in alerts.find(recovered_since=0)] == [again.number]
+    alerts.close_others(["globex"])
+    assert alerts.find() == []
 
 
 def test_of_many_who_look_at_once_one_opens_and_one_sends(place: Place) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lms_crm_assets.contract.credentials import resolve
-from lms_crm_assets.contract.loading import load_contract, parse_contract, tenant_names
+from lms_crm_assets.contract.loading import load_contract, load_fleet_alerts, parse_contract, tenant_names
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import ContractError, CredentialError
 from tests.conftest import TENANTS
@@ -101,3 +101,34 @@ def test_rules_that_are_said_twice_are_told_each_at_its_line() -> None:
         "checks.own.1: a rule has this name already: put both into one entry, or drop one",
     ]
     assert f":{numbers[0] + 1}: " in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("chanels: []", "1: chanels: there is no key 'chanels' here"),
+        ("channels:\n- {name: a, to: fax}", "2: channels.0: must be one of 'slack', 'webhook', 'email'"),
+        (
+            "channels:\n- {name: a, to: slack, url: https://hooks.example/canary}",
+            "2: channels.0.url: must say where the secret lies, env:NAME or file:PATH: a contract never holds the secret itself",
+        ),
+        (
+            "channels:\n- {name: a, to: webhook, url: http://hooks.example, secret: env:A}",
+            "2: channels.0.url: must start with https:// (plain http only for loopback)",
+        ),
+        (
+            "channels:\n- {name: a, to: email, host: mail.example, security: none, sender: a@b.c, recipients: [a@b.c]}",
+            "2: channels.0: security: none is for loopback only",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_alerts_of_all_tenants_is_told_with_its_line(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "_alerts.yaml").write_text(f"{text}\n", encoding="utf-8")
+
+    with pytest.raises(ContractError) as raised:
+        load_fleet_alerts(tmp_path)
+
+    assert str(raised.value) == f"{tmp_path}/_alerts.yaml:{told}"
+    assert tenant_names(tmp_path) == []

@@ -34,7 +34,7 @@ def test_every_alert_is_documented_with_its_thresholds() -> None:
 
     assert re.findall(r"^\| `(\w+)` \| ", text, re.MULTILINE) == list(AlertKind)
     for name, threshold in Alerts.model_fields.items():
-        if name not in {"channels", "off", "reminder_hours"}:
+        if name not in {"channels", "muted", "reminder_hours"}:
             assert re.search(rf"`{name}`(?: \({threshold.default:,}\)| in a row \({threshold.default}\))", text), name
 
 
