@@ -69,7 +69,10 @@ def run_for_tenant(
 def _tell(settings: Settings, instance: DagsterInstance, tenant: str) -> list[str]:
     """Tell people of what is amiss, where no daemon looks; a line for each thing in the way of that."""
     tenants = TenantsResource(tenants_dir=str(settings.tenants_dir), state_dir=str(settings.state_dir))
-    return look_at(tenants, tenant_states(instance, tenants, [tenant], datetime.now(UTC)))
+    try:
+        return look_at(tenants, tenant_states(instance, tenants, [tenant], datetime.now(UTC)))
+    except Exception as exc:  # noqa: BLE001 - the run is over, and what it did counts
+        return [f"looking for it failed: {type(exc).__name__}"]
 
 
 def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | None = None) -> Table:

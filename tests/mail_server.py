@@ -1,5 +1,6 @@
 """A real SMTP server that keeps what it takes."""
 
+import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +38,9 @@ class _OnAnyPort(Controller):
     """Asked for port 0, the controller would connect to port 0 to see whether it serves."""
 
     def _trigger_server(self) -> None:
+        assert isinstance(self.server, asyncio.Server)
         self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
+        super()._trigger_server()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

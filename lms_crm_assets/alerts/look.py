@@ -31,6 +31,7 @@ class Look:
         self._clock = store.clock
         self._environ = environ
         self._down: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
         self._fleet, self._mistakes = Alerts(), ""
         try:
             self._fleet = load_fleet_alerts(folder)
@@ -40,7 +41,7 @@ class Look:
     @property
     def troubles(self) -> list[str]:
         """A line for each channel that did not take a message, and what is off in the alerts of all tenants."""
-        return [*self._mistakes.splitlines(), *sorted(self._down.values())]
+        return [*self._mistakes.splitlines(), *sorted({**self._waiting, **self._down}.values())]
 
     def at(self, states: Iterable[TenantState]) -> None:
         """Note what is amiss with the tenants, and tell who has to hear of it."""
@@ -56,7 +57,11 @@ class Look:
                 if channel.kinds is not None and alert.kind not in channel.kinds:
                     continue
                 what = due(alert, channel.name, reminder, self._clock())
-                if what is None or _place(channel) in self._down or not self._register.claim(alert, channel.name, what):
+                if what is None or _place(channel) in self._down:
+                    continue
+                if not self._register.claim(alert, channel.name, what):
+                    if trouble := alert.trouble_with(channel.name):
+                        self._waiting[_place(channel)] = f"{channel.name}: {trouble}"
                     continue
                 message = message_of(alert, channel.name, what, self._clock(), self._environ)
                 try:

@@ -13,6 +13,10 @@ from lms_crm_assets.ops.store import OperationalStore
 
 # Longer than any channel takes; who claimed a message and was killed then leaves it to the next look.
 _CLAIM_SECONDS = 600.0
+# A channel that is gone for good is asked twice an hour.
+_AT_ONCE = 3
+_WAIT_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 1800.0
 # So long after it was over a channel that failed until then still hears of the recovery.
 _RECOVERY_SECONDS = 7 * 86_400.0
 
@@ -25,7 +29,7 @@ _REMINDER = "reminder-"
 class Told:
     """One message to one channel: when it was taken, None when not yet, and what was in the way of it.
 
-    `claimed_until` is not zero while somebody sends it, or was killed meanwhile.
+    Until `claimed_until` nobody else may send it: somebody does, or it is too early for another try.
     """
 
     claimed_until: float
@@ -48,6 +52,11 @@ class Alert:
     run_id: str
     recovered_at: float | None
     told_to: Mapping[str, Mapping[str, Told]] = field(default_factory=dict)
+
+    def trouble_with(self, channel: str) -> str:
+        """Why the channel did not take its newest message, empty when it did."""
+        told = self.told_to.get(channel, {}).values()
+        return next((each.trouble for each in told if each.sent_at is None and each.trouble), "")
 
 
 @dataclass(frozen=True)
@@ -100,12 +109,12 @@ class Register:
         return self.find(tenant, recovered_since=self.store.clock() - _RECOVERY_SECONDS)
 
     def tenants_waiting(self) -> list[str]:
-        """The tenants with a message that a channel did not take."""
+        """The tenants with a message that a channel did not take, and that is due once more."""
         found = self.store.read(
             "SELECT DISTINCT a.tenant FROM alerts a JOIN alert_messages m ON m.alert = a.number"
-            " WHERE m.sent_at IS NULL AND (a.recovered_at IS NULL OR m.what = ?) AND (a.recovered_at IS NULL OR"
-            " a.recovered_at >= ?)",
-            (RECOVERED, self.store.clock() - _RECOVERY_SECONDS),
+            " WHERE m.sent_at IS NULL AND m.claimed_until < ? AND (a.recovered_at IS NULL OR (m.what = ? AND"
+            " a.recovered_at >= ?))",
+            (self.store.clock(), RECOVERED, self.store.clock() - _RECOVERY_SECONDS),
         )
         return sorted(tenant for (tenant,) in found)
 
@@ -117,7 +126,7 @@ class Register:
                 run(
                     "INSERT INTO alert_messages (alert, channel, what, claimed_until, tries, trouble)"
                     " VALUES (?, ?, ?, ?, 1, '') ON CONFLICT (alert, channel, what) DO UPDATE SET"
-                    " claimed_until = excluded.claimed_until, tries = alert_messages.tries + 1"
+                    " claimed_until = excluded.claimed_until, tries = alert_messages.tries + 1, trouble = ''"
                     " WHERE alert_messages.sent_at IS NULL AND alert_messages.claimed_until < ? RETURNING tries",
                     (alert.number, channel, what, now + _CLAIM_SECONDS, now),
                 )
@@ -125,18 +134,22 @@ class Register:
 
     def sent(self, alert: Alert, channel: str, what: str, trouble: str = "") -> None:
         """The channel took the message; `trouble` is what is to be mended all the same."""
-        self._settle(alert, channel, what, self.store.clock(), trouble)
-
-    def failed(self, alert: Alert, channel: str, what: str, trouble: str) -> None:
-        """The channel did not take the message: the next look tries again."""
-        self._settle(alert, channel, what, None, trouble)
-
-    def _settle(self, alert: Alert, channel: str, what: str, sent_at: float | None, trouble: str) -> None:
         with self.store.transaction(on=alert.tenant, durable=True) as run:
             run(
                 "UPDATE alert_messages SET claimed_until = 0, sent_at = ?, trouble = ?"
                 " WHERE alert = ? AND channel = ? AND what = ?",
-                (sent_at, trouble, alert.number, channel, what),
+                (self.store.clock(), trouble, alert.number, channel, what),
+            )
+
+    def failed(self, alert: Alert, channel: str, what: str, trouble: str) -> None:
+        """The channel did not take the message: the next look tries again, after some tries a later one."""
+        message = (alert.number, channel, what)
+        with self.store.transaction(on=alert.tenant) as run:
+            [(tries,)] = run("SELECT tries FROM alert_messages WHERE alert = ? AND channel = ? AND what = ?", message)
+            wait = _WAIT_SECONDS * 2.0 ** (tries - _AT_ONCE - 1) if tries > _AT_ONCE else 0.0
+            run(
+                "UPDATE alert_messages SET claimed_until = ?, trouble = ? WHERE alert = ? AND channel = ? AND what = ?",
+                (self.store.clock() + min(wait, _LONGEST_WAIT_SECONDS) - 1, trouble, *message),
             )
 
     def close_others(self, tenants: Collection[str]) -> None:
@@ -168,7 +181,8 @@ def due(alert: Alert, channel: str, reminder_seconds: float | None, now: float) 
     fired = told.get(FIRED)
     if alert.recovered_at is not None:
         # Who was killed while sending may have sent it.
-        heard = fired is not None and (fired.sent_at is not None or 0 < fired.claimed_until < now)
+        killed = fired is not None and fired.claimed_until < now and not fired.trouble
+        heard = fired is not None and (fired.sent_at is not None or killed)
         recovered = told.get(RECOVERED)
         return RECOVERED if heard and (recovered is None or recovered.sent_at is None) else None
     if fired is None or fired.sent_at is None:

@@ -111,14 +111,9 @@ def _test_message(tenant: str | None) -> Message:
 def _told(alert: Alert) -> list[str]:
     """Who heard of it, and who did not take it."""
     return [
-        f"{channel} (failed: {trouble})" if (trouble := _trouble(alert, channel)) else channel
+        f"{channel} (failed: {trouble})" if (trouble := alert.trouble_with(channel)) else channel
         for channel in sorted(alert.told_to)
     ]
-
-
-def _trouble(alert: Alert, channel: str) -> str:
-    waiting = [told.trouble for told in alert.told_to[channel].values() if told.sent_at is None and told.trouble]
-    return waiting[-1] if waiting else ""
 
 
 def _plain(alert: Alert) -> dict[str, Any]:

@@ -83,6 +83,12 @@ def test_who_is_told_when(register: tuple[Register, Clock]) -> None:
     tell("fired", "it answers 503")
     assert alerts.tenants_waiting() == ["acme"]
     assert next_message() == "fired"
+    # A channel that goes on failing is asked less and less often.
+    for _ in range(3):
+        tell("fired", "it answers 503")
+    assert alerts.tenants_waiting() == []
+    clock.now += 61
+    assert alerts.tenants_waiting() == ["acme"]
     tell("fired")
     assert (next_message(), alerts.tenants_waiting()) == (None, [])
     clock.now += 25 * HOUR

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from lms_crm_assets.alerts.conditions import Findings, Violation
 from lms_crm_assets.alerts.register import Register
