@@ -65,12 +65,14 @@ class Look:
                     continue
                 message = message_of(alert, channel.name, what, self._clock(), self._environ)
                 try:
-                    self._register.sent(alert, channel.name, what, send(channel, message))
+                    note = send(channel, message)
                 except Exception as exc:  # noqa: BLE001 - a defect of one channel must not silence the others
                     trouble = str(exc) if isinstance(exc, LmsCrmError) else type(exc).__name__
                     self._down[_place(channel)] = f"{channel.name}: {trouble}"
                     self._register.failed(alert, channel.name, what, trouble)
                     _log.warning("alert was not sent", channel=channel.name, tenant=tenant, trouble=trouble)
+                    continue
+                self._register.sent(alert, channel.name, what, note)
 
 
 def _place(channel: Channel) -> str:
