@@ -6,6 +6,7 @@
     │   ├── WrongAddressError     nothing, or something else, answers at the address
     │   ├── CredentialError       the credential is missing or refused
     │   ├── PermissionMissingError  the credential may not see or do what is needed
+    │   ├── SwitchedOffError      a feature switch of the tenant keeps this from being done
     │   ├── SchemaChangedError    the CRM lacks a field or an object that the contract names, and had it before
     │   └── ProtocolError         the other side answered in a shape that its documentation rules out
     │       └── MissingError      there is no such record or route
@@ -45,6 +46,10 @@ class CredentialError(FatalError):
 
 class PermissionMissingError(FatalError):
     """The credential is valid but not allowed to do what the contract asks for."""
+
+
+class SwitchedOffError(FatalError):
+    """A feature switch of the tenant, set by a person, keeps this from being done until it is cleared."""
 
 
 class SchemaChangedError(FatalError):

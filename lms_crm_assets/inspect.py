@@ -19,16 +19,19 @@ import duckdb
 import orjson
 import pandas as pd
 
+from lms_crm_assets.audit import COLUMNS, Asked, trail
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.delta.plan import find_plan, plan_rows
 from lms_crm_assets.explain import explain as explained
+from lms_crm_assets.ops.audit import AuditLog
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.refusals import Layer, Refusal, Wanted, refusals
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.published import reading
 from lms_crm_assets.warehouse.sql import table_exists
 
-__all__ = ["explain", "ledger", "plan", "quarantine", "trend"]
+__all__ = ["audit", "explain", "ledger", "plan", "quarantine", "trend"]
 
 _PLAN_COLUMNS = (
     "plan_id", "status", "created_at", "object", "external_id", "crm_id", "action", "class", "field", "old", "new",
@@ -76,6 +79,14 @@ def plan(tenant: str, plan_id: str | None = None, *, settings: Settings | None =
             for change in row["changes"] or [{}]
         )  # fmt: skip
         return _frame(_PLAN_COLUMNS, told, "created_at")
+
+
+def audit(tenant: str, *, since: datetime | None = None, settings: Settings | None = None) -> pd.DataFrame:
+    """Who or what changed which field of which CRM record, the oldest first; the columns are those of `audit.AuditRow`."""
+    settings = settings or Settings.from_environ()
+    deeds = AuditLog(OperationalStore.at(settings.state_dir)).deeds(tenant, since.timestamp() if since else 0.0)
+    with _reading(tenant, settings) as (con, _):
+        return _frame(COLUMNS, trail(con, deeds, Asked(since=since)), "at")
 
 
 def ledger(tenant: str, *, settings: Settings | None = None) -> pd.DataFrame:

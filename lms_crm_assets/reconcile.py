@@ -19,6 +19,7 @@ from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.defs.tenant_states import tenant_states
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.switches import SwitchBoard
 from lms_crm_assets.preflight import check_both_sides
 from lms_crm_assets.settings import Settings
 
@@ -47,7 +48,12 @@ def run_for_tenant(
 ) -> RunSummary:
     """Check both sides, then run a job with a progress bar."""
     contract = load_contract(settings.tenants_dir, tenant)
-    for unseen in check_both_sides(contract, OperationalStore.at(settings.state_dir)):
+    store = OperationalStore.at(settings.state_dir)
+    switches = SwitchBoard(store).of(tenant)
+    switches.check_not_paused()
+    if job == "apply":
+        switches.check_may_send()
+    for unseen in check_both_sides(contract, store):
         console.print(f"[yellow]![/yellow] {escape(f'{tenant}: {unseen}')}", soft_wrap=True)
     definition = build_definitions(settings).resolve_job_def(job)
     with dagster_instance(settings) as instance, _bar(console) as bar:

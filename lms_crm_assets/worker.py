@@ -60,7 +60,7 @@ def work(settings: Settings, instance: DagsterInstance, tenants_at_once: int, te
 def _run(job: JobDefinition, tenant: str, instance: DagsterInstance, tell: Callable[[str], None]) -> None:
     started = time.monotonic()
     try:
-        told = _figures(run_job(job, tenant, instance))
+        told = _figures(run_job(job, tenant, instance, started_by="worker"))
     except interrupt.StoppedError:
         told = "stopped by a person"
     except Exception as exc:  # noqa: BLE001 - one tenant's trouble is not the others'

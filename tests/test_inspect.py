@@ -18,7 +18,8 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refused]:
         found = refused_warehouse(tmp_path_factory.mktemp("inspected"), patch)
         with connect(found.file) as con:
             con.execute(
-                "INSERT INTO delta.plans VALUES ('old', 'run', 'approved', now() - INTERVAL 1 DAY, now(), '{}', [], [], 'full'),"
+                "INSERT INTO delta.plans (plan_id, sync_run_id, status, created_at, approved_at, forecast, breaches, sent, lane) VALUES"
+                " ('old', 'run', 'approved', now() - INTERVAL 1 DAY, now(), '{}', [], [], 'full'),"
                 " ('new', 'run', 'waiting', now(), NULL, '{}', [], [], 'full')"
             )
             con.execute(

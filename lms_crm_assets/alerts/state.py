@@ -105,7 +105,8 @@ class TenantState:
     """A tenant at one moment. `problem`: why its contract can't be read, empty when it can; `alerts`: what it says of alerts.
 
     `newest` holds the newest run of each kind that is over, `quota` the day's calls used and allowed where the CRM told of
-    late, `switched` why backpressure has its events wait, `paused` why a person has its runs wait.
+    late, `switched` why backpressure has its events wait, `paused` why a person has its runs wait, and
+    `switches` all that people switched, in plain words.
     """
 
     tenant: str
@@ -120,6 +121,7 @@ class TenantState:
     expiries: Sequence[Expiry] = ()
     switched: Since | None = None
     paused: Since | None = None
+    switches: str = ""
 
     @property
     def comparing(self) -> RunTold | None:

@@ -41,8 +41,8 @@ UNREADABLE = Code(
 WITHOUT_PARENT = Code(
     "LMS-307",
     "crm_parent",
-    "The record hangs on another one that is itself refused and not in the CRM.",
-    "Mend the other record; this one follows by itself.",
+    "The record hangs on another one that is not in the CRM, and is refused itself or of an object that is switched off.",
+    "Mend the other record, or clear the switch `only`; this one follows by itself.",
 )
 
 PARTLY_REFUSED = Code(

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from lms_crm_assets.cli.alerts import alerts_app
+from lms_crm_assets.cli.audit import audit_app
 from lms_crm_assets.cli.console import (
     EXIT_LATER,
     EXIT_MEND,
@@ -32,6 +33,7 @@ from lms_crm_assets.cli.plans import apply, explain, plan
 from lms_crm_assets.cli.quarantine import quarantine_app
 from lms_crm_assets.cli.receiver import receiver
 from lms_crm_assets.cli.record import record
+from lms_crm_assets.cli.switches import switches_app
 from lms_crm_assets.cli.tenants import tenants_app
 from lms_crm_assets.cli.worker import worker
 from lms_crm_assets.errors import LmsCrmError, RetryableError
@@ -52,6 +54,8 @@ app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(crm_app, name="crm")
 app.add_typer(events_app, name="events")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(switches_app, name="switches")
+app.add_typer(audit_app, name="audit")
 app.command()(plan)
 app.command()(apply)
 app.command()(explain)

@@ -14,6 +14,7 @@ from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import Contract, HubSpotDestination
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import CredentialError, FatalError
+from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
@@ -57,6 +58,8 @@ def setup(
         if not yes and (as_json or not typer.confirm("Make this in HubSpot?", err=True)):
             raise typer.Exit(EXIT_MEND)
         _make(definitions, wanted)
+        made = "; ".join(line for change in wanted.changes for line in change.lines)
+        AuditLog(store).note(person(), "crm.set-up", tenant, f"{len(wanted.changes)} changes", made)
         _, wanted = _planned(contract, store, definitions)
     finally:
         definitions.close()

@@ -17,6 +17,9 @@ from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.masking import safe_key
+from lms_crm_assets.ops.audit import AuditLog, person
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.rejections import Rejection, rejections, replay
 from lms_crm_assets.warehouse.connection import connect
@@ -123,6 +126,11 @@ def replay_letters(
     if not number:
         complain(f"{tenant} has no such dead letter: lms-crm dead-letters list --tenant {tenant}")
         raise typer.Exit(EXIT_MEND)
+    which = [("object", obj), ("code", code), ("key", safe_key(key) if key else None)]
+    subject = f"{number} dead letters" + "".join(f", {name} {value}" for name, value in which if value)
+    AuditLog(OperationalStore.at(Settings.from_environ().state_dir)).note(
+        person(), "dead-letters.replayed", tenant, subject
+    )
     what = "dead letter is" if number == 1 else "dead letters are"
     typer.echo(f"{number:,} {what} sent again by the next run: lms-crm reconcile --tenant {tenant}")
 

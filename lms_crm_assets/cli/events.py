@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -17,7 +18,9 @@ from lms_crm_assets.contract.webhooks import TokenVerifier
 from lms_crm_assets.errors import ContractError
 from lms_crm_assets.hints.canvas import claims
 from lms_crm_assets.masking import masked, safe_key, shortened
+from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.inbox import Event, Inbox, State
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
 _SHOWN_ROWS = 100
@@ -133,9 +136,12 @@ def replay_events(
     if state in {State.PENDING, State.LEASED}:
         complain(f"{state} events are worked on anyway: replay done or parked ones")
         raise typer.Exit(2)
-    closed = [
-        event.number for event in _found(tenant, ids, since, until, state) if event.state in {State.DONE, State.PARKED}
-    ]
+    of: dict[int, str] = {
+        event.number: event.tenant
+        for event in _found(tenant, ids, since, until, state)
+        if event.state in {State.DONE, State.PARKED}
+    }
+    closed = list(of)
     if not closed:
         complain("there is no such event that is done or parked: lms-crm events list")
         raise typer.Exit(EXIT_MEND)
@@ -145,6 +151,9 @@ def replay_events(
         return
     inbox = _inbox()
     again = sum(inbox.replay(closed[start : start + _REPLAY_PAGE]) for start in range(0, len(closed), _REPLAY_PAGE))
+    log = AuditLog(OperationalStore.at(Settings.from_environ().state_dir))
+    for name, number in Counter(of.values()).items():
+        log.note(person(), "events.replayed", name, f"{number} events")
     typer.echo(f"{again:,} {what} will be worked on once more")
 
 

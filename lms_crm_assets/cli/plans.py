@@ -61,6 +61,7 @@ def plan(
             "created_at": stored.created_at.isoformat(),
             "forecast": stored.forecast,
             "breaches": stored.breaches,
+            "withheld": stored.withheld,
         }
         totals = plan_totals(con, plan_id, obj)
         rows = plan_rows(con, plan_id, obj, None if all_rows or as_json or out else _SHOWN_ROWS)
@@ -97,7 +98,9 @@ def _print_plan(
     )
     for breach in document["breaches"]:
         console.print(f"[red]✗[/red] {breach}", soft_wrap=True)
-    if totals.written:
+    if document["withheld"]:
+        console.print(document["withheld"], markup=False, soft_wrap=True)
+    elif totals.written:
         target = out or f"--tenant {document['tenant']} {document['plan_id']}"
         flag = " --despite-guardrails" if document["breaches"] else ""
         console.print(f"To send exactly this: [bold]lms-crm apply {target}{flag}[/bold]", soft_wrap=True)

@@ -1,16 +1,12 @@
 """`lms-crm quarantine`: what is refused, why, and what to do; and all of it as a file for whoever mends it."""
 
 import csv
-import os
-import stat
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import orjson
 import typer
@@ -19,27 +15,18 @@ from rich.table import Table
 
 from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.cli.console import output_console
+from lms_crm_assets.cli.export_files import Format, cell, target
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.contract.loading import load_contract
-from lms_crm_assets.errors import FatalError
 from lms_crm_assets.refusals import KINDS, Layer, Refusal, Wanted, refusals, shown
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.published import reading
 
 _SHOWN_ROWS = 100
-# What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection"), the wide forms with them.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 quarantine_app = typer.Typer(
     help="Rows and records that are refused, by our checks, for the CRM's schema, or by the CRM.", no_args_is_help=True
 )
-
-
-class Format(StrEnum):
-    """How an export is written."""
-
-    CSV = "csv"
-    NDJSON = "ndjson"
 
 
 def _kind(given: str | None) -> str | None:
@@ -113,7 +100,7 @@ def export(
 
     Example: [bold]lms-crm quarantine export --tenant acme --format ndjson --output refused.ndjson[/bold]
     """
-    with _found(tenant, Wanted(layer, kind, code, warnings), masked=False) as found, _target(output) as file:
+    with _found(tenant, Wanted(layer, kind, code, warnings), masked=False) as found, target(output) as file:
         number = (_write_csv if fmt is Format.CSV else _write_ndjson)(file, found)
     if output is not None:
         typer.echo(f"{output}: {number:,} {'refusal' if number == 1 else 'refusals'}")
@@ -151,28 +138,12 @@ def _table(chosen: Iterable[Refusal]) -> Table:
     return table
 
 
-@contextmanager
-def _target(output: Path | None) -> Iterator[TextIO]:
-    """The file, readable by its owner alone also when it was there before, or stdout."""
-    if output is None:
-        yield sys.stdout
-        return
-    try:
-        number = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as exc:
-        raise FatalError(f"{output} can't be written: {exc.strerror}") from exc
-    with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
-        if stat.S_ISREG(os.fstat(number).st_mode):
-            os.fchmod(number, 0o600)
-        yield file
-
-
 def _write_csv(file: TextIO, found: Iterable[Refusal]) -> int:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(field.name for field in fields(Refusal))
     number = 0
     for number, refusal in enumerate(found, 1):  # noqa: B007 - it is the count
-        writer.writerow(map(_cell, astuple(refusal)))
+        writer.writerow(map(cell, astuple(refusal)))
     return number
 
 
@@ -181,11 +152,3 @@ def _write_ndjson(file: TextIO, found: Iterable[Refusal]) -> int:
     for number, refusal in enumerate(found, 1):  # noqa: B007 - it is the count
         file.write(orjson.dumps(asdict(refusal), option=orjson.OPT_APPEND_NEWLINE).decode())
     return number
-
-
-def _cell(value: Any) -> str:
-    """A value as the text of a cell that no spreadsheet runs."""
-    if value is None:
-        return ""
-    text = orjson.dumps(value).decode() if isinstance(value, dict) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -16,6 +16,7 @@ from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import FatalError
+from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
@@ -86,6 +87,7 @@ def accept(tenant: Tenant) -> None:
         lines, now = list(_lines(con, contract)), datetime.now(UTC)
         accept_newest(con, contract.in_order(), now)
         accept_newest_shapes(con, now)
+    AuditLog(OperationalStore.at(settings.state_dir)).note(person(), "crm.accepted", tenant, f"{len(lines)} changes")
     for line in lines:
         typer.echo(f"accepted {line.side} {line.of}.{line.text}")
     typer.echo(f"{tenant}: {len(lines)} changes are accepted" if lines else f"{tenant}: there was nothing to accept")

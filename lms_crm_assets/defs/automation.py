@@ -14,11 +14,10 @@ from lms_crm_assets.contract.models import Contract, Schedules
 from lms_crm_assets.defs.edge import TENANTS, tenants_known
 from lms_crm_assets.defs.jobs import full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.defs.started import DUE_TAG, SCHEDULE_TAG
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.ops.modes import Mode, Modes
-
-SCHEDULE_TAG, DUE_TAG = "lms_crm/schedule", "lms_crm/due"
-"""On a scheduled run: by which schedule it runs, and the moment at which its tenant came due."""
+from lms_crm_assets.ops.switches import SwitchBoard
 
 # So long after a time that nobody was there to see, the run is made up for.
 _CATCH_UP = timedelta(hours=6)
@@ -36,8 +35,11 @@ def full_reconciles(
     context: dg.ScheduleEvaluationContext, tenants: TenantsResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Full reconciliations of the tenants that are due."""
-    crons = {name: _schedules(contract).full for name, contract in _contracts(context, tenants).items()}
-    yield from _due_runs(context, "full", crons)
+    paused = paused_tenants(tenants)
+    crons = {
+        name: _schedules(contract).full for name, contract in _contracts(context, tenants).items() if name not in paused
+    }
+    yield from _due_runs(context, "full", crons, paused)
 
 
 @dg.schedule(
@@ -51,13 +53,13 @@ def incremental_pulls(
     context: dg.ScheduleEvaluationContext, tenants: TenantsResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Incremental pulls of the due tenants whose CRM state is known; before that only a full run tells the truth."""
-    known, modes = tenants_known(context.instance), Modes(tenants.store())
+    known, modes, paused = tenants_known(context.instance), Modes(tenants.store()), paused_tenants(tenants)
     crons = {
         name: _schedules(contract).incremental
         for name, contract in _contracts(context, tenants).items()
-        if name in known and not (contract and modes.now(name, Mode(contract.mode)) is Mode.PUSH)
+        if name in known and name not in paused and not (contract and modes.now(name, Mode(contract.mode)) is Mode.PUSH)
     }
-    yield from _due_runs(context, "incremental", crons)
+    yield from _due_runs(context, "incremental", crons, paused)
 
 
 @dg.sensor(
@@ -79,6 +81,12 @@ def tenants_folder(context: dg.SensorEvaluationContext, tenants: TenantsResource
     )
 
 
+def paused_tenants(tenants: TenantsResource) -> dict[str, str]:
+    """The tenants that a person has paused: no run of theirs is started. With who did it, when and why."""
+    board = SwitchBoard(tenants.store()).all_of(tenants.names())
+    return {name: f"{name} is {switches.paused}" for name, switches in board.items() if switches.paused}
+
+
 def _contracts(context: dg.ScheduleEvaluationContext, tenants: TenantsResource) -> dict[str, Contract | None]:
     """The contract of each tenant that has a partition; None where it can't be read."""
     partitions = set(context.instance.get_dynamic_partitions(str(TENANTS.name)))
@@ -98,7 +106,7 @@ def _schedules(contract: Contract | None) -> Schedules:
 
 
 def _due_runs(
-    context: dg.ScheduleEvaluationContext, schedule: str, crons: Mapping[str, str]
+    context: dg.ScheduleEvaluationContext, schedule: str, crons: Mapping[str, str], paused: Mapping[str, str]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """A run of each tenant that is due."""
     now = context.scheduled_execution_time
@@ -113,7 +121,7 @@ def _due_runs(
                 tags={SCHEDULE_TAG: schedule, DUE_TAG: due.isoformat()},
             )
     if nobody:
-        yield dg.SkipReason("no tenant is due")
+        yield dg.SkipReason("; ".join(["no tenant is due", *paused.values()]))
 
 
 def _may_run(instance: dg.DagsterInstance, schedule: str, tenant: str, due: datetime, now: datetime) -> bool:

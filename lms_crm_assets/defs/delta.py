@@ -19,12 +19,13 @@ from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts
 from lms_crm_assets.delta.destination import blamed, refusals, refused_records
 from lms_crm_assets.delta.forecast import Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
-from lms_crm_assets.delta.plan import Plan, approve, drop_plans, has_delta, newest_plan, record_plan
+from lms_crm_assets.delta.plan import Plan, approve, drop_plans, has_delta, newest_plan, record_plan, withhold
 from lms_crm_assets.delta.scope import make_scope
 from lms_crm_assets.delta.show import change_rows
 from lms_crm_assets.discovery.crm_schema import newest_schema
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.events.share import Share
+from lms_crm_assets.ops.audit import AuditLog
 from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.sync.journal import drop_older, recover
@@ -102,10 +103,10 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 )
             spec, mask = object_spec(contract, obj), contract.checks.mask_samples
             share_allowed = contract.checks.max_invalid_share
-            if not tenants.is_concerned(tenant, context.run.run_id, obj):
+            if why := tenants.why_left(tenant, context.run.run_id, obj):
                 with warehouse.connect(tenant) as con:
                     verdict = _acceptable(con, tenant, spec, share_allowed, mask=mask)
-                return dg.MaterializeResult(metadata={"skipped": f"no event touches a {obj}"}, check_results=[verdict])
+                return dg.MaterializeResult(metadata={"skipped": why}, check_results=[verdict])
             share = tenants.share(tenant, context.run.run_id) if config.only_touched else None
             with warehouse.connect(tenant) as con:
                 recovered = recover(con, spec, tenants.folder(tenant, "sync"))
@@ -115,6 +116,7 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     partial(_scope, con, spec, share) if share is not None else None,
                     schema=newest_schema(con, obj),
                     checks=contract.checks,
+                    unsent=tenants.switches(tenant).left_out,
                 )
                 rows = change_rows(con, spec, TABLE_LIMIT)
                 verdict = _acceptable(con, tenant, spec, share_allowed, mask=mask)
@@ -199,7 +201,8 @@ _PLAN = key("delta", "plan")
         dg.AssetCheckSpec(
             "approved",
             asset=_PLAN,
-            description="The plan may be sent: the contract applies plans by itself, or a person approved it.",
+            description="All of the plan may be sent: the contract applies plans by itself, or a person approved it, and no "
+            "feature switch of the tenant keeps any of it.",
         ),
     ],
 )
@@ -210,14 +213,16 @@ def plan(
     tenant = context.partition_key
     now = datetime.now(UTC)
     with translated():
-        contract = tenants.contract(tenant)
+        contract, switches = tenants.contract(tenant), tenants.switches(tenant)
+        if config.apply_plan:
+            switches.check_may_send()
         specs = {obj: object_spec(contract, obj) for obj in contract.in_order()}
         pace, quota = _pace_and_quota(contract, tenants.store())
         with warehouse.connect(tenant) as con:
             built = {
                 obj: spec
                 for obj, spec in specs.items()
-                if has_delta(con, obj) and tenants.is_concerned(tenant, context.run.run_id, obj)
+                if has_delta(con, obj) and not tenants.why_left(tenant, context.run.run_id, obj)
             }
             counts = {obj: read_counts(con, obj) for obj in built}
             if config.apply_plan:
@@ -244,12 +249,19 @@ def plan(
                     now=now,
                     lane=tenants.lane,
                 )
+                if switches.dry_run:
+                    made = withhold(con, made.plan_id, f"{switches.dry_run}; {switches.why_dry}", "dry_run")
                 oldest = now - timedelta(days=contract.retention_days)
-                drop_plans(con, oldest)
                 drop_older(con, oldest)
+                drop_plans(con, oldest)
             # A run of events is about its own records: what a person still has to look at stays to be seen.
             standing = newest_plan(con, Lane.FULL) if tenants.lane is Lane.EVENTS else None
-    return _plan_result(tenant, made, counts, standing, despite_guardrails=config.despite_guardrails)
+        if config.apply_plan:
+            despite = "despite the guardrails" if config.despite_guardrails and made.breaches else ""
+            AuditLog(tenants.store()).note(tenants.started_by, "plan.approved", tenant, made.plan_id, despite)
+    left = [obj for obj in specs if obj in switches.left_out]
+    told = f"{', '.join(left)} left alone, {switches.only}" if left else ""
+    return _plan_result(tenant, made, counts, standing, left=told, despite_guardrails=config.despite_guardrails)
 
 
 def _pace_and_quota(contract: Contract, store: OperationalStore) -> tuple[Pace, Quota | None]:
@@ -264,7 +276,13 @@ def _pace_and_quota(contract: Contract, store: OperationalStore) -> tuple[Pace, 
 
 
 def _plan_result(
-    tenant: str, made: Plan, counts: Mapping[CrmObject, DeltaCounts], standing: Plan | None, *, despite_guardrails: bool
+    tenant: str,
+    made: Plan,
+    counts: Mapping[CrmObject, DeltaCounts],
+    standing: Plan | None,
+    *,
+    left: str,
+    despite_guardrails: bool,
 ) -> dg.MaterializeResult:
     share = made.forecast["quota_share_after"]
     columns = {
@@ -284,6 +302,8 @@ def _plan_result(
         metadata={
             "plan_id": made.plan_id,
             "status": made.status,
+            **({"withheld": made.withheld} if made.withheld else {}),
+            **({"left_alone": left} if left else {}),
             "records": made.forecast["records"],
             "calls": made.forecast["calls"],
             "minutes": round(made.forecast["minutes"], 2),
@@ -292,7 +312,7 @@ def _plan_result(
         },
         check_results=[
             _within(tenant, made, standing, despite_guardrails=despite_guardrails),
-            _approved(tenant, made, standing),
+            _approved(tenant, made, standing, left),
         ],
     )
 
@@ -316,16 +336,22 @@ def _within(tenant: str, made: Plan, standing: Plan | None, *, despite_guardrail
     )
 
 
-def _approved(tenant: str, made: Plan, standing: Plan | None) -> dg.AssetCheckResult:
+def _approved(tenant: str, made: Plan, standing: Plan | None, left: str) -> dg.AssetCheckResult:
     waiting = next((p for p in (made, standing) if p is not None and p.status != "approved"), None)
+    amiss = [_why_unsent(tenant, waiting)] if waiting is not None else []
+    amiss += [left] if left else []
     return dg.AssetCheckResult(
         check_name="approved",
-        passed=waiting is None,
+        passed=not amiss,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{tenant}: the plan may be sent."
-        if waiting is None
-        else f"{tenant}: the plan {waiting.plan_id} waits for a person: {_apply(tenant, waiting)}",
+        description=f"{tenant}: {'; '.join(amiss) if amiss else 'the plan may be sent.'}",
     )
+
+
+def _why_unsent(tenant: str, plan: Plan) -> str:
+    if plan.withheld:
+        return f"the plan {plan.plan_id} is withheld: {plan.withheld}"
+    return f"the plan {plan.plan_id} waits for a person: {_apply(tenant, plan)}"
 
 
 def _apply(tenant: str, plan: Plan) -> str:

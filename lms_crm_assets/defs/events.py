@@ -6,10 +6,11 @@ from contextlib import suppress
 import dagster as dg
 
 from lms_crm_assets.contract.models import Contract
-from lms_crm_assets.defs.automation import SCHEDULE_TAG, WAITING
+from lms_crm_assets.defs.automation import WAITING, paused_tenants
 from lms_crm_assets.defs.edge import TENANTS, key, tenants_known, translated
 from lms_crm_assets.defs.jobs import sync_events
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
+from lms_crm_assets.defs.started import SCHEDULE_TAG
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.events.share import settle
@@ -79,6 +80,7 @@ def waiting_events(
             beat(store, EVENTS_SENSOR)
             due, why = tenants_to_run(context.instance, tenants, look_at_modes(tenants)), "no event waits for a run"
             due = [tenant for tenant in due if not _is_queued(context.instance, tenant)]
+            why = "; ".join([why, *paused_tenants(tenants).values()])
     for tenant in due:
         yield dg.RunRequest(partition_key=tenant, tags={SCHEDULE_TAG: "events"})
     if not due:
@@ -105,6 +107,8 @@ def tenants_to_run(instance: dg.DagsterInstance, tenants: TenantsResource, modes
         return []
     inbox = tenants.inbox()
     waiting = pushed.intersection(inbox.tenants_waiting(inbox.store.clock()))
+    if waiting:
+        waiting -= paused_tenants(tenants).keys()
     # Dagster's own tables are asked last: most looks find nothing.
     known = waiting and waiting & tenants_known(instance)
     # A run that is under way takes what waits when it ends, or the next look does.

@@ -13,12 +13,14 @@ from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import translated
 from lms_crm_assets.defs.orphans import end_orphans, lane_of
+from lms_crm_assets.defs.started import started_by
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.events.share import Share, give_back
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.lanes import Alone, Lane, Place, RightOfWay
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.switches import SwitchBoard, Switches
 from lms_crm_assets.warehouse.connection import connect
 
 
@@ -30,6 +32,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
     _place: Place | None = PrivateAttr(None)
     _share_file: Path | None = PrivateAttr(None)
     _share: Share | None = PrivateAttr(None)
+    _started_by: str = PrivateAttr("")
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take the run's place: a second run in its lane, from the command line say, would fight for its files."""
@@ -38,7 +41,9 @@ class TenantsResource(dg.ConfigurableResource[None]):
         if run is None or tenant is None:
             return
         self._share = None
+        self._started_by = started_by(run.tags)
         with translated():
+            self.switches(tenant).check_not_paused()
             self._share_file = self.share_file(tenant, run.run_id)
             self._place = Place(self.folder(tenant, "locks"), tenant, lane_of(run))
         if context.instance is not None:
@@ -73,6 +78,22 @@ class TenantsResource(dg.ConfigurableResource[None]):
     def aside(self) -> AbstractContextManager[None]:
         """Let the tenant's other lane go on while the block does nothing but read from the network into the run's files."""
         return self._place.aside() if self._place is not None else nullcontext()
+
+    @property
+    def started_by(self) -> str:
+        """Who or what started the run."""
+        return self._started_by
+
+    def switches(self, tenant: str) -> Switches:
+        """What the tenant's runs may do, as it is switched now."""
+        return SwitchBoard(self.store()).of(tenant)
+
+    def why_left(self, tenant: str, run_id: str, obj: CrmObject) -> str:
+        """Why a run leaves an object alone, in plain words; empty where it doesn't."""
+        switches = self.switches(tenant)
+        if obj in switches.left_out:
+            return f"it is left alone, {switches.only}"
+        return "" if self.is_concerned(tenant, run_id, obj) else f"no event touches a {obj}"
 
     def contract(self, tenant: str) -> Contract:
         """The tenant's contract as it stands now."""

@@ -10,7 +10,9 @@ import dagster as dg
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.defs.edge import PASSING, TENANTS, key
+from lms_crm_assets.defs.started import STARTED_TAG
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.ops.audit import person
 
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, the steps done and the steps in all."""
@@ -72,8 +74,13 @@ def run_job(
     instance: dg.DagsterInstance,
     progress: Progress | None = None,
     ops: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    started_by: str | None = None,
 ) -> RunSummary:
-    """Run the job for the tenant to its end; errors are in the summary. `ops` configures steps by name."""
+    """Run the job for the tenant to its end; errors are in the summary. `ops` configures steps by name.
+
+    `started_by` is who or what starts it; the person at the command line by default.
+    """
     if not instance.has_dynamic_partition(str(TENANTS.name), tenant):
         instance.add_dynamic_partitions(str(TENANTS.name), [tenant])
     run_id = str(uuid.uuid4())
@@ -88,6 +95,7 @@ def run_job(
                 job.execute_in_process(
                     run_id=run_id,
                     partition_key=tenant,
+                    tags={STARTED_TAG: started_by or person()},
                     instance=instance,
                     raise_on_error=False,
                     # Steps are reported by the summary; the event log keeps everything.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -10,13 +11,16 @@ from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
-from lms_crm_assets.delta.plan import plan_to_send
+from lms_crm_assets.delta.plan import Plan, newest_plan, plan_to_send
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.ops.lanes import Lane
-from lms_crm_assets.sync.convergence import Convergence, read_back, standing_differences
+from lms_crm_assets.ops.switches import Switches
+from lms_crm_assets.sync.canary import Trial, deliver
+from lms_crm_assets.sync.convergence import Convergence, standing_differences
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.outcomes import refused_outcomes
 from lms_crm_assets.sync.rejections import standing_refusals
+from lms_crm_assets.sync.runs import SyncRun, note_run
 
 _LOG_EVERY_SECONDS = 10.0
 
@@ -56,6 +60,13 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 description="Every record of the plan was taken by the CRM; what it refused is listed with its code.",
             ),
             dg.AssetCheckSpec(
+                "canary",
+                asset=asset_key,
+                blocking=True,
+                description="Where the tenant's switch `canary` is set: the share of the records that is sent first was taken "
+                "and holds what was written. Otherwise nothing else of the plan is sent.",
+            ),
+            dg.AssetCheckSpec(
                 "converged",
                 asset=asset_key,
                 description="What was written was read back from the CRM and is as the plan says, value by value.",
@@ -73,21 +84,30 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     metadata={"skipped": f"{tenant} maps no {obj}"},
                     check_results=_nothing_sent(f"{tenant} maps no {obj}"),
                 )
-            concerned = tenants.is_concerned(tenant, context.run.run_id, obj)
+            run_id = context.run.run_id
+            left = tenants.why_left(tenant, run_id, obj)
+            switches = tenants.switches(tenant)
+            switches.check_not_paused()
             with warehouse.connect(tenant) as con:
-                plan = plan_to_send(con, context.run.run_id, tenants.lane) if concerned else None
+                plan = None if left or switches.dry_run else plan_to_send(con, run_id, tenants.lane)
+                newest = newest_plan(con, tenants.lane, run_id)
                 refused_before, differing_before = standing_refusals(con, obj), standing_differences(con, obj)
             if plan is None or obj in plan.sent:
-                why = "no event touches it" if not concerned else "there is no approved plan"
-                why = why if plan is None else f"the plan {plan.plan_id} was sent already"
+                why = left or _why_not(newest, switches)
+                told = f"{tenant}: nothing was sent, {why}"
+                # Also when the run is started again from here.
+                failed = not left and not switches.dry_run and newest is not None and newest.status == "withheld"
                 return dg.MaterializeResult(
                     metadata={"skipped": why},
-                    check_results=_as_before(f"{tenant}: nothing was sent, {why}", refused_before, differing_before),
+                    check_results=[
+                        *_as_before(told, refused_before, differing_before),
+                        dg.AssetCheckResult(check_name="canary", passed=not failed, description=told),
+                    ],
                 )
-            spec, folder, run_id = object_spec(contract, obj), tenants.folder(tenant, "sync"), context.run.run_id
+            spec, folder = object_spec(contract, obj), tenants.folder(tenant, "sync")
             crm, started = crm_adapter(contract, tenants.store()), time.monotonic()
             try:
-                counts = Delivery(
+                delivery = Delivery(
                     crm=crm,
                     spec=spec,
                     plan_id=plan.plan_id,
@@ -97,10 +117,13 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     max_attempts=contract.delivery.max_attempts,
                     progress=_logged(context.log.info, obj),
                     right_of_way=tenants.right_of_way,
-                ).run()
-                found = read_back(
-                    crm, spec, plan.plan_id, run_id, lambda: warehouse.connect(tenant), folder, lane=tenants.lane
+                    may_go_on=lambda: tenants.switches(tenant).check_may_send(),
                 )
+                with warehouse.connect(tenant) as con:
+                    names = [event.delivery_id for event in tenants.share(tenant, run_id).events]
+                    apart, now = crm.linker is not None, datetime.now(UTC)
+                    note_run(con, SyncRun(run_id, plan.plan_id, tenants.started_by, names, apart, now))
+                counts, found, trial = deliver(delivery, switches.canary_share, tenants.lane)
             finally:
                 crm.close()
             seconds = time.monotonic() - started
@@ -122,6 +145,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 "http_calls": crm.traffic.get("calls", 0),
                 "http_calls_failed": crm.traffic.get("failed", 0),
                 "rate_limited": crm.traffic.get("rate_limited", 0),
+                **({"canaries": trial.canaries} if trial else {}),
                 "seconds": round(seconds, 1),
                 "records_per_second": round(delivered / seconds, 1) if seconds else 0.0,
             },
@@ -140,6 +164,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     },
                 ),
                 _converged(tenant, found),
+                _canary(tenant, trial, switches),
             ],
         )
 
@@ -165,6 +190,37 @@ def _converged(tenant: str, found: Convergence) -> dg.AssetCheckResult:
     )
 
 
+def _why_not(newest: Plan | None, switches: Switches) -> str:
+    """Why nothing of a plan is sent, in plain words."""
+    if switches.dry_run:
+        return f"{switches.dry_run}"
+    if newest is None or newest.status != "approved":
+        if newest is not None and newest.withheld:
+            return f"the plan {newest.plan_id} is withheld: {newest.withheld}"
+        return "there is no approved plan"
+    return f"the plan {newest.plan_id} was sent already"
+
+
+def _canary(tenant: str, trial: Trial | None, switches: Switches) -> dg.AssetCheckResult:
+    if trial is None:
+        told = f"{tenant}: the switch is not set."
+        return dg.AssetCheckResult(check_name="canary", passed=True, description=told)
+    return dg.AssetCheckResult(
+        check_name="canary",
+        passed=trial.passed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{tenant}: {trial}"
+        + ("." if trial.passed else f". Mend what the other checks tell; `lms-crm switches show --tenant {tenant}`"),
+        metadata={
+            "share": switches.canary_share,
+            "canaries": trial.canaries,
+            "others": trial.others,
+            "not_taken": trial.not_taken,
+            "differing": trial.differing,
+        },
+    )
+
+
 def _as_before(why: str, refused: int, differing: int) -> list[dg.AssetCheckResult]:
     """Where nothing is sent, what stood of the object's records still does."""
     return [
@@ -182,7 +238,10 @@ def _as_before(why: str, refused: int, differing: int) -> list[dg.AssetCheckResu
 
 
 def _nothing_sent(why: str) -> list[dg.AssetCheckResult]:
-    return [dg.AssetCheckResult(check_name=name, passed=True, description=why) for name in ("delivered", "converged")]
+    return [
+        dg.AssetCheckResult(check_name=name, passed=True, description=why)
+        for name in ("delivered", "canary", "converged")
+    ]
 
 
 def _logged(log: Callable[..., None], obj: CrmObject) -> Callable[[str, int, int], None]:

@@ -15,6 +15,7 @@ from lms_crm_assets.defs.run_history import RunHistory
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.ops.inbox import Depth, Inbox
 from lms_crm_assets.ops.modes import Modes
+from lms_crm_assets.ops.switches import SwitchBoard
 
 # A run of events looks at single rows: it says nothing of the others.
 _RECONCILING = (Reading.FULL, Reading.PULL)
@@ -46,6 +47,8 @@ def _state(history: RunHistory, tenants: TenantsResource, tenant: str, depth: De
     contract, problem = _contract(tenants, tenant)
     store = tenants.store()
     standing = Modes(store).standing(tenant)
+    switches = SwitchBoard(store).of(tenant)
+    pause = switches.paused
     fresh = freshness(
         history.agreed_at(tenant, _RECONCILING),
         history.agreed_at(tenant, [Reading.FULL]),
@@ -65,6 +68,10 @@ def _state(history: RunHistory, tenants: TenantsResource, tenant: str, depth: De
         quota=crm_standing(contract, store, _DAY_SECONDS).quota if contract else None,
         expiries=expiries(contract) if contract else (),
         switched=Since(standing.since, standing.reason) if contract and standing.switched else None,
+        paused=Since(pause.since.timestamp(), f"by {pause.set_by}{pause.reason and f' ({pause.reason})'}")
+        if pause
+        else None,
+        switches=str(switches),
     )
 
 

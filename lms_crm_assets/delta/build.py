@@ -5,7 +5,7 @@ lists the fields with old and new value, owner, class and whether they are to be
 external id of the links to make, `parents_before` the CRM ids that are linked now.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -60,12 +60,13 @@ def build_delta(
     *,
     schema: CrmSchema | None = None,
     checks: ChecksPolicy | None = None,
+    unsent: Collection[CrmObject] = frozenset(),
     now: datetime | None = None,
 ) -> DeltaCounts:
     """Make `delta.<object>` anew from staging, the CRM snapshot and the ledger.
 
     What the CRM would refuse by its `schema`, as far as that is known, is left out; `checks` says how strictly.
-    `make_scope` makes the temp table `scope` of the only records that count (see `scope`); what else differs is left out.
+    `unsent`: objects of which nothing is sent (see `destination.refuse`). `make_scope` makes the temp table `scope` of the only records that count (see `scope`); what else differs is left out.
     """
     allowed = ", ".join(literal(action) for action in (*sorted(ALLOWED[spec.mode]), Action.UNCHANGED))
     with transaction(con):
@@ -79,7 +80,7 @@ def build_delta(
             ("gone", gone(spec)),
         ):
             con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
-        refuse(con, spec, schema, now or datetime.now(UTC), strictness(checks or ChecksPolicy()))
+        refuse(con, spec, schema, now or datetime.now(UTC), strictness(checks or ChecksPolicy()), unsent)
         if make_scope is not None:
             make_scope()
             for table in ("different", "gone"):

@@ -3,7 +3,7 @@
 Owns the table `delta.refused`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,11 +59,13 @@ def refuse(
     schema: CrmSchema | None,
     now: datetime,
     strict: Strictness,
+    unsent: Collection[CrmObject] = frozenset(),
 ) -> None:
     """Move what the CRM would refuse from the temp table `different` to `delta.refused`.
 
     `desired` has what we want of all records that differ. Without a schema nothing but the types that the contract gives
-    is looked at. A record that hangs on a refused one waits with it.
+    is looked at. A record that hangs on a refused one waits with it, and so does one that hangs on a record which is not in
+    the CRM and of an object that is `unsent`.
     """
     if not scalar(con, "SELECT count(*) FROM different"):
         con.execute("DELETE FROM delta.refused WHERE object = $1", [spec.object])
@@ -72,7 +74,7 @@ def refuse(
     con.execute(
         "CREATE OR REPLACE TEMP TABLE verdict (external_id VARCHAR, code VARCHAR, field VARCHAR, value VARCHAR)"
     )
-    for query in verdicts(spec, schema):
+    for query in verdicts(spec, schema, unsent):
         con.execute(f"INSERT INTO verdict {query}")
     known = f"(FROM delta.refused WHERE object = {literal(spec.object)})"
     con.execute(

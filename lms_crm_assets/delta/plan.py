@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import orjson
@@ -29,7 +29,7 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Plan:
-    """A stored plan; `sent` are the objects that were delivered."""
+    """A stored plan; `sent` are the objects that were delivered, `withheld` says why a dry run or canaries keep it."""
 
     plan_id: str
     status: str
@@ -37,6 +37,7 @@ class Plan:
     forecast: dict[str, Any]
     breaches: list[str]
     sent: list[str]
+    withheld: str = ""
 
 
 def record_plan(
@@ -60,7 +61,8 @@ def record_plan(
                 [plan_id],
             )
         con.execute(
-            "INSERT INTO delta.plans VALUES ($1, $2, $3, $4, $5, $6, $7, [], $8)",
+            "INSERT INTO delta.plans (plan_id, sync_run_id, status, created_at, approved_at, forecast, breaches, sent, lane)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, [], $8)",
             [
                 plan_id,
                 sync_run_id,
@@ -76,22 +78,29 @@ def record_plan(
 
 
 def drop_plans(con: duckdb.DuckDBPyConnection, before: datetime) -> None:
-    """Forget the plans that were made before."""
+    """Forget the plans that were made before, but those that are needed to tell what a run wrote."""
     with transaction(con):
-        old = "SELECT plan_id FROM delta.plans WHERE created_at < $1"
-        con.execute(f"DELETE FROM delta.plan_rows WHERE plan_id IN ({old})", [before])
-        con.execute("DELETE FROM delta.plans WHERE created_at < $1", [before])
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE outdated AS SELECT plan_id FROM delta.plans WHERE created_at < $1"
+            " AND plan_id NOT IN (SELECT plan_id FROM sync.runs)",
+            [before],
+        )
+        for table in ("delta.plan_rows", "delta.plans", "sync.canaries"):
+            con.execute(f"DELETE FROM {table} WHERE plan_id IN (FROM outdated)")
+        con.execute("DROP TABLE outdated")
 
 
 def find_plan(con: duckdb.DuckDBPyConnection, plan_id: str) -> Plan:
     """A plan by its id; `FatalError` when there is none."""
     rows = con.execute(
-        "SELECT plan_id, status, created_at, forecast, breaches, sent FROM delta.plans WHERE plan_id = $1", [plan_id]
+        "SELECT plan_id, status, created_at, forecast, breaches, sent, coalesce(withheld, '') FROM delta.plans"
+        " WHERE plan_id = $1",
+        [plan_id],
     ).fetchall()
     if not rows:
         raise FatalError(f"there is no plan {plan_id!r} for this tenant (plans are kept for the contract's retention)")
     found = rows[0]
-    return Plan(found[0], found[1], found[2], orjson.loads(found[3]), list(found[4]), list(found[5]))
+    return Plan(found[0], found[1], found[2], orjson.loads(found[3]), list(found[4]), list(found[5]), found[6])
 
 
 def approve(
@@ -118,7 +127,7 @@ def approve(
         named = ", ".join(stale[:_NAMED]) + (f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else "")
         raise FatalError(f"the plan {plan_id} is stale, the LMS or the CRM changed since: {named}; make a new plan")
     con.execute(
-        "UPDATE delta.plans SET status = 'approved', approved_at = $1, sync_run_id = $2 WHERE plan_id = $3",
+        "UPDATE delta.plans SET status = 'approved', approved_at = $1, sync_run_id = $2, withheld = '' WHERE plan_id = $3",
         [now, sync_run_id, plan_id],
     )
     return find_plan(con, plan_id)
@@ -173,6 +182,18 @@ def superseded(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject, syn
 def mark_sent(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) -> None:
     """Note that an object's part of the plan was delivered: it is not sent a second time."""
     con.execute("UPDATE delta.plans SET sent = list_append(sent, $1) WHERE plan_id = $2", [obj, plan_id])
+
+
+def withhold(
+    con: duckdb.DuckDBPyConnection, plan_id: str, why: str, status: Literal["withheld", "dry_run"] = "withheld"
+) -> Plan:
+    """Send nothing more of a plan, whoever approved it; one that the guardrails refuse stays so."""
+    con.execute(
+        "UPDATE delta.plans SET status = CASE status WHEN 'refused' THEN status ELSE $1 END, withheld = $2,"
+        " approved_at = NULL WHERE plan_id = $3",
+        [status, why, plan_id],
+    )
+    return find_plan(con, plan_id)
 
 
 def plan_rows(

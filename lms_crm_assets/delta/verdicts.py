@@ -1,6 +1,6 @@
 """The SQL that finds what a CRM would refuse by its schema: lengths, choices, needed and unique values, digits, parents."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from lms_crm_assets.checks import destination_codes as codes
 from lms_crm_assets.checks.codes import Code
@@ -9,14 +9,17 @@ from lms_crm_assets.crm.discovery import CrmField, CrmSchema, Kind
 from lms_crm_assets.crm.normal_form import normal_form
 from lms_crm_assets.delta.compare import ALLOWED, UNREADABLE
 from lms_crm_assets.delta.incomplete import INCOMPLETE
-from lms_crm_assets.domain import Action, RuleSeverity
+from lms_crm_assets.domain import Action, CrmObject, RuleSeverity
 from lms_crm_assets.warehouse.sql import literal, quoted
 
 _TEXTS = frozenset({Kind.TEXT, Kind.EMAIL})
 
 
-def verdicts(spec: ObjectSpec, schema: CrmSchema | None) -> Iterator[str]:
-    """Queries of `external_id, code, field, value` over the temp tables `different` and `desired`, one row a fault."""
+def verdicts(spec: ObjectSpec, schema: CrmSchema | None, unsent: Collection[CrmObject] = frozenset()) -> Iterator[str]:
+    """Queries of `external_id, code, field, value` over the temp tables `different` and `desired`, one row a fault.
+
+    `unsent` are objects of which no record is sent: what is to be linked to one needs it in the CRM already.
+    """
     writes = [action for action in (Action.CREATE, Action.UPDATE) if action in ALLOWED[spec.mode]]
     if not writes:
         return
@@ -27,7 +30,7 @@ def verdicts(spec: ObjectSpec, schema: CrmSchema | None) -> Iterator[str]:
     left_alone = f"(SELECT external_id, unnest(changes) AS c FROM different WHERE action IN ({allowed}))"
     yield _rows(codes.UNREADABLE, "c.field", "c.new", left_alone, f"c.class = '{UNREADABLE}'")
     yield _rows(codes.PARTLY_REFUSED, "c.field", "c.new", left_alone, f"c.class = '{INCOMPLETE}'")
-    yield from _orphans(spec, written)
+    yield from _orphans(spec, written, unsent)
     if schema is None:
         return
     held = {name: schema.fields[name] for name in spec.fields if name in schema.fields}
@@ -61,14 +64,18 @@ def _creates(spec: ObjectSpec, schema: CrmSchema) -> Iterator[str]:
             yield _rows(codes.NEEDED, literal(name), "NULL", created, condition)
 
 
-def _orphans(spec: ObjectSpec, written: str) -> Iterator[str]:
-    """Records that are to be linked to one that is refused and not in the CRM."""
+def _orphans(spec: ObjectSpec, written: str, unsent: Collection[CrmObject]) -> Iterator[str]:
+    """Records that are to be linked to one that is not in the CRM, and is refused or of an object that isn't sent."""
     for parent in spec.parents:
+        linked = f"parents[{literal(parent)}]"
+        if parent in unsent:
+            absent = f"{linked} NOT IN (SELECT external_id FROM crm_snapshot.{parent})"
+            yield _rows(codes.WITHOUT_PARENT, literal(parent), linked, written, absent)
+            continue
         waiting = (
             f"SELECT external_id FROM delta.refused WHERE object = {literal(parent)} AND severity = '{RuleSeverity.ERROR}'"
             f" AND external_id NOT IN (SELECT external_id FROM crm_snapshot.{parent})"
         )
-        linked = f"parents[{literal(parent)}]"
         yield _rows(codes.WITHOUT_PARENT, literal(parent), linked, written, f"{linked} IN ({waiting})")
 
 

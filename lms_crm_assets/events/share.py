@@ -38,12 +38,16 @@ LearnerIds = Callable[[Collection[tuple[By, str]]], Mapping[tuple[By, str], str]
 
 @dataclass
 class Taken:
-    """One event: its number, how often it was taken, the LMS keys that it touches, and the CRM's records by their id."""
+    """One event: its number, how often it was taken, the LMS keys that it touches, and the CRM's records by their id.
+
+    `delivery_id` is the sender's name of it, for the audit trail.
+    """
 
     number: int
     attempts: int
     keys: list[tuple[LmsEntity, str]]
     crm: list[tuple[CrmObject, str]] = field(default_factory=list)
+    delivery_id: str = ""
 
 
 @dataclass
@@ -104,7 +108,7 @@ class Share:
     def save(self, file: Path) -> None:
         """Keep it for the steps to come; it holds ids of the LMS and of the CRM and nothing else of anybody."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        events = [[event.number, event.attempts, event.keys, event.crm] for event in self.events]
+        events = [[e.number, e.attempts, e.keys, e.crm, e.delivery_id] for e in self.events]
         kept = {"events": events, "unseen": sorted(self.unseen), "everything": self.everything}
         part = file.with_suffix(".part")
         part.write_bytes(orjson.dumps(kept))
@@ -118,8 +122,8 @@ class Share:
         kept = orjson.loads(file.read_bytes())
         return cls(
             [
-                Taken(number, attempts, [_key(*key) for key in keys], [(CrmObject(o), i) for o, i in crm])
-                for number, attempts, keys, crm in kept["events"]
+                Taken(number, attempts, [_key(*key) for key in keys], [(CrmObject(o), i) for o, i in crm], name)
+                for number, attempts, keys, crm, name in kept["events"]
             ],
             {_key(*key) for key in kept["unseen"]},
             kept["everything"],
@@ -159,7 +163,8 @@ def _sort_out(inbox: Inbox, share: Share, events: Sequence[Event], found: Sequen
         if event.attempts > MOST_ATTEMPTS:
             inbox.park(event.number, f"tried {MOST_ATTEMPTS} times")
         elif hints.lms or hints.crm or not hints.unknown:
-            share.events.append(Taken(event.number, event.attempts, sorted(hints.lms), sorted(hints.crm)))
+            keys, crm = sorted(hints.lms), sorted(hints.crm)
+            share.events.append(Taken(event.number, event.attempts, keys, crm, event.delivery_id))
         else:
             _cannot_tell(inbox, event, hints)
 

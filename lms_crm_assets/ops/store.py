@@ -2,8 +2,8 @@
 
 Owns the tables `pace` and `turns` (`pace`), `breakers` (`breaker`), `quotas` (`quota`), `credentials` (`vault`),
 `latencies` (`latency`), `modes` (`modes`), `heartbeats` (`heartbeat`), `described` (`crm.salesforce.describe`), `alerts` and
-`alert_messages` (`alerts.register`). They lie in `ops.sqlite` in the state folder, or, where several machines work together,
-in the Postgres database that `LMS_CRM_STORE_URL` names.
+`alert_messages` (`alerts.register`), `switches` (`switches`) and `audit` (`audit`). They lie in `ops.sqlite` in the state
+folder, or, where several machines work together, in the Postgres database that `LMS_CRM_STORE_URL` names.
 """
 
 import os
@@ -65,6 +65,16 @@ CREATE TABLE IF NOT EXISTS alert_messages (
     claimed_until DOUBLE PRECISION NOT NULL, sent_at DOUBLE PRECISION, tries BIGINT NOT NULL, trouble TEXT NOT NULL,
     PRIMARY KEY (alert, channel, what)
 );
+""",
+        """
+CREATE TABLE IF NOT EXISTS switches (
+    tenant TEXT, name TEXT, value TEXT, set_by TEXT, reason TEXT, since DOUBLE PRECISION, PRIMARY KEY (tenant, name)
+);
+CREATE TABLE IF NOT EXISTS audit (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at DOUBLE PRECISION, actor TEXT, action TEXT, tenant TEXT, subject TEXT, reason TEXT
+);
+CREATE INDEX IF NOT EXISTS audit_by_tenant ON audit (tenant, number);
 """,
     ),
 )

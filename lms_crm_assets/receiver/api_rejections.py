@@ -127,7 +127,9 @@ class Run(BaseModel):
 
     run_id: str
     plan_id: str
-    plan: Literal["approved", "waiting", "refused"] = Field(description="`refused`: by the guardrails.")
+    plan: Literal["approved", "waiting", "refused", "dry_run", "withheld"] = Field(
+        description="`refused`: by the guardrails. `dry_run`: a feature switch keeps it. `withheld`: its canaries failed."
+    )
     planned_at: str
     breaches: list[str] = Field(description="Which guardrails it breaks.")
     sent: list[str] = Field(description="The objects that were delivered.")

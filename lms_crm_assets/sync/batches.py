@@ -1,6 +1,7 @@
 """What is to be sent, spooled from the plan to a file so that the warehouse is closed while it is sent."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,22 @@ from lms_crm_assets.snapshot.capture import parent_column
 from lms_crm_assets.warehouse.sql import literal, scalar
 
 
+class Part(StrEnum):
+    """Which of a plan's records: all of them, those that are sent first (see `canary`), or the others."""
+
+    ALL = "all"
+    CANARIES = "canaries"
+    REST = "rest"
+
+
 def spool_writes(
-    con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str, file: Path, *, with_links: bool
+    con: duckdb.DuckDBPyConnection,
+    spec: ObjectSpec,
+    plan_id: str,
+    file: Path,
+    *,
+    with_links: bool,
+    part: Part = Part.ALL,
 ) -> int:
     """Write the plan's creates and updates to `file`, children of one parent together; gives their number.
 
@@ -22,7 +37,7 @@ def spool_writes(
     """
     written = "list_filter(changes, lambda c: c.written)"
     kept = "true" if with_links else f"len({written}) > 0 OR action = 'create'"
-    rows = f"FROM {_planned(spec, plan_id)} WHERE action IN ('create', 'update') AND ({kept})"
+    rows = f"FROM {_planned(spec, plan_id, part)} WHERE action IN ('create', 'update') AND ({kept})"
     order = ", ".join([f"parents[{literal(parent)}]" for parent in spec.parents] + ["external_id"])
     values = f"map(list_transform({written}, lambda c: c.field), list_transform({written}, lambda c: c.new))"
     con.execute(
@@ -32,9 +47,11 @@ def spool_writes(
     return scalar(con, f"SELECT count(*) {rows}")
 
 
-def spool_archives(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str, file: Path) -> int:
+def spool_archives(
+    con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str, file: Path, *, part: Part = Part.ALL
+) -> int:
     """Write the plan's records to archive to `file`; gives their number."""
-    rows = f"FROM {_planned(spec, plan_id)} WHERE action = 'archive'"
+    rows = f"FROM {_planned(spec, plan_id, part)} WHERE action = 'archive'"
     con.execute(
         "COPY (SELECT external_id, crm_id, action, '{}'::JSON AS values, '{}'::JSON AS parents"
         f" {rows} ORDER BY external_id) TO {literal(str(file))} (FORMAT JSON)"
@@ -43,13 +60,20 @@ def spool_archives(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: st
 
 
 def spool_links(
-    con: duckdb.DuckDBPyConnection, spec: ObjectSpec, plan_id: str, parent: CrmObject, links: Path, unlinks: Path
+    con: duckdb.DuckDBPyConnection,
+    spec: ObjectSpec,
+    plan_id: str,
+    parent: CrmObject,
+    files: tuple[Path, Path],
+    *,
+    part: Part = Part.ALL,
 ) -> tuple[int, list[str]]:
-    """Write the links to make and to take away; gives how many, and the records whose parent is not in the CRM."""
+    """Write the links to make to the first file and those to take away to the second; gives how many, and the records whose parent is not in the CRM."""
     column, key = parent_column(parent), literal(parent)
+    links, unlinks = files
     wanted = (
         f"(SELECT d.external_id, d.parents[{key}] AS parent_id, s.crm_id AS from_crm_id, p.crm_id AS to_crm_id,"
-        f" s.{column} AS linked FROM {_planned(spec, plan_id)} d JOIN crm_snapshot.{spec.object} s USING (external_id)"
+        f" s.{column} AS linked FROM {_planned(spec, plan_id, part)} d JOIN crm_snapshot.{spec.object} s USING (external_id)"
         f" LEFT JOIN crm_snapshot.{parent} p ON p.external_id = d.parents[{key}] WHERE d.parents[{key}] IS NOT NULL)"
     )
     con.execute(
@@ -65,8 +89,11 @@ def spool_links(
     return scalar(con, f"SELECT count(*) FROM {wanted}"), [row[0] for row in orphans]
 
 
-def _planned(spec: ObjectSpec, plan_id: str) -> str:
-    return f"(SELECT * FROM delta.plan_rows WHERE plan_id = {literal(plan_id)} AND object = {literal(spec.object)})"
+def _planned(spec: ObjectSpec, plan_id: str, part: Part) -> str:
+    ours = f"plan_id = {literal(plan_id)} AND object = {literal(spec.object)}"
+    word = {Part.ALL: "", Part.CANARIES: "SEMI", Part.REST: "ANTI"}[part]
+    chosen = f" {word} JOIN (SELECT external_id FROM sync.canaries WHERE {ours}) c USING (external_id)" if word else ""
+    return f"(SELECT p.* FROM delta.plan_rows p{chosen} WHERE {ours})"
 
 
 def write_batches(file: Path, size: int) -> Iterator[list[CrmWrite]]:

@@ -30,13 +30,15 @@ _CHUNK = 1000
 class Convergence:
     """How many written records were read back, and a sample of the fields that are not as they were written.
 
-    `standing`: of how many other records the same was found before and has not changed since.
+    `records_differing`: how many records these are. `standing`: of how many other records the same was found before and has
+    not changed since.
     """
 
     written: int
     read: int
     differing: list[dict[str, str]]
     standing: int = 0
+    records_differing: int = 0
 
 
 def read_back(
@@ -72,7 +74,7 @@ def read_back(
             con.execute("DROP TABLE asked; DROP TABLE differing")
     finally:
         file.unlink(missing_ok=True)
-    return Convergence(written, len(keys), differing, standing)
+    return Convergence(written, len(keys), differing, standing, ours)
 
 
 def standing_differences(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> int:

@@ -17,7 +17,7 @@ from lms_crm_assets.crm.protocol import BulkLoader, CrmAdapter
 from lms_crm_assets.delta.plan import mark_sent, superseded
 from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome
 from lms_crm_assets.ops.lanes import Alone, RightOfWay
-from lms_crm_assets.sync.batches import spool_archives, spool_writes, write_batches
+from lms_crm_assets.sync.batches import Part, spool_archives, spool_writes, write_batches
 from lms_crm_assets.sync.jobs import Jobs, settle_left
 from lms_crm_assets.sync.journal import Journal, Sent, fold, recover
 from lms_crm_assets.sync.links import Links
@@ -52,7 +52,8 @@ class Delivery:
 
     `open_warehouse` gives a connection for a short while; nothing is held while calls are under way. `folder` keeps
     spool files and journals. A record that was refused `max_attempts` times is not sent. Between two batches it gives way
-    to runs of events, and what these have sent or changed is not sent as the plan says.
+    to runs of events, and what these have sent or changed is not sent as the plan says; and there `may_go_on` is asked, which
+    raises what ends it. With a `part` only these of the plan's records are sent.
     """
 
     crm: CrmAdapter
@@ -64,6 +65,8 @@ class Delivery:
     max_attempts: int = 5
     progress: Progress = lambda _phase, _done, _total: None
     right_of_way: RightOfWay = field(default_factory=Alone)
+    may_go_on: Callable[[], None] = lambda: None
+    part: Part = Part.ALL
     _calls: Calls = field(default_factory=Calls)
     _superseded: set[str] = field(default_factory=set)
 
@@ -78,18 +81,22 @@ class Delivery:
         if self.crm.linker is not None:
             for parent in self.spec.parents:
                 self._link_to(
-                    Links(self.crm.linker, self.spec, parent, self.crm.concurrency, self._stem, self._calls.add)
+                    Links(
+                        self.crm.linker, self.spec, parent, self.crm.concurrency, self._stem, self._calls.add, self.part
+                    )
                 )
         left_out += self._archives()
         with self.open_warehouse() as con:
-            mark_sent(con, self.plan_id, self.spec.object)
+            if self.part is not Part.CANARIES:
+                mark_sent(con, self.plan_id, self.spec.object)
             counts = outcome_counts(con, self.spec.object, self.sync_run_id)
         return replace(counts, write_calls=self._calls.value, superseded=left_out)
 
     def _upserts(self) -> int:
         spool = self._file("spool")
         with self.open_warehouse() as con:
-            total = spool_writes(con, self.spec, self.plan_id, spool, with_links=self.crm.linker is None)
+            inline = self.crm.linker is None
+            total = spool_writes(con, self.spec, self.plan_id, spool, with_links=inline, part=self.part)
             letters = self._letters(con, "upsert")
         bulk = self.crm.bulk if self.crm.bulk is not None and total >= self.crm.bulk.least else None
         batches = write_batches(spool, bulk.batch_size if bulk else self.crm.batch_size)
@@ -125,7 +132,7 @@ class Delivery:
     def _archives(self) -> int:
         spool = self._file("spool")
         with self.open_warehouse() as con:
-            total = spool_archives(con, self.spec, self.plan_id, spool)
+            total = spool_archives(con, self.spec, self.plan_id, spool, part=self.part)
             letters = self._letters(con, "archive")
 
         def archive(part: Sequence[CrmWrite]) -> list[Outcome]:
@@ -187,11 +194,12 @@ class Delivery:
     def _send_all(self, phase: Phase[CrmWrite] | Phase[Link], total: int) -> None:
         """Run a phase leg by leg, each with its journal; at a leg's end, or when it is broken off, fold that."""
         file = self._file(f"{phase.name.replace(' ', '-')}.ndjson")
+        phase.label = "canary-" if self.part is Part.CANARIES else ""
         done = 0
         while total and not phase.over:
             try:
                 with Journal(file, self.sync_run_id) as journal:
-                    for number in phase.run(journal, self._superseded, self.right_of_way.wanted):
+                    for number in phase.run(journal, self._superseded, self._between_batches):
                         done += number
                         self.progress(phase.name, done, total)
             finally:
@@ -202,6 +210,10 @@ class Delivery:
                     # Of a run of events that was killed.
                     recover(con, self.spec, self.folder)
                     self._look_what_others_did(con)
+
+    def _between_batches(self) -> bool:
+        self.may_go_on()
+        return self.right_of_way.wanted()
 
     def _look_what_others_did(self, con: duckdb.DuckDBPyConnection) -> None:
         self._superseded.update(superseded(con, self.plan_id, self.spec.object, self.sync_run_id))

@@ -22,6 +22,7 @@ from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.domain import Action, CrmObject, Outcome, OutcomeStatus
 from lms_crm_assets.snapshot.capture import ensure_snapshot, parent_column, replace_rows
 from lms_crm_assets.sync.rejections import note_rejections
+from lms_crm_assets.sync.runs import drop_runs, note_unsent
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted
 
@@ -115,6 +116,7 @@ def fold(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path) -> None:
             " code, message, batch_id, sync_run_id, synced_at FROM folded"
         )
         note_rejections(con, spec.object)
+        note_unsent(con, spec)
         # A record has a line for each link that was taken away, which is no state of its own.
         con.execute(
             "CREATE OR REPLACE TEMP TABLE folded AS FROM folded WHERE status = 'succeeded' AND operation NOT LIKE 'unlink %'"
@@ -137,8 +139,9 @@ def recover(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, folder: Path) -> i
 
 
 def drop_older(con: duckdb.DuckDBPyConnection, oldest: datetime) -> None:
-    """Forget the outcomes and the replaced states of the ledger from before `oldest`."""
+    """Forget the outcomes, with the runs that have no others, and the replaced states of the ledger from before `oldest`."""
     con.execute("DELETE FROM sync.outcomes WHERE synced_at < $1", [oldest])
+    drop_runs(con, oldest)
     con.execute("DELETE FROM sync.ledger_history WHERE replaced_at < $1", [oldest])
 
 

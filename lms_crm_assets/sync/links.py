@@ -13,7 +13,7 @@ import duckdb
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import Linker
 from lms_crm_assets.domain import Action, CrmObject, Link, Outcome, OutcomeStatus, Treatment
-from lms_crm_assets.sync.batches import link_batches, spool_links
+from lms_crm_assets.sync.batches import Part, link_batches, spool_links
 from lms_crm_assets.sync.journal import Entry, Sent
 from lms_crm_assets.sync.phase import Phase
 from lms_crm_assets.sync.rejections import Letters
@@ -30,13 +30,15 @@ class Links:
     workers: int
     stem: str
     called: Callable[[], None]
+    part: Part = Part.ALL
     total: int = 0
     _orphans: list[str] = field(default_factory=list)
     _kept: set[str] = field(default_factory=set)
 
     def spool(self, con: duckdb.DuckDBPyConnection, plan_id: str) -> None:
         """Read from the plan what is to be linked and unlinked."""
-        self.total, self._orphans = spool_links(con, self.spec, plan_id, self.parent, self._links, self._unlinks)
+        files = self._links, self._unlinks
+        self.total, self._orphans = spool_links(con, self.spec, plan_id, self.parent, files, part=self.part)
 
     def unlinking(self) -> Phase[Link]:
         """Take wrong associations away; these are tried in every run, for a second parent is made only beside none."""

@@ -21,7 +21,7 @@ class Phase(Generic[Item]):
 
     `send` sends a batch to its end, with one outcome an item; `sent` says what is kept of an item. `letters` are the
     dead letters, which are not sent; `unsent` is journaled beside, of records that can't be sent at all. It goes in legs:
-    `over` says that the last one was, `left_out` how many records were not sent since others had to do with them. Once the
+    `label` begins the batches' ids, `over` says that the last leg was, `left_out` how many records were not sent since others had to do with them. Once the
     CRM lacks what the contract names, no further batch is sent.
     """
 
@@ -32,6 +32,7 @@ class Phase(Generic[Item]):
     workers: int
     letters: Letters = field(default_factory=dict)
     unsent: Sequence[Entry] = ()
+    label: str = ""
     over: bool = False
     left_out: int = 0
     _batches_sent: int = 0
@@ -74,7 +75,7 @@ class Phase(Generic[Item]):
     def _note(self, batch: str, entries: list[Entry], journal: Journal) -> int:
         number = len(entries)
         if number:
-            journal.note(f"{self.name}-{batch}", entries, datetime.now(UTC))
+            journal.note(f"{self.label}{self.name}-{batch}", entries, datetime.now(UTC))
             entries.clear()
         return number
 

@@ -115,7 +115,8 @@ CREATE TABLE IF NOT EXISTS delta.refused (
 );
 
 -- A plan: what a run found to do, kept for time travel. `status`: waiting (for a person), refused (by the guardrails),
--- approved. `sent` lists the objects that were delivered. `lane`: of a run of events a plan tells of its own records alone.
+-- approved, dry_run (the switch is on), withheld (the canaries failed). `withheld` says why of the last two. `sent` lists the
+-- objects that were delivered. `lane`: of a run of events a plan tells of its own records alone.
 CREATE TABLE IF NOT EXISTS delta.plans (
     plan_id VARCHAR,
     sync_run_id VARCHAR,
@@ -125,10 +126,12 @@ CREATE TABLE IF NOT EXISTS delta.plans (
     forecast JSON,
     breaches VARCHAR[],
     sent VARCHAR[],
-    lane VARCHAR DEFAULT 'full'
+    lane VARCHAR DEFAULT 'full',
+    withheld VARCHAR
 );
--- Of a warehouse that was made before there was that column.
+-- Of a warehouse that was made before there were these columns.
 ALTER TABLE delta.plans ADD COLUMN IF NOT EXISTS lane VARCHAR DEFAULT 'full';
+ALTER TABLE delta.plans ADD COLUMN IF NOT EXISTS withheld VARCHAR;
 
 CREATE TABLE IF NOT EXISTS delta.plan_rows (
     plan_id VARCHAR,
@@ -196,3 +199,20 @@ CREATE TABLE IF NOT EXISTS sync.rejections (
     last_rejected_at TIMESTAMPTZ,
     noted_at TIMESTAMPTZ
 );
+
+-- The runs that sent something: which plan, who or what started them (a schedule, events by their delivery ids, a person), and
+-- whether links were calls of their own.
+CREATE TABLE IF NOT EXISTS sync.runs (
+    sync_run_id VARCHAR,
+    plan_id VARCHAR,
+    started_by VARCHAR,
+    events VARCHAR[],
+    links_apart BOOLEAN,
+    began_at TIMESTAMPTZ
+);
+
+-- The planned fields that were not sent after all, since somebody had filled them meanwhile.
+CREATE TABLE IF NOT EXISTS sync.unsent (object VARCHAR, external_id VARCHAR, sync_run_id VARCHAR, field VARCHAR);
+
+-- The records of a plan that are sent before the rest, where the switch `canary` is set.
+CREATE TABLE IF NOT EXISTS sync.canaries (plan_id VARCHAR, object VARCHAR, external_id VARCHAR);

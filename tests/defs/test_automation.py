@@ -8,11 +8,13 @@ import dagster as dg
 import pytest
 
 from lms_crm_assets.definitions import defs
-from lms_crm_assets.defs.automation import DUE_TAG, SCHEDULE_TAG, full_reconciles, incremental_pulls
+from lms_crm_assets.defs.automation import full_reconciles, incremental_pulls
 from lms_crm_assets.defs.edge import TENANTS as PARTITIONS
 from lms_crm_assets.defs.edge import key
 from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.defs.started import DUE_TAG, SCHEDULE_TAG, STARTED_TAG, started_by
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.ops.switches import Name, SwitchBoard
 
 CONTRACT = """\
 version: 2
@@ -106,3 +108,39 @@ def test_no_second_pull_queues_behind_one_that_waits(instance: dg.DagsterInstanc
 
     assert [(request.partition_key, request.tags[SCHEDULE_TAG]) for request in first] == [("early", "incremental")]
     assert due(incremental_pulls, instance, tenants, DAY + timedelta(minutes=20)) == []
+
+
+def test_a_paused_tenant_is_skipped_with_the_reason_and_made_up_for_afterwards(
+    instance: dg.DagsterInstance, tenants: TenantsResource
+) -> None:
+    started(instance, due(full_reconciles, instance, tenants, DAY.replace(hour=1, minute=30)))
+    board, next_day = SwitchBoard(tenants.store()), DAY + timedelta(days=1, hours=1, minutes=30)
+    board.set("early", {Name.PAUSE: ""}, "cli:ann", "CRM migration")
+
+    with dg.build_schedule_context(
+        instance, next_day, repository_def=defs.get_repository_def(), resources={"tenants": tenants}
+    ) as context:
+        tick = full_reconciles.evaluate_tick(context)
+
+    assert "early" not in {request.partition_key for request in tick.run_requests or []}
+    told = tick.skip_message or "early is paused by cli:ann"
+    assert "early is paused by cli:ann" in told
+    board.clear("early", [Name.PAUSE], "cli:ann", "")
+    later = due(full_reconciles, instance, tenants, next_day + timedelta(hours=1))
+    assert [request.partition_key for request in later] == ["early"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ({}, "ui"),
+        ({"user": "ann"}, "ui:ann"),
+        ({STARTED_TAG: "cli:ann"}, "cli:ann"),
+        ({STARTED_TAG: "ann"}, "ui:ann"),
+        ({SCHEDULE_TAG: "full", DUE_TAG: "2026-11-24T02:00:00+00:00"}, "schedule:full due 2026-11-24T02:00:00+00:00"),
+        ({SCHEDULE_TAG: "events", "dagster/sensor_name": "waiting_events"}, "sensor:events"),
+        ({STARTED_TAG: "worker", "dagster/parent_run_id": "r1"}, "worker, again after run r1"),
+    ],
+)
+def test_who_started_a_run_is_told_by_its_tags(tags: dict[str, str], told: str) -> None:
+    assert started_by(tags) == told

@@ -141,7 +141,8 @@ def _plan(
 ) -> None:
     at = datetime.now(UTC) - age
     con.execute(
-        "INSERT INTO delta.plans VALUES ($1, $1, $2, $3, $4, '{}', [], $5, 'full')",
+        "INSERT INTO delta.plans (plan_id, sync_run_id, status, created_at, approved_at, forecast, breaches, sent, lane)"
+        " VALUES ($1, $1, $2, $3, $4, '{}', [], $5, 'full')",
         [plan_id, status, at, at if status == "approved" else None, sent],
     )
 

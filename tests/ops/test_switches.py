@@ -1,0 +1,63 @@
+"""Feature switches: kept with who, when and why, wherever the store lies; what is no switch is refused in one line."""
+
+import pytest
+
+from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.errors import FatalError, SwitchedOffError
+from lms_crm_assets.ops.audit import AuditLog, person
+from lms_crm_assets.ops.switches import Name, SwitchBoard
+from tests.postgres import Place
+
+
+def test_each_switch_is_kept_with_who_when_and_why_and_every_change_is_a_deed(place: Place) -> None:
+    store = place.store(clock=lambda: 1_796_000_000.0)
+    board = SwitchBoard(store)
+    board.set("acme", {Name.CANARY: "0.050", Name.ONLY: "course, contact,course"}, "cli:ann", "careful")
+    board.set("acme", {Name.PAUSE: ""}, "cli:bob", "CRM migration")
+
+    found = board.of("acme")
+
+    assert found.left_out == {CrmObject.ENROLLMENT, CrmObject.COMPLETION, CrmObject.COMPETENCY}
+    assert found.canary_share == 0.05
+    assert str(found) == (
+        "paused by cli:bob since 2026-11-30 00:53 UTC (CRM migration); only contact, course, switched on by cli:ann since"
+        " 2026-11-30 00:53 UTC (careful); canary 0.05, switched on by cli:ann since 2026-11-30 00:53 UTC (careful)"
+    )
+    with pytest.raises(SwitchedOffError, match="lms-crm switches clear --tenant acme --pause"):
+        found.check_may_send()
+    assert (str(board.of("globex")), board.of("globex").left_out) == ("", frozenset())
+
+    assert board.clear("acme", list(Name), "cli:bob", "over") == [Name.PAUSE, Name.ONLY, Name.CANARY]
+    assert board.clear("acme", list(Name), "cli:bob", "over") == []
+    assert str(board.all_of(["acme", "globex"])["acme"]) == ""
+    assert [(deed.actor, deed.action, deed.subject, deed.reason) for deed in AuditLog(store).deeds("acme")] == [
+        ("cli:ann", "switches.set", "canary 0.05", "careful"),
+        ("cli:ann", "switches.set", "only contact,course", "careful"),
+        ("cli:bob", "switches.set", "pause", "CRM migration"),
+        ("cli:bob", "switches.cleared", "pause", "over"),
+        ("cli:bob", "switches.cleared", "only", "over"),
+        ("cli:bob", "switches.cleared", "canary", "over"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (Name.ONLY, "contact,lead", "--only names lead; it takes some of: contact, course"),
+        (Name.ONLY, " , ", "--only names nothing"),
+        (Name.CANARY, "5%", "--canary 5% is no share"),
+        (Name.CANARY, "1", "above 0 and below 1"),
+        (Name.CANARY, "nan", "above 0 and below 1"),
+    ],
+)
+def test_what_is_no_switch_is_refused_and_nothing_is_set(place: Place, name: Name, value: str, told: str) -> None:
+    board = SwitchBoard(place.store())
+
+    with pytest.raises(FatalError, match=told):
+        board.set("acme", {Name.PAUSE: "", name: value}, "cli:ann", "")
+    assert str(board.of("acme")) == ""
+
+
+def test_the_person_is_who_the_environment_names_or_else_the_systems_user() -> None:
+    assert person({"LMS_CRM_ACTOR": " ann "}) == "cli:ann"
+    assert person({}).startswith("cli:")
