@@ -26,6 +26,7 @@ from benchmarks.receiver_fuzz import case
 from benchmarks.results import Figure, show
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.inbox_schema import INBOX
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.store import OperationalStore
 from tests.receiver_server import ENVIRON, WEBHOOKS, ReceiverProcess, signed, write_contract
 
@@ -52,7 +53,7 @@ def delivery(delivery_id: str) -> bytes:
 def kept_ids(receiver: ReceiverProcess) -> Counter[str]:
     """How often each delivery id is in the inbox."""
     store = OperationalStore(receiver.settings.state_dir, schema=INBOX)
-    inbox = Inbox(store, SecretStr(ENVIRON["LMS_CRM_KEY"]))
+    inbox = Inbox(store, KeyRing.of(SecretStr(ENVIRON["LMS_CRM_KEY"])))
     found = Counter(event.delivery_id for event in inbox.find())
     store.close()
     return found

@@ -145,7 +145,7 @@ def _message(kind: str, message: str, place: tuple[str, ...]) -> str:
         case "literal_error" if place == ("version",):
             return f"must be {VERSION} (files of version 1 are read as well)"
         case "string_pattern_mismatch" if place[-1] in _SECRET_KEYS:
-            return "must say where the secret lies, env:NAME or file:PATH: a contract never holds the secret itself"
+            return "must say where the secret lies, env:NAME, file:PATH or vault:NAME: a contract never holds the secret itself"
         case "union_tag_invalid" | "union_tag_not_found" if place[0] in _ENDS:
             return f"must be one of {', '.join(_ADAPTERS[:2] if place[0] == 'source' else _ADAPTERS[2:])}"
         case "union_tag_invalid":
@@ -161,4 +161,17 @@ def _message(kind: str, message: str, place: tuple[str, ...]) -> str:
 
 
 # `url`: of a channel that whoever knows its address may write to.
-_SECRET_KEYS = frozenset({"token", "client_id", "client_secret", "access_token", "secret", "password", "url"})
+_SECRET_KEYS = frozenset(
+    {
+        "token",
+        "api_key",
+        "client_id",
+        "client_secret",
+        "access_token",
+        "refresh_token",
+        "private_key",
+        "secret",
+        "password",
+        "url",
+    }
+)

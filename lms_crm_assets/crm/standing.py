@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import Resolve
 from lms_crm_assets.contract.models import Contract, HubSpotDestination, SalesforceDestination
 from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops.breaker import Breaker
 from lms_crm_assets.ops.gate import gate_name
 from lms_crm_assets.ops.quota import Quota
+from lms_crm_assets.ops.secrets import secrets_of
 from lms_crm_assets.ops.store import OperationalStore
 
 
@@ -26,13 +27,15 @@ def crm_standing(contract: Contract, store: OperationalStore, quota_within_secon
     destination = contract.destination
     down_seconds = Breaker(store, destination.url).down_seconds()
     try:
-        quota = Quota(store, gate_name(destination.url, _credential(destination))).known(quota_within_seconds)
+        quota = Quota(
+            store, gate_name(destination.url, _credential(destination, secrets_of(contract.tenant, store)))
+        ).known(quota_within_seconds)
     except CredentialError:
         quota = None
     return CrmStanding(down_seconds is not None, down_seconds or 0.0, quota)
 
 
-def _credential(destination: SalesforceDestination | HubSpotDestination) -> str:
+def _credential(destination: SalesforceDestination | HubSpotDestination, secret_of: Resolve) -> str:
     """What the adapters enter their gates with."""
     if isinstance(destination, SalesforceDestination):
         refs = [destination.client_id]
@@ -40,4 +43,4 @@ def _credential(destination: SalesforceDestination | HubSpotDestination) -> str:
         refs = [destination.access_token]
     else:
         refs = [destination.client_id, destination.refresh_token]
-    return " ".join(resolve(str(ref)).get_secret_value() for ref in refs)
+    return " ".join(secret_of(str(ref)).get_secret_value() for ref in refs)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import Resolve, resolve
 from lms_crm_assets.contract.models import ChangesSource, LmsThrottle
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import ProtocolError, RetryableError
@@ -38,9 +38,11 @@ class ChangesAdapter:
 
     capabilities = Capabilities(entities=_ALL, supports_since=_ALL, has_tombstones=_ALL)
 
-    def __init__(self, source: ChangesSource, limit: LmsThrottle, store: OperationalStore) -> None:
+    def __init__(
+        self, source: ChangesSource, limit: LmsThrottle, store: OperationalStore, secret_of: Resolve = resolve
+    ) -> None:
         self._source = source
-        entry = FixedEntry.bearer(source.url, resolve(source.token), "source.token")
+        entry = FixedEntry.bearer(source.url, secret_of(source.token), "source.token")
         gate = lms_gate(store, source.url, entry.credential, limit, at_once=source.concurrency)
         self._transport = Transport(source.url, gate, entry, connections=source.concurrency)
 

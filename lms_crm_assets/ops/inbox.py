@@ -1,6 +1,6 @@
 """The inbox: what was delivered and is not yet in the CRM, kept so that nothing of it is lost.
 
-Owns `inbox_events`, `inbox_numbers`, `inbox_conflicts` and `inbox_probe`, in the file `inbox.sqlite` of the state folder. Bodies hold
+Owns `inbox_events`, `inbox_numbers`, `inbox_conflicts`, `inbox_keys` and `inbox_probe`, in the file `inbox.sqlite` of the state folder. Bodies hold
 learner data and are kept sealed; tenant, side and delivery id are associated with the seal, so that a row that is moved
 to another tenant opens for nobody.
 
@@ -14,23 +14,26 @@ import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops import inbox_schema as sql
+from lms_crm_assets.ops.keys import KeyRing
+from lms_crm_assets.ops.seal import HEAD_BYTES, Resealed, Seal
 from lms_crm_assets.ops.store import OperationalStore, Run
-from lms_crm_assets.ops.vault import Seal, environment_key, key_bytes
 
 DERIVED = "sha256:"
 """How a delivery id begins that we made from the body, because the sender gives none."""
 
 _PAGE = 500
 _PURGE_PAGE = 5_000
+_RESEAL_PAGE = 100
+_DIGEST_KEY = b"inbox\0digest key"
 # The waiting events are counted anew after so many that were added; a count of a million takes 10 ms.
 _COUNT_EVERY = 5_000
 _PROBE_BYTES = 64 * 1024
@@ -114,18 +117,17 @@ class Inbox:
     `capacity`: so many events of one tenant may wait (pending, leased or parked), further ones are `FULL`.
     """
 
-    def __init__(self, store: OperationalStore, key: SecretStr, *, capacity: int = 1_000_000) -> None:
+    def __init__(self, store: OperationalStore, ring: KeyRing, *, capacity: int = 1_000_000) -> None:
         self.store = store
-        self._seal = Seal(key)
-        self._digest_key = hmac.digest(key_bytes(key), b"lms-crm inbox digest", hashlib.sha256)
+        self._seal = Seal(ring)
         self._capacity = capacity
         self._room: dict[str, int] = {}
 
     @classmethod
     def at(cls, state_dir: Path) -> "Inbox":
-        """The inbox of a state folder, with the environment's key."""
-        key = environment_key("what the `webhooks` and `clients` of contracts deliver has")
-        return cls(OperationalStore.at(state_dir, sql.INBOX), key)
+        """The inbox of a state folder, with the environment's keys."""
+        ring = KeyRing.of_environment("what the `webhooks` and `clients` of contracts deliver has")
+        return cls(OperationalStore.at(state_dir, sql.INBOX), ring)
 
     def add(self, deliveries: Sequence[Delivery]) -> list[Added]:
         """Keep deliveries, in one transaction that is on the disk when this returns; what became of each.
@@ -137,16 +139,32 @@ class Inbox:
         added: list[Added] = []
         if not deliveries:
             return added
+        digest_key = self._digest_key
         with self.store.transaction(durable=True) as run:
             [[last]] = run(sql.NUMBERS, (len(deliveries),))
             number = last - len(deliveries) + 1
             # A statement for many: between statements the writer's thread has to wait for its turn in the process.
             for start in range(0, len(deliveries), _PAGE):
                 page = deliveries[start : start + _PAGE]
-                added.extend(self._add(run, number + start, page))
+                added.extend(self._add(run, number + start, page, digest_key))
         return added
 
-    def _add(self, run: Run, number: int, page: Sequence[Delivery]) -> list[Added]:
+    @cached_property
+    def _digest_key(self) -> bytes:
+        """What bodies are told apart with: it stays the same when the key that seals changes, and is sealed itself.
+
+        In an inbox of before it was made of that key, the oldest that there is.
+        """
+        made = hmac.digest(self._seal.ring.keys[-1].content, b"lms-crm inbox digest", hashlib.sha256)
+        with self.store.transaction(durable=True) as run:
+            run(sql.NUMBERS, (0,))  # whoever else asks for the first time waits
+            with suppress(CredentialError):  # its key is gone; a repeat of what came before counts as a conflict then
+                for (sealed,) in run(sql.DIGEST_KEY):
+                    return self._seal.open(bytes(sealed), _DIGEST_KEY, "the inbox's digest key")
+            run(sql.KEEP_DIGEST_KEY, (self._seal.close(made, _DIGEST_KEY),))
+        return made
+
+    def _add(self, run: Run, number: int, page: Sequence[Delivery], digest_key: bytes) -> list[Added]:
         names = [(each.tenant, each.side.value, each.delivery_id) for each in page]
         query = f"{sql.HELD} ({', '.join(['(?, ?, ?)'] * len(page))})"
         held = {
@@ -160,7 +178,7 @@ class Inbox:
         rows: list[Any] = []
         for own, (name, delivery) in enumerate(zip(names, page, strict=True), number):
             essence = delivery.body if delivery.essence is None else delivery.essence
-            digest = hmac.digest(self._digest_key, essence, hashlib.sha256)
+            digest = hmac.digest(digest_key, essence, hashlib.sha256)
             result = self._judge(run, name, held.get(name), digest)
             results.append(result)
             if result is Added.NEW:
@@ -238,6 +256,36 @@ class Inbox:
             gone += found
             if found < _PURGE_PAGE:
                 return gone
+
+    def reseal(self, most: int | None = None) -> Resealed:
+        """Seal with the present key what is not, up to so many events; see `Resealed`. It may be stopped and repeated."""
+        result, after, head = Resealed(), 0, self._seal.head
+        while most is None or result.done < most:
+            rows = self.store.read(sql.STALE, (after, HEAD_BYTES, head, _RESEAL_PAGE))
+            if not rows:
+                break
+            anew = []
+            for number, *name, sealed in rows:
+                with result.counting(bytes(sealed)):
+                    body = self._seal.open(bytes(sealed), _associated(*name), f"event {number} of {name[0]}")
+                    anew.append((self._seal.close(body, _associated(*name)), number, sealed))
+            with self.store.transaction(durable=True) as run:
+                for values in anew:
+                    run("UPDATE inbox_events SET sealed = ? WHERE number = ? AND sealed = ?", values)
+            after = rows[-1][0]
+        self._reseal_digest_key(head, result)
+        return result
+
+    def _reseal_digest_key(self, head: bytes, result: Resealed) -> None:
+        for (sealed,) in self.store.read(sql.DIGEST_KEY):
+            if not bytes(sealed).startswith(head):
+                with result.counting(bytes(sealed)):
+                    found = self._seal.open(bytes(sealed), _DIGEST_KEY, "the inbox's digest key")
+                    with self.store.transaction(durable=True) as run:
+                        run(
+                            "UPDATE inbox_keys SET sealed = ? WHERE name = 'digest'",
+                            (self._seal.close(found, _DIGEST_KEY),),
+                        )
 
     def depth(self, tenant: str | None = None) -> Depth:
         """How much of a tenant waits, or of all."""
@@ -332,11 +380,7 @@ class Inbox:
 
     def _event(self, row: tuple[Any, ...]) -> Event:
         number, tenant, side, delivery_id, received_at, state, attempts, not_before, note, content_type, sealed = row
-        body = self._seal.open(bytes(sealed), _associated(tenant, side, delivery_id))
-        if body is None:
-            raise CredentialError(
-                f"event {number} of {tenant} was sealed with another key than the present one: give the former key"
-            )
+        body = self._seal.open(bytes(sealed), _associated(tenant, side, delivery_id), f"event {number} of {tenant}")
         return Event(
             number,
             tenant,

@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS inbox_probe (name TEXT PRIMARY KEY, filler BLOB NOT N
 DROP INDEX IF EXISTS inbox_not_done;
 CREATE INDEX inbox_not_done ON inbox_events (tenant, state, received_at, not_before) WHERE state <> 'done';
 """,
+        "CREATE TABLE IF NOT EXISTS inbox_keys (name TEXT PRIMARY KEY, sealed BLOB NOT NULL);",
     ),
 )
 """The tables."""
@@ -92,4 +93,16 @@ DELETE FROM inbox_events WHERE number IN (
 
 PROBE = """
 INSERT INTO inbox_probe (name, filler) VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET filler = excluded.filler
+"""
+
+# Which key a row is sealed with stands in its first bytes.
+STALE = """
+SELECT number, tenant, side, delivery_id, sealed FROM inbox_events
+WHERE number > ? AND substr(sealed, 1, ?) <> ? ORDER BY number LIMIT ?
+"""
+
+DIGEST_KEY = "SELECT sealed FROM inbox_keys WHERE name = 'digest'"
+
+KEEP_DIGEST_KEY = """
+INSERT INTO inbox_keys (name, sealed) VALUES ('digest', ?) ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed
 """

@@ -76,6 +76,7 @@ CREATE TABLE IF NOT EXISTS audit (
 );
 CREATE INDEX IF NOT EXISTS audit_by_tenant ON audit (tenant, number);
 """,
+        "ALTER TABLE credentials ADD COLUMN expires_at DOUBLE PRECISION;",
     ),
 )
 """What is asked and answered: rates, breakers, quotas, kept tokens, descriptions."""

@@ -1,6 +1,5 @@
 """Access tokens: one for all threads and adapters of a process, refreshed once however many calls were refused."""
 
-import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +9,7 @@ from pydantic import SecretStr
 
 from lms_crm_assets.errors import RetryableError
 from lms_crm_assets.ops.store import OperationalStore
-from lms_crm_assets.ops.vault import Vault
+from lms_crm_assets.ops.vault import Vault, digest_of
 
 Exchange = Callable[[str], tuple[str, str | None]]
 """Gives an access token for a refresh token, and the next refresh token where the other side hands one out."""
@@ -56,7 +55,7 @@ def refreshing(store: OperationalStore, tenant: str, first: SecretStr, exchange:
     before its access token is used. One process at a time refreshes: the loser's refresh token would be dead. Those that
     waited meanwhile take the access token that it got, as the threads of one process do.
     """
-    given = hashlib.sha256(first.get_secret_value().encode()).hexdigest()[:16]
+    given = digest_of(first)
     kind, access = f"refresh_token {given}", f"access_token {given}"
 
     def obtain() -> str:

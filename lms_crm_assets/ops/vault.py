@@ -1,26 +1,47 @@
-"""The vault: secrets that change while we run (rotated refresh tokens), sealed at rest.
+"""The vault: a tenant's secrets, sealed at rest. Owns the table `credentials`.
 
-AES-GCM with tenant and kind as associated data, so that a row copied to another tenant opens for nobody. The key comes
-from the file that `LMS_CRM_KEY_FILE` names or from `LMS_CRM_KEY`: 32 bytes in base64.
+A kind is `secret NAME` for what a person keeps and a contract calls `vault:NAME`, and `refresh_token …` or `access_token …`
+for what the other side hands out while we run. Tenant and kind are associated with the seal, so that a row that is copied
+to another tenant opens for nobody.
 """
 
-import base64
-import binascii
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from itertools import groupby, islice
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
 from lms_crm_assets.errors import CredentialError
+from lms_crm_assets.ops.keys import KeyRing
+from lms_crm_assets.ops.seal import HEAD_BYTES, Resealed, Seal, key_id
 from lms_crm_assets.ops.store import OperationalStore
 
-_KEY_BYTES = 32
-_NONCE_BYTES = 12
-_HOW = "make one with `head -c 32 /dev/urandom | base64` and put it into a file that LMS_CRM_KEY_FILE names"
+_NAMED = "secret "
+_FOLLOWERS = ("refresh_token", "access_token")
+_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is known of a secret without its value; moments are seconds since 1970, `key` is the id of its key.
+
+    `name` is that of `vault:NAME`, None for what the other side handed out.
+    """
+
+    tenant: str
+    kind: str
+    key: str | None
+    saved_at: float
+    expires_at: float | None
+
+    @property
+    def name(self) -> str | None:
+        """The name behind `vault:`."""
+        return self.kind.removeprefix(_NAMED) if self.kind.startswith(_NAMED) else None
 
 
 @dataclass(frozen=True)
@@ -28,12 +49,16 @@ class Vault:
     """The sealed secrets of a state folder; `CredentialError` when there is no key, or another one."""
 
     store: OperationalStore
-    key: SecretStr
+    ring: KeyRing
 
     @classmethod
     def opened(cls, store: OperationalStore, environ: Mapping[str, str] = os.environ) -> "Vault":
-        """The vault with the environment's key."""
-        return cls(store, environment_key("a token that rotates has", environ))
+        """The vault with the environment's keys."""
+        return cls(store, KeyRing.of_environment("a secret of the vault, or a token that rotates, has", environ))
+
+    @cached_property
+    def _seal(self) -> Seal:
+        return Seal(self.ring)
 
     def get(self, tenant: str, kind: str, since: float = 0.0) -> SecretStr | None:
         """The tenant's secret of that kind, None when there is none that was kept since that moment."""
@@ -42,68 +67,82 @@ class Vault:
         )
         if not found:
             return None
-        opened = Seal(self.key).open(found[0][0], _associated(tenant, kind))
-        if opened is None:
-            raise CredentialError(
-                f"the {kind.split(maxsplit=1)[0]} that is kept for {tenant} was sealed with another key than the present one: "
-                "give the former key, or enter the CRM anew"
-            )
-        return SecretStr(opened.decode())
+        return SecretStr(self._seal.open(bytes(found[0][0]), _associated(tenant, kind), _what(tenant, kind)).decode())
 
-    def put(self, tenant: str, kind: str, secret: str) -> None:
+    def put(self, tenant: str, kind: str, secret: str, expires_at: float | None = None) -> None:
         """Keep a secret; it is on the disk when this returns."""
-        sealed = Seal(self.key).close(secret.encode(), _associated(tenant, kind))
+        sealed = self._seal.close(secret.encode(), _associated(tenant, kind))
         with self.store.transaction(on=tenant, durable=True) as run:
             run(
-                "INSERT INTO credentials (tenant, kind, sealed, saved_at) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, kind)"
-                " DO UPDATE SET sealed = excluded.sealed, saved_at = excluded.saved_at",
-                (tenant, kind, sealed, self.store.clock()),
+                "INSERT INTO credentials (tenant, kind, sealed, saved_at, expires_at) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (tenant, kind) DO UPDATE SET sealed = excluded.sealed, saved_at = excluded.saved_at,"
+                " expires_at = excluded.expires_at",
+                (tenant, kind, sealed, self.store.clock(), expires_at),
             )
 
+    def named(self, tenant: str, name: str) -> SecretStr:
+        """The secret that the tenant's contract calls `vault:NAME`; `CredentialError` when nobody kept it."""
+        found = self.get(tenant, f"{_NAMED}{name}")
+        if found is None:
+            raise CredentialError(
+                f"the vault holds no secret {name} of {tenant}: keep it with `lms-crm credentials set {name} --tenant {tenant}`"
+            )
+        return found
 
-def environment_key(what_has: str, environ: Mapping[str, str] = os.environ) -> SecretStr:
-    """The key that the environment names; `what_has` to be kept sealed is said when there is none."""
-    text = environ.get("LMS_CRM_KEY", "")
-    if file := environ.get("LMS_CRM_KEY_FILE"):
-        try:
-            text = Path(file).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise CredentialError(f"the key file {file} can't be read: {_HOW}") from exc
-    if not text.strip():
-        raise CredentialError(f"{what_has} to be kept, sealed with a key, and there is none: {_HOW}")
-    key = SecretStr(text.strip())
-    key_bytes(key)
-    return key
+    def keep(self, tenant: str, name: str, secret: str, expires_at: float | None = None) -> None:
+        """Keep what a person entered as `vault:NAME`; the tokens that followed the former value are forgotten."""
+        former = None
+        with suppress(CredentialError):  # its key is gone: what followed it is left, and does no harm
+            former = self.get(tenant, f"{_NAMED}{name}")
+        self.put(tenant, f"{_NAMED}{name}", secret, expires_at)
+        if former is not None and former.get_secret_value() != secret:
+            kinds = [f"{each} {digest_of(former)}" for each in _FOLLOWERS]
+            with self.store.transaction(on=tenant) as run:
+                run("DELETE FROM credentials WHERE tenant = ? AND kind IN (?, ?)", (tenant, *kinds))
+
+    def kept(self, tenant: str | None = None) -> list[Kept]:
+        """What is kept of a tenant or of all, without opening any of it: no key is needed."""
+        return kept_in(self.store, tenant)
+
+    def reseal(self, most: int | None = None, tenant: str | None = None) -> Resealed:
+        """Seal with the present key what is not, up to so many; see `Resealed`.
+
+        Nothing is overwritten that somebody kept meanwhile, a rotated refresh token say: it may be stopped and repeated.
+        """
+        result = Resealed()
+        stale = [each for each in kept_in(self.store, tenant) if each.key != self.ring.present.id]
+        for owner, of_owner in groupby(stale[:most], key=lambda each: each.tenant):
+            while page := list(islice(of_owner, _PAGE)):
+                self._reseal(owner, [each.kind for each in page], result)
+        return result
+
+    def _reseal(self, tenant: str, kinds: Sequence[str], result: Resealed) -> None:
+        query = f"SELECT kind, sealed FROM credentials WHERE tenant = ? AND kind IN ({', '.join('?' * len(kinds))})"
+        anew = []
+        for kind, sealed in self.store.read(query, (tenant, *kinds)):
+            with result.counting(bytes(sealed)):
+                content = self._seal.open(bytes(sealed), _associated(tenant, kind), _what(tenant, kind))
+                anew.append((self._seal.close(content, _associated(tenant, kind)), tenant, kind, sealed))
+        with self.store.transaction(on=tenant, durable=True) as run:
+            for values in anew:
+                run("UPDATE credentials SET sealed = ? WHERE tenant = ? AND kind = ? AND sealed = ?", values)
 
 
-def key_bytes(key: SecretStr) -> bytes:
-    """The key itself; `CredentialError` when the text is none."""
-    try:
-        found = base64.b64decode(key.get_secret_value(), validate=True)
-    except (binascii.Error, ValueError):
-        found = b""
-    if len(found) != _KEY_BYTES:
-        raise CredentialError(f"the key of LMS_CRM_KEY_FILE has to be {_KEY_BYTES} bytes in base64: {_HOW}")
-    return found
+def kept_in(store: OperationalStore, tenant: str | None = None) -> list[Kept]:
+    """What a store keeps of a tenant or of all; no key is needed for it."""
+    query = "SELECT tenant, kind, substr(sealed, 1, ?), saved_at, expires_at FROM credentials"
+    of = "" if tenant is None else " WHERE tenant = ?"
+    rows = store.read(f"{query}{of} ORDER BY tenant, kind", (HEAD_BYTES, *([] if tenant is None else [tenant])))
+    return [Kept(owner, kind, key_id(bytes(head)), saved_at, ends) for owner, kind, head, saved_at, ends in rows]
 
 
-class Seal:
-    """What lies on a disk is sealed with a key; it opens with the same associated data only."""
+def digest_of(token: SecretStr) -> str:
+    """Tells in a kind which refresh token it follows, without telling the token."""
+    return hashlib.sha256(token.get_secret_value().encode()).hexdigest()[:16]
 
-    def __init__(self, key: SecretStr) -> None:
-        self._cipher = AESGCM(key_bytes(key))
 
-    def close(self, content: bytes, associated: bytes) -> bytes:
-        """The content as it may lie on a disk."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, content, associated)
-
-    def open(self, sealed: bytes, associated: bytes) -> bytes | None:
-        """What was sealed; None when it was sealed with another key, or for somebody else."""
-        try:
-            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
-        except InvalidTag:
-            return None
+def _what(tenant: str, kind: str) -> str:
+    return f"the {kind if kind.startswith(_NAMED) else kind.split(maxsplit=1)[0]} that is kept for {tenant}"
 
 
 def _associated(tenant: str, kind: str) -> bytes:

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from pydantic import SecretStr
 
 from lms_crm_assets.ops import allowance
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.store import OperationalStore, Schema
-from lms_crm_assets.ops.vault import environment_key
 from lms_crm_assets.receiver import idempotency
 from lms_crm_assets.receiver.idempotency import IdempotencyKeys
 from lms_crm_assets.receiver.service import service_of
@@ -37,13 +36,13 @@ class Connector:
     published: Published
 
     @classmethod
-    def at(cls, settings: Settings, key: SecretStr) -> "Connector":
+    def at(cls, settings: Settings, ring: KeyRing) -> "Connector":
         """The parts of a state folder."""
         calls = OperationalStore.at(settings.state_dir, API)
         return cls(
             OperationalStore.at(settings.state_dir),
             calls,
-            Signer(key, calls.clock),
+            Signer(ring, calls.clock),
             IdempotencyKeys(calls),
             RowJudge("changes", "UTC"),
             Published(settings.warehouse, settings.state_dir / "published"),
@@ -57,7 +56,7 @@ async def _connector(request: Request) -> Connector:
     state: Any = request.app.state
     # On the event loop, so that there is one.
     if getattr(state, "connector", None) is None:
-        state.connector = Connector.at(service.settings, environment_key("what is delivered has"))
+        state.connector = Connector.at(service.settings, KeyRing.of_environment("what is delivered has"))
     found: Connector = state.connector
     return found
 

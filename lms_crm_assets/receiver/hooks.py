@@ -294,7 +294,7 @@ class _Door:
         return identity.of_claims(claims), JWT
 
     def _secrets(self, refs: Sequence[str]) -> list[bytes]:
-        return self.service.secrets.values(refs)
+        return self.service.secrets.values(self.tenant, refs)
 
 
 def _refuse_for_nobody(received: Received, content: _Content, side: Side, now: float) -> NoReturn:

@@ -10,6 +10,8 @@ from fastapi import Request
 
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.ops.inbox import Inbox
+from lms_crm_assets.ops.secrets import secrets_of
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.receiver.jwks import KeySets
 from lms_crm_assets.receiver.metrics import Metrics
 from lms_crm_assets.receiver.tenants import Secrets, Tenants
@@ -26,7 +28,7 @@ class Service:
         self.settings = settings
         self.clock = clock
         self.tenants = Tenants(settings.tenants_dir)
-        self.secrets = Secrets()
+        self.secrets = Secrets(lambda tenant: secrets_of(tenant, OperationalStore.at(settings.state_dir)))
         self.key_sets = KeySets()
         self.metrics = Metrics()
         self.inbox: Inbox | None = None

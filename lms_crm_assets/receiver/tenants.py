@@ -14,11 +14,12 @@ from pathlib import Path
 
 import structlog
 
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import Resolve
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import Contract
-from lms_crm_assets.errors import ContractError, CredentialError
+from lms_crm_assets.errors import ContractError, CredentialError, RetryableError
 from lms_crm_assets.receiver.problems import Problem
+from lms_crm_assets.receiver.writer import unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -90,26 +91,32 @@ class Tenants:
 class Secrets:
     """The values of the secrets that contracts name."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, secrets_of: Callable[[str], Resolve], clock: Callable[[], float] = time.monotonic) -> None:
+        """`secrets_of` gives how a tenant's references are looked up."""
+        self._secrets_of = secrets_of
         self._clock = clock
-        self._held: dict[str, tuple[float, bytes]] = {}
+        self._held: dict[tuple[str, str], tuple[float, bytes]] = {}
 
-    def values(self, refs: Iterable[str]) -> list[bytes]:
-        """The secrets that are there; `CredentialError` when none is."""
+    def values(self, tenant: str, refs: Iterable[str]) -> list[bytes]:
+        """The secrets that are there; `CredentialError` when none is, a `Problem` (503) while the store can't be asked."""
         found, missing = [], None
         for ref in refs:
             try:
-                found.append(self._value(ref))
+                found.append(self._value(tenant, ref))
             except CredentialError as exc:
                 missing = exc
         if not found and missing is not None:
             raise missing
         return found
 
-    def _value(self, ref: str) -> bytes:
+    def _value(self, tenant: str, ref: str) -> bytes:
         now = self._clock()
-        held = self._held.get(ref)
+        held = self._held.get((tenant, ref))
         if held is None or held[0] <= now:
-            held = now + _SECRET_SECONDS, resolve(ref).get_secret_value().encode()
-            self._held[ref] = held
+            try:
+                held = now + _SECRET_SECONDS, self._secrets_of(tenant)(ref).get_secret_value().encode()
+            except RetryableError:
+                if held is None:
+                    raise unavailable("the vault can't be read at the moment") from None
+            self._held[tenant, ref] = held
         return held[1]

@@ -187,9 +187,9 @@ def _identified(service: Service, contract: Contract | None, client_id: str, sec
     """The client whose secret this is; whatever is wrong, a secret is compared."""
     found = next((client for client in contract.clients if client.id == client_id), None) if contract else None
     expected = _NOBODY
-    if found is not None:
+    if contract is not None and found is not None:
         try:
-            [expected] = service.secrets.values([found.secret])
+            [expected] = service.secrets.values(contract.tenant, [found.secret])
         except CredentialError as exc:
             _log.error("client_secret_missing", client=client_id, reason=str(exc))
             found = None

@@ -9,14 +9,14 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import references
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
@@ -25,6 +25,7 @@ from lms_crm_assets.errors import CredentialError, FatalError
 from lms_crm_assets.exchanges import Exchange, listening
 from lms_crm_assets.lms.adapters import lms_adapter
 from lms_crm_assets.lms.protocol import LmsAdapter
+from lms_crm_assets.ops.secrets import secrets_of
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.recording.pseudonyms import Pseudonyms
 from lms_crm_assets.recording.scrubbing import Scrubber, kept_words
@@ -53,7 +54,7 @@ def record(contract: Contract, store: OperationalStore, folder: Path, *, pages: 
     beside = folder.with_name(f".{folder.name}.unfinished-{secrets.token_hex(4)}")
     beside.mkdir(parents=True)
     try:
-        files = _Files(beside, _scrubber(contract), _secrets(contract))
+        files = _Files(beside, _scrubber(contract), _secrets(contract, store))
         with listening(files.take):
             recorded = Recorded()
             _record_lms(contract, store, pages, recorded)
@@ -136,16 +137,12 @@ def _scrubber(contract: Contract) -> Scrubber:
     return Scrubber(Pseudonyms(secrets.token_bytes(_KEY_BYTES)), kept)
 
 
-def _secrets(contract: Contract) -> list[str]:
+def _secrets(contract: Contract, store: OperationalStore) -> list[str]:
     """The credentials that the contract refers to, as far as they are there and long enough to be told from words."""
-    found = []
-    for side in (contract.source, contract.destination):
-        for value in side.model_dump().values():
-            if isinstance(value, str) and value.startswith(("env:", "file:")):
-                try:
-                    found.append(resolve(value).get_secret_value())
-                except CredentialError:
-                    continue
+    found, secret_of = [], secrets_of(contract.tenant, store)
+    for _, ref in references(contract.model_dump(mode="json", by_alias=True)):
+        with suppress(CredentialError):
+            found.append(secret_of(ref).get_secret_value())
     return [secret for secret in found if len(secret) >= _SECRET_FROM_CHARACTERS]
 
 

@@ -258,7 +258,7 @@ MANGLED: dict[str, tuple[str, str, int, str]] = {
     "no address": ("${LMS_URL}", "https://[half", 5, "source.url: is no address"),
     "unset variable": ("${LMS_URL}", "${NO_SUCH}", 5, "source.url: ${NO_SUCH} is used but the environment variable"),
     "a variable without a name": ("${LMS_URL}", "${LMS URL}", 5, "names no environment variable"),
-    "bad secret reference": ("env:ACME_LMS_TOKEN", "vault:acme", 6, "env:NAME or file:PATH"),
+    "bad secret reference": ("env:ACME_LMS_TOKEN", "vault:Acme!", 6, "env:NAME, file:PATH or vault:NAME"),
     "a secret in clear text": ("env:ACME_LMS_TOKEN", "t0ps3cret", 6, "a contract never holds the secret itself"),
     "a secret by a variable": ("env:ACME_LMS_TOKEN", "${TOKEN_ITSELF}", 6, "never holds the secret itself"),
     "a secret that tells itself": (

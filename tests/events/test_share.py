@@ -15,6 +15,7 @@ from lms_crm_assets.events.share import MOST_ATTEMPTS, Share, Taken, pause_secon
 from lms_crm_assets.hints.found import By
 from lms_crm_assets.ops.inbox import Delivery, Inbox, Side, State
 from lms_crm_assets.ops.inbox_schema import INBOX
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.store import OperationalStore
 from tests.ops.clock import Clock
 
@@ -30,7 +31,7 @@ class Box:
 
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
-        key = SecretStr(base64.b64encode(b"k" * 32).decode())
+        key = KeyRing.of(SecretStr(base64.b64encode(b"k" * 32).decode()))
         self.inbox = Inbox(OperationalStore(folder, self.clock, schema=INBOX), key)
         self._number = 0
 

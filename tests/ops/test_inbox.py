@@ -17,11 +17,12 @@ from pydantic import SecretStr
 from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops.inbox import DERIVED, Added, Delivery, Inbox, Side, State
 from lms_crm_assets.ops.inbox_schema import INBOX
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.store import OperationalStore
 from tests.ops.clock import Clock
 from tests.postgres import Place
 
-KEY = SecretStr(base64.b64encode(b"k" * 32).decode())
+KEY = KeyRing.of(SecretStr(base64.b64encode(b"k" * 32).decode()))
 
 
 def inbox_with_clock(folder: Path) -> tuple[Inbox, Clock]:
@@ -117,15 +118,15 @@ def test_a_row_that_is_moved_opens_for_nobody(inbox: Inbox, change: str) -> None
     with inbox.store.transaction() as run:
         run(f"UPDATE inbox_events SET {change}")
 
-    with pytest.raises(CredentialError, match="sealed with another key"):
+    with pytest.raises(CredentialError, match="it opens for nobody"):
         list(inbox.find())
 
 
 def test_another_key_is_told(inbox: Inbox, place: Place) -> None:
     inbox.add([delivery("a")])
-    other = Inbox(place.store(schema=INBOX), SecretStr(base64.b64encode(os.urandom(32)).decode()))
+    other = Inbox(place.store(schema=INBOX), KeyRing.of(SecretStr(base64.b64encode(os.urandom(32)).decode())))
 
-    with pytest.raises(CredentialError, match="give the former key"):
+    with pytest.raises(CredentialError, match="put the former key as a second line"):
         list(other.find())
 
 

@@ -8,10 +8,11 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.receiver.signer import Signer
 from tests.receiver.connector_server import ENVIRON, SCOPES, Api, running_api
 
-KEY = SecretStr(ENVIRON["LMS_CRM_KEY"])
+KEY = KeyRing.of(SecretStr(ENVIRON["LMS_CRM_KEY"]))
 
 
 @pytest.fixture(scope="module")

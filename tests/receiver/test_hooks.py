@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from pydantic import SecretStr
 
 from lms_crm_assets.ops.inbox import Added, Delivery, Inbox, Side
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.sqlite import Sqlite
 from lms_crm_assets.receiver.problems import Problem
 from lms_crm_assets.receiver.writer import Writer
@@ -326,7 +327,7 @@ def test_a_secret_that_is_missing_is_no_fault_of_the_sender(receiver: Running) -
 
 
 def test_a_full_inbox_answers_503(receiver: Running) -> None:
-    small = Inbox(receiver.inbox.store, SecretStr(ENVIRON["LMS_CRM_KEY"]), capacity=4)
+    small = Inbox(receiver.inbox.store, KeyRing.of(SecretStr(ENVIRON["LMS_CRM_KEY"])), capacity=4)
 
     async def keep() -> list[Added | BaseException]:
         writer = Writer(small)

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import HubSpotDestination
 from lms_crm_assets.errors import CredentialError, OutcomeUnknownError, ProtocolError, UnreachableError
+from lms_crm_assets.ops.secrets import secrets_of
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.tokens import Tokens, refreshing
 
@@ -61,8 +61,9 @@ class RefreshedToken:
     def __init__(self, destination: HubSpotDestination, tenant: str, store: OperationalStore, ask: Ask) -> None:
         self._url = destination.url
         self._ask = ask
+        secret_of = secrets_of(tenant, store)
         self._client_id, self._client_secret, first = (
-            resolve(str(ref)) for ref in (destination.client_id, destination.client_secret, destination.refresh_token)
+            secret_of(str(ref)) for ref in (destination.client_id, destination.client_secret, destination.refresh_token)
         )
         # The limits are an app's in a portal; the first refresh token stands for the portal.
         self.credential = f"{self._client_id.get_secret_value()} {first.get_secret_value()}"
@@ -98,7 +99,7 @@ def entry(destination: HubSpotDestination, tenant: str, store: OperationalStore,
     """The way in that a contract chose."""
     if destination.flow == "refresh_token":
         return RefreshedToken(destination, tenant, store, ask)
-    return FixedToken(resolve(str(destination.access_token)), destination.url)
+    return FixedToken(secrets_of(tenant, store)(str(destination.access_token)), destination.url)
 
 
 def refusal(url: str, keys: str) -> CredentialError:

@@ -14,7 +14,7 @@ import jwt
 import requests
 from pydantic import SecretStr
 
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import Resolve
 from lms_crm_assets.contract.models import SalesforceDestination
 from lms_crm_assets.crm.salesforce.answers import broken_off
 from lms_crm_assets.crm.salesforce.session import OneHostSession
@@ -41,14 +41,14 @@ class Secrets:
     refresh_token: SecretStr | None
 
     @classmethod
-    def of(cls, destination: SalesforceDestination) -> "Secrets":
+    def of(cls, destination: SalesforceDestination, secret_of: Resolve) -> "Secrets":
         """Those that the contract's flow needs."""
 
         def found(ref: str | None) -> SecretStr | None:
-            return None if ref is None else resolve(ref)
+            return None if ref is None else secret_of(ref)
 
         return cls(
-            resolve(str(destination.client_id)),
+            secret_of(str(destination.client_id)),
             found(destination.client_secret) if destination.flow != "jwt" else None,
             found(destination.private_key) if destination.flow == "jwt" else None,
             found(destination.refresh_token) if destination.flow == "refresh_token" else None,

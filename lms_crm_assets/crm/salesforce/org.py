@@ -22,6 +22,7 @@ from lms_crm_assets.crm.salesforce.auth import Secrets, login
 from lms_crm_assets.crm.salesforce.session import OneHostSession
 from lms_crm_assets.ops.gate import Gate
 from lms_crm_assets.ops.patience import patient
+from lms_crm_assets.ops.secrets import secrets_of
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.tokens import Tokens
 
@@ -41,7 +42,7 @@ class Org:
     """One Salesforce org, entered with a tenant's credential."""
 
     def __init__(self, contract: Contract, destination: SalesforceDestination, store: OperationalStore) -> None:
-        secrets = Secrets.of(destination)
+        secrets = Secrets.of(destination, secrets_of(contract.tenant, store))
         self.url = destination.url
         self.gate = Gate(
             store,

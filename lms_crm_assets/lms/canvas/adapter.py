@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
+from lms_crm_assets.contract.credentials import Resolve, resolve
 from lms_crm_assets.contract.models import CanvasSource, LmsThrottle
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import (
@@ -37,10 +38,12 @@ class CanvasAdapter:
 
     capabilities = Capabilities(entities=frozenset(LmsEntity))
 
-    def __init__(self, source: CanvasSource, limit: LmsThrottle, store: OperationalStore) -> None:
+    def __init__(
+        self, source: CanvasSource, limit: LmsThrottle, store: OperationalStore, secret_of: Resolve = resolve
+    ) -> None:
         self._source = source
         self._account = f"/accounts/{source.account}"
-        self._api = CanvasApi(source, limit, store)
+        self._api = CanvasApi(source, limit, store, secret_of)
         self._own: str | None = None
 
     def probe(self) -> list[str]:

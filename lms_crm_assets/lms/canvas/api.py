@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import Resolve, resolve
 from lms_crm_assets.contract.models import CanvasSource, LmsThrottle
 from lms_crm_assets.errors import CredentialError, PermissionMissingError, ProtocolError
 from lms_crm_assets.lms.entry import Entry, FixedEntry, OAuthClient, OAuthEntry
@@ -25,8 +25,10 @@ _REGAINED_A_SECOND = 10.0
 class CanvasApi:
     """Reads of one Canvas, paced so that its bucket of calls doesn't run dry."""
 
-    def __init__(self, source: CanvasSource, limit: LmsThrottle, store: OperationalStore) -> None:
-        entry = _entry(source)
+    def __init__(
+        self, source: CanvasSource, limit: LmsThrottle, store: OperationalStore, secret_of: Resolve = resolve
+    ) -> None:
+        entry = _entry(source, secret_of)
         at_once = min(source.concurrency, _MOST_AT_ONCE)
         gate = lms_gate(store, source.url, entry.credential, limit, at_once=at_once)
         self._url = source.url
@@ -104,17 +106,17 @@ def is_bad_request(exc: ProtocolError) -> bool:
     return exc.status == HTTPStatus.BAD_REQUEST
 
 
-def _entry(source: CanvasSource) -> Entry:
+def _entry(source: CanvasSource, secret_of: Resolve) -> Entry:
     if source.flow == "token":
-        return FixedEntry.bearer(source.url, resolve(source.token or ""), "source.token")
+        return FixedEntry.bearer(source.url, secret_of(source.token or ""), "source.token")
     client = OAuthClient(
         f"{source.url}/login/oauth2/token",
-        resolve(source.client_id or ""),
-        resolve(source.client_secret or ""),
+        secret_of(source.client_id or ""),
+        secret_of(source.client_secret or ""),
         "source.client_id, source.client_secret and source.refresh_token",
         "source.url",
     )
-    return OAuthEntry.refresh_token(client, resolve(source.refresh_token or ""))
+    return OAuthEntry.refresh_token(client, secret_of(source.refresh_token or ""))
 
 
 def _rows(content: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
+from lms_crm_assets.contract.credentials import Resolve, resolve
 from lms_crm_assets.contract.models import LmsThrottle, MoodleSource
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.moodle.by_course import ByCourse
@@ -23,9 +24,11 @@ _BY_PARTICIPANTS = frozenset(
 class MoodleAdapter:
     """One Moodle site."""
 
-    def __init__(self, source: MoodleSource, limit: LmsThrottle, store: OperationalStore) -> None:
+    def __init__(
+        self, source: MoodleSource, limit: LmsThrottle, store: OperationalStore, secret_of: Resolve = resolve
+    ) -> None:
         self._source = source
-        self._client = Client(source, limit, store)
+        self._client = Client(source, limit, store, secret_of)
         reports = source.reports
         self._users = (
             Report(self._client, reports.users, USERS_HEADERS, "Username", "source.reports.users")

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import Resolve, resolve
 from lms_crm_assets.contract.models import LmsThrottle, MoodleSource
 from lms_crm_assets.errors import PermissionMissingError, ProtocolError
 from lms_crm_assets.lms.entry import FixedEntry
@@ -33,9 +33,11 @@ class Site:
 class Client:
     """One account at one Moodle."""
 
-    def __init__(self, source: MoodleSource, limit: LmsThrottle, store: OperationalStore) -> None:
+    def __init__(
+        self, source: MoodleSource, limit: LmsThrottle, store: OperationalStore, secret_of: Resolve = resolve
+    ) -> None:
         self.url = source.url
-        self._token = resolve(source.token)
+        self._token = secret_of(source.token)
         entry = FixedEntry(source.url, self._token, "source.token")
         # Filters are kept by the site for an account: whoever has the same token shares them.
         account = hashlib.sha256(f"{source.url} {entry.credential}".encode()).hexdigest()[:16]

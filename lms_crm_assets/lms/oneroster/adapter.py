@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import Resolve, resolve
 from lms_crm_assets.contract.models import LmsThrottle, OneRosterSource
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import PermissionMissingError
@@ -32,13 +32,15 @@ _KEYS_A_PAGE = 100
 class OneRosterAdapter:
     """One provider of OneRoster 1.2. It soft-deletes, so what changed since a moment has the deletes in it."""
 
-    def __init__(self, source: OneRosterSource, limit: LmsThrottle, store: OperationalStore) -> None:
+    def __init__(
+        self, source: OneRosterSource, limit: LmsThrottle, store: OperationalStore, secret_of: Resolve = resolve
+    ) -> None:
         self._source = source
         entities = _ROSTER | (_OF_RESULTS if source.gradebook else frozenset())
         self._capabilities = Capabilities(entities=entities, supports_since=entities, has_tombstones=entities)
         keys = "source.client_id and source.client_secret"
         client = OAuthClient(
-            source.token_url, resolve(source.client_id), resolve(source.client_secret), keys, "source.token_url"
+            source.token_url, secret_of(source.client_id), secret_of(source.client_secret), keys, "source.token_url"
         )
         entry = OAuthEntry.client_credentials(client, _scopes(gradebook=source.gradebook))
         gate = lms_gate(store, source.url, entry.credential, limit, at_once=source.concurrency)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import Resolve, resolve
 from lms_crm_assets.contract.models import LmsThrottle, ThinkificSource
 from lms_crm_assets.domain import LmsEntity, RawRecord
 from lms_crm_assets.errors import MissingError, PermissionMissingError, ProtocolError, WrongAddressError
@@ -35,9 +35,11 @@ class ThinkificAdapter:
 
     capabilities = Capabilities(entities=frozenset(_PATHS), supports_since=_OF_ENROLLMENTS)
 
-    def __init__(self, source: ThinkificSource, limit: LmsThrottle, store: OperationalStore) -> None:
+    def __init__(
+        self, source: ThinkificSource, limit: LmsThrottle, store: OperationalStore, secret_of: Resolve = resolve
+    ) -> None:
         self._source = source
-        entry = _entry(source)
+        entry = _entry(source, secret_of)
         gate = lms_gate(store, source.url, entry.credential, limit, own=_OWN_LIMIT, at_once=source.concurrency)
         self._transport = Transport(source.url, gate, entry, connections=source.concurrency)
 
@@ -113,9 +115,9 @@ class ThinkificAdapter:
         return found
 
 
-def _entry(source: ThinkificSource) -> FixedEntry:
+def _entry(source: ThinkificSource, secret_of: Resolve) -> FixedEntry:
     if source.flow == "token":
-        return FixedEntry.bearer(source.url, resolve(source.token or ""), "source.token")
-    key = resolve(source.api_key or "")
+        return FixedEntry.bearer(source.url, secret_of(source.token or ""), "source.token")
+    key = secret_of(source.api_key or "")
     headers = {"X-Auth-API-Key": key.get_secret_value(), "X-Auth-Subdomain": source.subdomain or ""}
     return FixedEntry(source.url, key, "source.subdomain and source.api_key", headers)
