@@ -14,6 +14,7 @@ import typer
 
 from lms_crm_assets.cli.alerts import alerts_app
 from lms_crm_assets.cli.audit import audit_app
+from lms_crm_assets.cli.connect import connect
 from lms_crm_assets.cli.console import (
     EXIT_LATER,
     EXIT_MEND,
@@ -25,6 +26,7 @@ from lms_crm_assets.cli.console import (
     use_dagster_home,
 )
 from lms_crm_assets.cli.contract import contract_app
+from lms_crm_assets.cli.credentials import credentials_app
 from lms_crm_assets.cli.crm import crm_app
 from lms_crm_assets.cli.dead_letters import dead_letters_app
 from lms_crm_assets.cli.events import events_app
@@ -49,6 +51,7 @@ app = typer.Typer(
 )
 app.add_typer(tenants_app, name="tenants")
 app.add_typer(contract_app, name="contract")
+app.add_typer(credentials_app, name="credentials")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(crm_app, name="crm")
@@ -60,6 +63,7 @@ app.command()(plan)
 app.command()(apply)
 app.command()(explain)
 app.command()(record)
+app.command()(connect)
 app.command()(receiver)
 app.command()(worker)
 

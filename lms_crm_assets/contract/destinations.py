@@ -59,6 +59,9 @@ class HubSpotDestination(ContractModel):
     refresh_token: SecretRef | None = Field(
         None, description="`refresh_token`: the first one; those that HubSpot hands out later are kept, sealed."
     )
+    app_url: Address = Field(
+        "https://app.hubspot.com", description="Where people allow an app access, for `lms-crm connect`."
+    )
     batch_size: int = Field(100, ge=1, le=100, description="Records a call (batch upsert takes 100).")
     concurrency: int = Field(8, ge=1, le=20, description="Calls under way at once.")
     calls_per_10_seconds: int = Field(

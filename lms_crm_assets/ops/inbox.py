@@ -123,6 +123,11 @@ class Inbox:
         self._capacity = capacity
         self._room: dict[str, int] = {}
 
+    @property
+    def ring(self) -> KeyRing:
+        """The keys that it is sealed with."""
+        return self._seal.ring
+
     @classmethod
     def at(cls, state_dir: Path) -> "Inbox":
         """The inbox of a state folder, with the environment's keys."""
@@ -155,7 +160,7 @@ class Inbox:
 
         In an inbox of before it was made of that key, the oldest that there is.
         """
-        made = hmac.digest(self._seal.ring.keys[-1].content, b"lms-crm inbox digest", hashlib.sha256)
+        made = hmac.digest(self.ring.keys[-1].content, b"lms-crm inbox digest", hashlib.sha256)
         with self.store.transaction(durable=True) as run:
             run(sql.NUMBERS, (0,))  # whoever else asks for the first time waits
             with suppress(CredentialError):  # its key is gone; a repeat of what came before counts as a conflict then

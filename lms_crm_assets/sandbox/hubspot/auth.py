@@ -13,6 +13,7 @@ from lms_crm_assets.sandbox.hubspot.errors import PORTAL_ID, HubSpotError
 from lms_crm_assets.sandbox.hubspot.options import Options
 from lms_crm_assets.sandbox.hubspot.table import now_ms
 from lms_crm_assets.sandbox.hubspot.values import iso
+from lms_crm_assets.sandbox.oauth_codes import Codes, proves
 
 FIRST_REFRESH_TOKEN = "sandbox-refresh-token"  # noqa: S105 - the sandbox's own
 AUTHORIZATION_CODE = "sandbox-code"
@@ -32,7 +33,8 @@ class Token:
 class Auth:
     """Who may call, and the OAuth grants.
 
-    A portal starts with one refresh token (`sandbox-refresh-token`) and one code (`sandbox-code`, for many uses).
+    A portal starts with one refresh token (`sandbox-refresh-token`) and one code of a person who never looked (`sandbox-code`, for many uses); all
+    others come from the page of `/oauth/authorize`.
     `options` may be replaced at any time: tokens that were granted keep their end.
     """
 
@@ -44,6 +46,8 @@ class Auth:
         self._tokens: dict[str, Token] = {}
         self._numbers = itertools.count(1)
         self.refresh_tokens = [FIRST_REFRESH_TOKEN]
+        self.client_id = client_id
+        self.codes = Codes(time.monotonic, lambda: self.options.code_seconds)
 
     def authenticate(self, header: str | None) -> App:
         """The kind of app behind an `Authorization` header; `HubSpotError` 401."""
@@ -88,15 +92,27 @@ class Auth:
                     refresh_token = self._new_refresh_token()
                 return self._new_token() | {"refresh_token": refresh_token}
             case "authorization_code":
-                if form.get("code") != AUTHORIZATION_CODE:
-                    raise _bad("AUTH_CODE", "missing or unknown auth code")
-                if not form.get("redirect_uri"):
-                    raise _bad("REDIRECT_URI", "missing or invalid redirect uri")
+                self._redeem(form)
                 return self._new_token() | {"refresh_token": self._new_refresh_token()}
             case "client_credentials":
                 return self._new_token()
             case _:
                 raise _bad("GRANT_TYPE", "missing or unknown grant type")
+
+    def _redeem(self, form: Mapping[str, str]) -> None:
+        of_nobody = form.get("code") == AUTHORIZATION_CODE
+        asked = None if of_nobody else self.codes.redeem(form.get("code", ""))
+        if asked is None and not of_nobody:
+            raise _bad("AUTH_CODE", "missing or unknown auth code")
+        redirect_uri = form.get("redirect_uri")
+        if not redirect_uri or (asked is not None and redirect_uri != asked.redirect_uri):
+            raise _bad("REDIRECT_URI", "missing or invalid redirect uri")
+        if (
+            asked is not None
+            and asked.challenge is not None
+            and not proves(form.get("code_verifier", ""), asked.challenge)
+        ):
+            raise _bad("CODE_VERIFIER", "missing or invalid code verifier")
 
     def _new_token(self) -> dict[str, Any]:
         text = f"sandbox-access-{now_ms()}-{next(self._numbers)}"

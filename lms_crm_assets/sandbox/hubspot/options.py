@@ -18,6 +18,7 @@ class Options:
     - `short_search_pages`: a search shows half of what it was asked for, with `paging` as long as more follows.
     - `latency_seconds`: added to every request.
     - `token_seconds`, `token_calls`: an OAuth token granted from now on ends after that time, or so many calls.
+    - `code_seconds`: how long an authorization code lives.
     - `rotate_refresh_tokens`: a refresh hands out a new refresh token and the old one is dead.
     - `custom_objects` False: a tier without them; none exists and none can be made.
     - `courses_active` False: an admin has not activated the courses object yet.
@@ -34,6 +35,7 @@ class Options:
     latency_seconds: float = 0.0
     token_seconds: float = 1_800
     token_calls: int | None = None
+    code_seconds: float = 300
     rotate_refresh_tokens: bool = False
     custom_objects: bool = True
     courses_active: bool = True
@@ -94,6 +96,7 @@ _CHECKS: Mapping[str, Check] = {
     "latency_seconds": _SECONDS,
     "token_seconds": _SECONDS,
     "token_calls": _LIMIT,
+    "code_seconds": _SECONDS,
     "rotate_refresh_tokens": _FLAG,
     "custom_objects": _FLAG,
     "courses_active": _FLAG,

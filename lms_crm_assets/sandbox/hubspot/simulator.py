@@ -16,6 +16,7 @@ from lms_crm_assets.sandbox.hubspot.account import Account
 from lms_crm_assets.sandbox.hubspot.association_labels import AssociationLabels
 from lms_crm_assets.sandbox.hubspot.associations import Associations
 from lms_crm_assets.sandbox.hubspot.auth import Auth
+from lms_crm_assets.sandbox.hubspot.authorize import authorize
 from lms_crm_assets.sandbox.hubspot.batch import Batches
 from lms_crm_assets.sandbox.hubspot.errors import HubSpotError
 from lms_crm_assets.sandbox.hubspot.limits import Limits
@@ -78,7 +79,8 @@ class HubSpotSimulator:
     def routes(self) -> list[BaseRoute]:
         """Every endpoint, and last the one that answers 405 and 404 for all else."""
         self._routes = [Route(path, self._serve(method, path), methods=[method]) for method, path in self._endpoints]
-        return [*self._routes, Route("/{path:path}", self._unmatched, methods=_METHODS)]
+        page = Route("/oauth/authorize", self._authorize, methods=["GET", "POST"])
+        return [*self._routes, page, Route("/{path:path}", self._unmatched, methods=_METHODS)]
 
     def records(self, kind: str) -> Iterable[Mapping[str, Any]]:
         """Every record of one object, with its links; `SandboxRequestError` for an unknown one."""
@@ -171,6 +173,9 @@ class HubSpotSimulator:
             check_version(call.version)
         _check_media(request, body, _FORM if endpoint.bucket == "open" else _JSON)
         return endpoint.handler(call)
+
+    async def _authorize(self, request: Request) -> Response:
+        return await authorize(self._auth, request)
 
     async def _unmatched(self, request: Request) -> Response:
         matches = [route for route in self._routes if route.matches(request.scope)[0] is Match.PARTIAL]

@@ -1,17 +1,20 @@
 """The token endpoint: `POST /services/oauth2/token` (Salesforce help, OAuth Authorization Flows), and the tokens' lives.
 
-Grants: `client_credentials`, `refresh_token`, `password` and the JWT bearer grant. A token's life is bounded by time
+Grants: `authorization_code`, `client_credentials`, `refresh_token`, `password` and the JWT bearer grant. A token's life is bounded by time
 and, to let tests see a session end in the middle of work, by a number of calls.
 """
 
 import base64
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
+from lms_crm_assets.sandbox.oauth_codes import Codes, proves
 
 from .errors import ApiError, session_expired
 from .ids import with_suffix
@@ -66,10 +69,18 @@ class Tokens:
         self._sessions: dict[str, _Session] = {}
         self._issued = 0
         self.refresh_token = credentials.refresh_token
+        self.approved: list[str] = []
+        """Further refresh tokens, that people's approvals gave."""
+        self.client_id = credentials.client_id
+        self.codes = Codes(clock, lambda: options.code_seconds)
 
     def grant(self, form: Mapping[str, str], authorization: str, instance_url: str) -> dict[str, Any]:
         """The answer to a token request; `OAuthError` when it is refused."""
         match form.get("grant_type"):
+            case "authorization_code":
+                self._check_client(form, authorization)
+                granted = self._redeem(form)
+                return self._issue(instance_url) | granted
             case "client_credentials":
                 self._check_client(form, authorization)
                 return self._issue(instance_url) | {"api_instance_url": instance_url}
@@ -133,14 +144,32 @@ class Tokens:
         if (form.get("username"), form.get("password")) != (self._credentials.username, self._credentials.password):
             raise OAuthError("invalid_grant", "authentication failure")
 
+    def _redeem(self, form: Mapping[str, str]) -> dict[str, str]:
+        asked = self.codes.redeem(form.get("code", ""))
+        if asked is None:
+            raise OAuthError("invalid_grant", "expired authorization code")
+        if form.get("redirect_uri") != asked.redirect_uri:
+            raise OAuthError("redirect_uri_mismatch", "redirect_uri must match configuration")
+        if asked.challenge is not None and not proves(form.get("code_verifier", ""), asked.challenge):
+            raise OAuthError("invalid_grant", "invalid code verifier")
+        scopes = asked.scope.split()
+        if not {"refresh_token", "offline_access"}.intersection(scopes):
+            return {"scope": asked.scope}
+        self.approved.append("5Aep" + secrets.token_hex(32))
+        return {"scope": asked.scope, "refresh_token": self.approved[-1]}
+
     def _refresh(self, token: str) -> dict[str, str]:
-        if token != self.refresh_token:
+        if token != self.refresh_token and token not in self.approved:
             raise OAuthError("invalid_grant", "expired access/refresh token")
         if not self._options.rotate_refresh_tokens:
             return {}
         secret = self._credentials.client_secret.encode()
-        self.refresh_token = "5Aep" + hmac.new(secret, token.encode(), hashlib.sha256).hexdigest()
-        return {"refresh_token": self.refresh_token}
+        following = "5Aep" + hmac.new(secret, token.encode(), hashlib.sha256).hexdigest()
+        if token in self.approved:
+            self.approved[self.approved.index(token)] = following
+        else:
+            self.refresh_token = following
+        return {"refresh_token": following}
 
     def _check_assertion(self, assertion: str) -> None:
         claims = _claims(assertion)

@@ -157,6 +157,8 @@ class Options:
     """Calls that a token lives, None without bound; holds for tokens given out from then on."""
     token_seconds: float = _knob(_seconds, 7200.0)
     """Seconds that a token lives; holds for those given out before too."""
+    code_seconds: float = _knob(_seconds, 900.0)
+    """Seconds that an authorization code lives (Salesforce help: 15 minutes)."""
     latency_seconds: float = _knob(_seconds, 0.0)
     """Added to each call."""
     rotate_refresh_tokens: bool = _knob(_flag, default=False)

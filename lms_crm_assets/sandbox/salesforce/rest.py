@@ -17,6 +17,7 @@ from lms_crm_assets.sandbox.core import json_response
 
 from . import composite, records, sobject_collections
 from .auth import OAuthError
+from .authorize import authorize
 from .bulk import ingest, queries
 from .describe import describe_global, describe_object
 from .errors import ApiError, JsonTypeError, RowError, not_found
@@ -97,8 +98,9 @@ class Api:
         ]
 
     def routes(self) -> list[BaseRoute]:
-        """The token endpoint, the list of versions and every resource."""
+        """The page that people allow access on, the token endpoint, the list of versions and every resource."""
         return [
+            Route("/services/oauth2/authorize", self._authorize, methods=["GET", "POST"]),
             Route("/services/oauth2/token", self._token, methods=["POST"]),
             Route("/services/data", _versions, methods=["GET"]),
             Route("/services/data/", _versions, methods=["GET"]),
@@ -204,6 +206,9 @@ class Api:
             if match is not Match.NONE:
                 return route, child["path_params"]
         return None, {}
+
+    async def _authorize(self, request: Request) -> Response:
+        return await authorize(self._org, request)
 
     async def _token(self, request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode(errors="replace")))

@@ -81,7 +81,7 @@ class SalesforceSimulator:
         self._org.become(fresh)
 
     def dump(self) -> dict[str, Any]:
-        """Schema, records, what was used up of the day and the refresh token; sessions, open cursors and jobs end with the process."""
+        """Schema, records, what was used up of the day and the refresh tokens; sessions, open cursors and jobs end with the process."""
         org = self._org
         return {
             "schema": org.store.schema.dump() if org.store.schema.version else None,
@@ -91,6 +91,7 @@ class SalesforceSimulator:
             "query_jobs": org.query_jobs,
             "day": org.day,
             "refresh_token": org.tokens.refresh_token,
+            "approved": org.tokens.approved,
         }
 
     def load(self, state: Any) -> None:
@@ -101,6 +102,7 @@ class SalesforceSimulator:
         self._org.calls, self._org.day = state["calls"], state["day"]
         self._org.batches, self._org.query_jobs = state.get("batches", 0), state.get("query_jobs", 0)
         self._org.tokens.refresh_token = state["refresh_token"]
+        self._org.tokens.approved = list(state.get("approved", []))
 
     def _new_org(self, changed: Mapping[str, Any]) -> Org:
         options = Options.of(self._initial | dict(changed))
