@@ -25,28 +25,13 @@ from lms_crm_assets.errors import FatalError
 from lms_crm_assets.ops import tokens
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
-from tests.conftest import TENANTS
+from tests import oauth_tenants
+from tests.oauth_tenants import APP_SECRET
 
 KEYS = [base64.b64encode(bytes([number]) * 32).decode() for number in range(2)]
 CANARY = "canary-of-a-secret"
 CALLBACK = "http://127.0.0.1:1/callback"
 
-# The lines of the example contracts' destinations that are changed for the flow of connect.
-OAUTH = {
-    "acme": (
-        ("  client_secret: env:ACME_CRM_CLIENT_SECRET\n", "  client_secret: vault:app_secret\n"),
-        ("  client_id:", "  flow: refresh_token\n  refresh_token: vault:crm_refresh_token\n  client_id:"),
-    ),
-    "globex": (
-        (
-            "  access_token: env:GLOBEX_CRM_TOKEN\n",
-            (
-                "  flow: refresh_token\n  app_url: ${GLOBEX_CRM_URL}\n  client_id: env:ACME_CRM_CLIENT_ID\n"
-                "  client_secret: vault:app_secret\n  refresh_token: vault:crm_refresh_token\n"
-            ),
-        ),
-    ),
-}
 AUTHORIZE = {"acme": "/services/oauth2/authorize", "globex": "/oauth/authorize"}
 TOKEN = {"acme": "/services/oauth2/token", "globex": "/oauth/v3/token"}
 
@@ -67,14 +52,9 @@ def oauth(sandbox: Sandbox, settings: Settings, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("LMS_CRM_KEY", KEYS[0])
     monkeypatch.delenv("LMS_CRM_KEY_FILE", raising=False)
 
-    def put(tenant: str, *replaced: tuple[str, str]) -> Path:
-        text = (TENANTS / f"{tenant}.yaml").read_text(encoding="utf-8")
-        for old, new in (*OAUTH[tenant], *replaced):
-            assert old in text, old
-            text = text.replace(old, new, 1)
-        file = tmp_path / f"{tenant}.yaml"
-        file.write_text(text, encoding="utf-8")
-        assert run("credentials", "set", "app_secret", "--tenant", tenant, stdin="sandbox-secret\n").exit_code == 0
+    def put(tenant: str) -> Path:
+        file = oauth_tenants.put(tmp_path, tenant)
+        assert run("credentials", "set", "app_secret", "--tenant", tenant, stdin=f"{APP_SECRET}\n").exit_code == 0
         return file
 
     return put
@@ -138,7 +118,7 @@ def test_what_a_person_allowed_is_kept_before_it_is_used(
     [opened] = person.opened
     asked = {name: value for name, [value] in parse_qs(urlsplit(opened).query).items()}
     assert asked["code_challenge_method"] == "S256"
-    assert "sandbox-secret" not in opened
+    assert APP_SECRET not in opened
     # The approval's access token was used for nothing: what comes next is a refresh with what was kept.
     log = httpx.get(f"{address}/_sandbox/log").json()["calls"]
     paths = [call["path"] for call in log if not call["path"].startswith("/_sandbox")]

@@ -7,11 +7,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from pydantic import SecretStr
 
 from lms_crm_assets.contract.webhooks import Backpressure
 from lms_crm_assets.defs.fleet import fleet_health
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.ops.inbox import Delivery, Inbox, Side
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.modes import Mode, Modes, Sample
 from lms_crm_assets.ops.store import OperationalStore
 
@@ -155,7 +157,8 @@ def evaluation(
 def test_what_waits_in_the_inbox_is_told_and_parked_events_and_a_switched_tenant_are_named(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LMS_CRM_KEY", "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
+    former, present = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=", "bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4="
+    monkeypatch.setenv("LMS_CRM_KEY", former)
     for tenant in ("busy", "calm", "flooded"):
         (tmp_path / f"{tenant}.yaml").write_text(CONTRACT.format(tenant=tenant, minutes=60), encoding="utf-8")
     inbox = Inbox.at(tmp_path)
@@ -163,6 +166,7 @@ def test_what_waits_in_the_inbox_is_told_and_parked_events_and_a_switched_tenant
     inbox.park(inbox.lease("busy", 1, 60)[0].number, "LMS-501 survey_answered")
     flood = Sample(depth=7, oldest_seconds=0)
     Modes(OperationalStore.at(tmp_path)).look("flooded", Mode.PUSH, flood, Backpressure(depth=6))
+    monkeypatch.setenv("LMS_CRM_KEY", f"{present} {former}")
 
     result = dg.materialize(
         [fleet_health],
@@ -178,3 +182,5 @@ def test_what_waits_in_the_inbox_is_told_and_parked_events_and_a_switched_tenant
     rows = result.asset_materializations_for_node("fleet_health")[0].metadata["tenants"].value
     told = {row.data["tenant"]: (row.data["mode"], row.data["events_waiting"]) for row in rows.records}  # type: ignore[union-attr]
     assert told == {"busy": ("pull", 2), "calm": ("pull", 0), "flooded": ("pull: 7 events wait", 0)}
+    # While there are two keys, it seals anew what is under the former one.
+    assert len(list(Inbox(inbox.store, KeyRing.of(SecretStr(present))).find())) == 3

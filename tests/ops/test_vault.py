@@ -115,6 +115,18 @@ def test_a_token_that_can_not_be_kept_is_not_used_up(store: OperationalStore, mo
         refreshing(store, "acme", SecretStr("refresh-0"), exchange)()
 
 
+def test_an_access_token_is_not_given_out_before_its_refresh_token_is_kept(store: OperationalStore) -> None:
+    def exchange(_: str) -> tuple[str, str | None]:
+        with store.transaction() as run:
+            run("ALTER TABLE credentials RENAME TO elsewhere")
+        return "access-1", "refresh-1"
+
+    tokens = Tokens(refreshing(store, "acme", SecretStr("refresh-0"), exchange))
+    with pytest.raises(Exception, match="credentials"):
+        tokens.valid()
+    assert tokens._token is None
+
+
 _REFRESHER = """
 import sys
 from pathlib import Path
