@@ -1,4 +1,4 @@
-"""The example tenants with flow `refresh_token`: the app's secret and the refresh token lie in the vault."""
+"""The example tenants with flow `refresh_token`: the app's secret, an LMS's token and the refresh token lie in the vault."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from tests.conftest import TENANTS
 # The lines of the contracts' destinations that are changed.
 _CHANGED = {
     "acme": (
+        ("  token: env:ACME_LMS_TOKEN\n", "  token: vault:lms_token\n"),
         ("  client_secret: env:ACME_CRM_CLIENT_SECRET\n", "  client_secret: vault:app_secret\n"),
         ("  client_id:", "  flow: refresh_token\n  refresh_token: vault:crm_refresh_token\n  client_id:"),
     ),
@@ -21,6 +22,11 @@ _CHANGED = {
     ),
 }
 APP_SECRET = "sandbox-secret"
+KEPT = {
+    "acme": {"app_secret": APP_SECRET, "lms_token": "sandbox-moodle-token"},
+    "globex": {"app_secret": APP_SECRET},
+}
+"""What the vault has to hold beside the refresh tokens."""
 FIRST = {"acme": "sandbox-refresh", "globex": "sandbox-refresh-token"}
 
 

@@ -26,7 +26,7 @@ from lms_crm_assets.ops import tokens
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 from tests import oauth_tenants
-from tests.oauth_tenants import APP_SECRET
+from tests.oauth_tenants import APP_SECRET, KEPT
 
 KEYS = [base64.b64encode(bytes([number]) * 32).decode() for number in range(2)]
 CANARY = "canary-of-a-secret"
@@ -47,14 +47,15 @@ def said(result: Result) -> str:
 
 @pytest.fixture
 def oauth(sandbox: Sandbox, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:  # noqa: ARG001 - they set the environment
-    """Puts an example contract with flow refresh_token into the tenants' folder, with the app's secret in the vault."""
+    """Puts an example contract with flow refresh_token into the tenants' folder, with what it names in the vault."""
     monkeypatch.setenv("LMS_CRM_TENANTS_DIR", str(tmp_path))
     monkeypatch.setenv("LMS_CRM_KEY", KEYS[0])
     monkeypatch.delenv("LMS_CRM_KEY_FILE", raising=False)
 
     def put(tenant: str) -> Path:
         file = oauth_tenants.put(tmp_path, tenant)
-        assert run("credentials", "set", "app_secret", "--tenant", tenant, stdin=f"{APP_SECRET}\n").exit_code == 0
+        for name, value in KEPT[tenant].items():
+            assert run("credentials", "set", name, "--tenant", tenant, stdin=f"{value}\n").exit_code == 0
         return file
 
     return put
@@ -129,8 +130,8 @@ def test_what_a_person_allowed_is_kept_before_it_is_used(
     # Another process after a rotation of both the refresh token and the key; the former key is taken away then.
     monkeypatch.setattr(tokens, "_shared", {})
     monkeypatch.setenv("LMS_CRM_KEY", f"{KEYS[1]} {KEYS[0]}")
-    # Two that people entered, the refresh token that followed, and the access token.
-    assert "4 secrets, 0 events" in run("credentials", "rotate").output
+    # With the refresh token, the one that followed it, and the access token.
+    assert f"{len(KEPT[tenant]) + 3} secrets, 0 events" in run("credentials", "rotate").output
     monkeypatch.setenv("LMS_CRM_KEY", KEYS[1])
     contract = load_contract(file.parent, tenant)
     with closing(crm_adapter(contract, OperationalStore.at(Settings.from_environ().state_dir))) as crm:

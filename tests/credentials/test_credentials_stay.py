@@ -156,7 +156,7 @@ def test_nothing_follows_a_redirect_to_another_host(client: str) -> None:
     elsewhere, asked = Elsewhere(), list[str]()
 
     def steals(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-        elsewhere.received.append(f"{handler.raw_requestline!r} {handler.headers} {body!r}")
+        elsewhere.received.append(f"{handler.requestline} {handler.headers} {body!r}")
         send(handler, 200)
 
     with serving(steals) as port:

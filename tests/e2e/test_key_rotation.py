@@ -43,8 +43,8 @@ def test_another_key_fails_no_sync(
     # HubSpot's tokens serve more calls: eight at once would use a fresh one up before its turn.
     for tenant, address, calls in (("acme", sandbox.salesforce, 5), ("globex", sandbox.hubspot, 40)):
         oauth_tenants.put(tmp_path, tenant)
-        first.keep(tenant, "app_secret", oauth_tenants.APP_SECRET)
-        first.keep(tenant, "crm_refresh_token", oauth_tenants.FIRST[tenant])
+        for name, value in {**oauth_tenants.KEPT[tenant], "crm_refresh_token": oauth_tenants.FIRST[tenant]}.items():
+            first.keep(tenant, name, value)
         changed = {"rotate_refresh_tokens": True, "token_calls": calls}
         httpx.post(f"{address}/_sandbox/options", json=changed).raise_for_status()
 
