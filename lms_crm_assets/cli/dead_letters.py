@@ -14,7 +14,7 @@ from rich import box
 from rich.table import Table
 
 from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
-from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.options import ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.masking import safe_key
@@ -22,6 +22,7 @@ from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.rejections import Rejection, rejections, replay
+from lms_crm_assets.veil import MESSAGE
 from lms_crm_assets.warehouse.connection import connect
 
 _SHOWN_ROWS = 100
@@ -45,6 +46,7 @@ def list_letters(
         bool, typer.Option("--refused", help="Also those that were refused last time and are sent again.")
     ] = False,
     as_json: JsonFlag = False,
+    show_values: ShowValues = False,
 ) -> None:
     """Which records are dead letters, since when, and with which code.
 
@@ -54,7 +56,7 @@ def list_letters(
         found = rejections(con, most, obj=obj, code=code, only_dead=not refused)
         if as_json:
             for letter in found:
-                typer.echo(orjson.dumps(_plain(letter)))
+                typer.echo(orjson.dumps(_plain(letter, show_values=show_values)))
             return
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
         for name in ("object", "LMS id", "operation", "code", "attempts", "state", "first refused", "last refused"):
@@ -62,7 +64,7 @@ def list_letters(
         for letter in islice(found, _SHOWN_ROWS):
             table.add_row(
                 letter.object,
-                letter.external_id,
+                safe_key(letter.external_id),
                 letter.operation,
                 letter.code or "",
                 f"{letter.attempts} of {most}",
@@ -84,8 +86,14 @@ def list_letters(
 
 
 @dead_letters_app.command()
-def show(tenant: Tenant, *, key: Annotated[str, typer.Option("--key", "-k")], as_json: JsonFlag = False) -> None:
-    """What the CRM said when it refused a record. It may quote the record's data.
+def show(
+    tenant: Tenant,
+    *,
+    key: Annotated[str, typer.Option("--key", "-k")],
+    as_json: JsonFlag = False,
+    show_values: ShowValues = False,
+) -> None:
+    """When and with which code the CRM refused a record; with --show-values what it said, which may quote its data.
 
     Example: [bold]lms-crm dead-letters show --tenant acme --key 1234[/bold]
     """
@@ -96,13 +104,14 @@ def show(tenant: Tenant, *, key: Annotated[str, typer.Option("--key", "-k")], as
         raise typer.Exit(EXIT_MEND)
     for letter in found:
         if as_json:
-            typer.echo(orjson.dumps(_plain(letter)))
+            typer.echo(orjson.dumps(_plain(letter, show_values=show_values)))
             continue
         state = "a dead letter" if letter.is_dead else "sent again by the next run"
         typer.echo(f"{letter.object} {letter.external_id} ({letter.operation}): {state}")
         typer.echo(f"  refused {letter.attempts} of {most} times with {letter.code or 'no code'}")
         typer.echo(f"  from {letter.first_rejected_at:%Y-%m-%d %H:%M} to {letter.last_rejected_at:%Y-%m-%d %H:%M} UTC")
-        typer.echo(f"  the CRM said: {letter.message or 'nothing'}")
+        said = letter.message if show_values or not letter.message else MESSAGE
+        typer.echo(f"  the CRM said: {said or 'nothing'}")
 
 
 @dead_letters_app.command("replay")
@@ -144,5 +153,5 @@ def _warehouse(tenant: str) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
         yield con, most
 
 
-def _plain(letter: Rejection) -> dict[str, Any]:
-    return asdict(letter)
+def _plain(letter: Rejection, *, show_values: bool) -> dict[str, Any]:
+    return asdict(letter) if show_values else {**asdict(letter), "message": letter.message and MESSAGE}

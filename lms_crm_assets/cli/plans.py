@@ -15,7 +15,7 @@ from lms_crm_assets.cli.console import (
     output_console,
     use_dagster_home,
 )
-from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.options import ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.delta.plan import PlanTotals, find_plan, plan_rows, plan_totals
 from lms_crm_assets.delta.show import plan_lines
@@ -24,6 +24,7 @@ from lms_crm_assets.errors import FatalError
 from lms_crm_assets.explain import explain as explained
 from lms_crm_assets.explain import story_lines
 from lms_crm_assets.settings import Settings
+from lms_crm_assets.veil import veiled_rows, veiled_story
 from lms_crm_assets.warehouse.connection import connect
 
 _SHOWN_ROWS = 100
@@ -37,8 +38,9 @@ def plan(
     out: Annotated[Path | None, typer.Option("--out", help="Write the plan to a file for `lms-crm apply`.")] = None,
     as_json: JsonFlag = False,
     all_rows: Annotated[bool, typer.Option("--all", help=f"Show all records, not the first {_SHOWN_ROWS}.")] = False,
+    show_values: ShowValues = False,
 ) -> None:
-    """Show what a reconciliation would change in the CRM, and change nothing.
+    """Show what a reconciliation would change in the CRM, and change nothing. Personal values are masked.
 
     Example: [bold]lms-crm plan --tenant acme --out plan.json[/bold], read it, then
     [bold]lms-crm apply plan.json[/bold]
@@ -65,6 +67,8 @@ def plan(
         }
         totals = plan_totals(con, plan_id, obj)
         rows = plan_rows(con, plan_id, obj, None if all_rows or as_json or out else _SHOWN_ROWS)
+    if not show_values:
+        rows = veiled_rows(rows, load_contract(settings.tenants_dir, tenant))
     if out is not None:
         out.write_text(json.dumps({**document, "rows": rows}, ensure_ascii=False, indent=1), encoding="utf-8")
     if as_json:
@@ -174,8 +178,12 @@ def explain(
         ),
     ] = None,
     as_json: JsonFlag = False,
+    show_values: ShowValues = False,
 ) -> None:
-    """Tell one learner's story: raw row, checks, plans, what was sent and what the CRM answered, with times."""
+    """Tell one learner's story: raw row, checks, plans, what was sent and what the CRM answered, with times.
+
+    Personal values are masked.
+    """
     settings = Settings.from_environ()
     contract = load_contract(settings.tenants_dir, tenant)
     file = Path(settings.warehouse.format(tenant=tenant))
@@ -183,6 +191,8 @@ def explain(
         raise FatalError(f"{tenant} was never reconciled: there is no {file}")
     with connect(file) as con:
         story = explained(con, contract, learner, at=at)
+    if not show_values:
+        story = veiled_story(story, contract)
     if as_json:
         typer.echo(json.dumps(story, ensure_ascii=False, default=str))
         return

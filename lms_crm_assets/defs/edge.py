@@ -8,6 +8,7 @@ import dagster as dg
 from lms_crm_assets import interrupt
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError, LmsCrmError
+from lms_crm_assets.withholding import discreet
 
 # Dynamic, so that a new tenant file needs no restart.
 TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
@@ -38,16 +39,21 @@ ERROR = "error"
 def translated() -> Iterator[None]:
     """Turn the package's errors into Dagster failures with one clear line; a person's errors are not retried.
 
-    After a person's wish to stop Dagster would go on with steps that don't need the one that was stopped: none begins.
+    What else goes wrong is told without its text, which may quote learner data. After a person's wish to stop Dagster would go on with steps that don't need the one that was stopped: none begins.
     """
     try:
         interrupt.check()
         yield
     except LmsCrmError as exc:
         passing = not isinstance(exc, FatalError)
-        raise dg.Failure(
-            str(exc), metadata={PASSING: passing, ERROR: type(exc).__name__}, allow_retries=passing
-        ) from exc
+        metadata = {PASSING: passing, ERROR: type(exc).__name__}
+        raise dg.Failure(str(exc), metadata=metadata, allow_retries=passing) from discreet(exc)
+    except (dg.Failure, dg.RetryRequested, dg.DagsterError):
+        raise
+    except Exception as exc:
+        if (told := discreet(exc)) is exc:
+            raise
+        raise told from told.__cause__
 
 
 def table(

@@ -38,7 +38,7 @@ def _masked(row: dict[str, Any], spec: ObjectSpec) -> dict[str, str]:
 def plan_lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A plan's rows as lines: a mark and the record, then a line a field, old → new.
 
-    `rows` are those of `plan.plan_rows`. Values are shown in full: this is for the person who approves.
+    `rows` are those of `plan.plan_rows`. Values are shown as they are given, see `veil`.
     """
     for row in rows:
         action = Action(row["action"])

@@ -30,7 +30,7 @@ def test_a_plan_writes_nothing_and_apply_sends_exactly_it(
     before = writes(sandbox.salesforce).total()
     file = tmp_path / "plan.json"
 
-    planned = lms_crm_here("plan", "--tenant", "acme", "--out", str(file))
+    planned = lms_crm_here("plan", "--tenant", "acme", "--out", str(file), "--show-values")
 
     assert planned.returncode == 0, planned.stderr
     assert writes(sandbox.salesforce).total() == before
@@ -114,7 +114,7 @@ def test_explain_tells_one_learners_story(sandbox: Sandbox, lms_crm_here: LmsCrm
     edit(sandbox, "5", LastName="Typo")
     assert lms_crm_here("reconcile", "--tenant", "acme").returncode == 0
 
-    told = lms_crm_here("explain", "learner0001@globex.test", "--tenant", "acme")
+    told = lms_crm_here("explain", "learner0001@globex.test", "--tenant", "acme", "--show-values")
 
     assert told.returncode == 0, told.stderr
     story = told.stdout
@@ -123,6 +123,10 @@ def test_explain_tells_one_learners_story(sandbox: Sandbox, lms_crm_here: LmsCrm
     assert story.count("upsert succeeded as 003") == 2
     assert "enrollment 5:2" in story
     assert "written to the CRM record 003" in story
+    veiled = lms_crm_here("explain", "learner0001@globex.test", "--tenant", "acme").stdout
+    assert "LastName: 'T… (4 characters)' → 'O… (8 characters)'  [drift]" in veiled
+    assert "learner0001" not in veiled
+    assert "O'Neil" not in veiled
     as_json = json.loads(lms_crm_here("explain", "5", "--tenant", "acme", "--json").stdout)
     assert [len(r["planned"]) for r in as_json["records"] if r["object"] == "contact"] == [2]
     long_ago = json.loads(lms_crm_here("explain", "5", "-t", "acme", "--json", "--at", "2026-01-01").stdout)

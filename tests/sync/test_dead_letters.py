@@ -64,7 +64,8 @@ def test_a_record_that_is_refused_too_often_is_not_sent_and_every_run_says_so(te
     listed = [orjson.loads(line) for line in cli("list", "--json").splitlines()]
     assert [(one["external_id"], one["attempts"], one["is_dead"]) for one in listed] == [("L3", 2, True)]
     assert "refused 2 of 2 times with VALIDATION_ERROR" in cli("show", "--key", "L3")
-    assert "the portal's own rule" in cli("show", "--key", "L3")
+    assert "the portal's own rule" not in cli("show", "--key", "L3")
+    assert "the portal's own rule" in cli("show", "--key", "L3", "--show-values")
 
 
 def test_a_dead_letter_is_sent_when_a_person_replays_it(tenant: ChaosTenant) -> None:
