@@ -16,6 +16,7 @@ from lms_crm_assets.demo.sandbox_process import Sandbox, running_sandbox
 from lms_crm_assets.ops import tokens
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
+from tests.canaries import pytest_configure, pytest_runtest_makereport, pytest_runtest_teardown  # noqa: F401 - hooks
 from tests.postgres import _database, database, place, postgres  # noqa: F401 - fixtures for all
 
 # Every httpx client reads the root certificates anew, which takes 75 ms; on loopback they are read once for all.
