@@ -10,6 +10,7 @@ from lms_crm_assets.defs.events import settled_events, waiting_events
 from lms_crm_assets.defs.fleet import fleet_health, fleet_job, fleet_watch
 from lms_crm_assets.defs.raw_lms import raw_lms
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
+from lms_crm_assets.defs.retention import nightly_purge, purge_job, retention
 from lms_crm_assets.defs.staging import STAGING
 from lms_crm_assets.defs.sync import SYNC
 from lms_crm_assets.settings import Settings
@@ -18,9 +19,17 @@ from lms_crm_assets.settings import Settings
 def build_definitions(settings: Settings) -> dg.Definitions:
     """All definitions, over the folders that the settings name."""
     return dg.Definitions(
-        assets=[raw_lms, *STAGING, *DISCOVERY, *CRM_SNAPSHOT, *DELTA, *SYNC, settled_events, fleet_health],
-        jobs=[jobs.full_reconcile, jobs.incremental_pull, jobs.sync_events, jobs.plan, jobs.apply, fleet_job],
-        schedules=[automation.full_reconciles, automation.incremental_pulls, fleet_watch],
+        assets=[raw_lms, *STAGING, *DISCOVERY, *CRM_SNAPSHOT, *DELTA, *SYNC, settled_events, fleet_health, retention],
+        jobs=[
+            jobs.full_reconcile,
+            jobs.incremental_pull,
+            jobs.sync_events,
+            jobs.plan,
+            jobs.apply,
+            fleet_job,
+            purge_job,
+        ],
+        schedules=[automation.full_reconciles, automation.incremental_pulls, fleet_watch, nightly_purge],
         sensors=[automation.tenants_folder, waiting_events, alerting.alerts],
         resources={
             "tenants": TenantsResource(tenants_dir=str(settings.tenants_dir), state_dir=str(settings.state_dir)),

@@ -32,6 +32,7 @@ from lms_crm_assets.cli.dead_letters import dead_letters_app
 from lms_crm_assets.cli.events import events_app
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.plans import apply, explain, plan
+from lms_crm_assets.cli.privacy import forget, purge
 from lms_crm_assets.cli.quarantine import quarantine_app
 from lms_crm_assets.cli.receiver import receiver
 from lms_crm_assets.cli.record import record
@@ -41,6 +42,7 @@ from lms_crm_assets.cli.worker import worker
 from lms_crm_assets.errors import LmsCrmError, RetryableError
 from lms_crm_assets.interrupt import StoppedError
 from lms_crm_assets.settings import Settings
+from lms_crm_assets.withholding import discreet
 
 app = typer.Typer(
     name="lms-crm",
@@ -62,6 +64,8 @@ app.add_typer(audit_app, name="audit")
 app.command()(plan)
 app.command()(apply)
 app.command()(explain)
+app.command()(forget)
+app.command()(purge)
 app.command()(record)
 app.command()(connect)
 app.command()(receiver)
@@ -149,3 +153,6 @@ def main() -> None:
     except LmsCrmError as exc:
         complain(str(exc))
         sys.exit(EXIT_MEND)
+    except Exception as exc:  # noqa: BLE001 - it is raised again; a terminal may be a log
+        told = discreet(exc)
+        raise told from told.__cause__

@@ -50,6 +50,8 @@ _PLACES = {
     "SlackChannel": "`alerts.channels`, to `slack`",
     "EmailChannel": "`alerts.channels`, to `email`",
     "WebhookChannel": "`alerts.channels`, to `webhook`",
+    "Retention": "`retention`",
+    "Privacy": "`privacy`",
     "Throttle": "`throttle`",
     "LmsThrottle": "`throttle.lms`",
     "CrmThrottle": "`throttle.crm`",

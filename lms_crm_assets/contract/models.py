@@ -11,6 +11,7 @@ from lms_crm_assets.contract.checks import ChecksPolicy, Share
 from lms_crm_assets.contract.cron import check_cron
 from lms_crm_assets.contract.destinations import HubSpotDestination, SalesforceDestination
 from lms_crm_assets.contract.endpoints import TENANT_NAME, ContractModel
+from lms_crm_assets.contract.privacy import Privacy, Retention
 from lms_crm_assets.contract.rules import contradictions
 from lms_crm_assets.contract.sources import (
     CanvasSource,
@@ -38,6 +39,8 @@ __all__ = [
     "MoodleSource",
     "ObjectMapping",
     "OneRosterSource",
+    "Privacy",
+    "Retention",
     "SalesforceDestination",
     "Schedules",
     "Sla",
@@ -224,6 +227,8 @@ class Contract(ContractModel):
     retention_days: int = Field(
         30, ge=1, le=3650, description="How long plans, outcomes and the ledger's former states are kept."
     )
+    retention: Retention = Field(Retention(), description="How long other things are kept.")
+    privacy: Privacy = Field(Privacy(), description="What becomes of a forgotten learner's CRM records.")
     objects: dict[CrmObject, ObjectMapping] = Field(min_length=1, description="What is kept in the CRM, and how.")
 
     @model_validator(mode="wrap")

@@ -21,6 +21,7 @@ from lms_crm_assets.snapshot.capture import (
     merge_changes,
     not_younger,
     refresh_snapshot,
+    without_forgotten,
 )
 from lms_crm_assets.sync.jobs import settle_left
 from lms_crm_assets.sync.journal import recover
@@ -79,7 +80,9 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 # What a killed run left under way would go on to change what is read here.
                 settle_left(crm.bulk, obj, tenants.folder(tenant, "sync"))
                 with tenants.aside():
-                    rows = land_records(crm.snapshot(spec) if since is None else crm.changed_since(spec, since), file)
+                    forgotten = tenants.forgotten(tenant)
+                    pages = crm.snapshot(spec) if since is None else crm.changed_since(spec, since)
+                    rows = land_records(without_forgotten(pages, obj, forgotten), file)
                     again = land_records([crm.read(spec, told)], told_file) if told else 0
             finally:
                 crm.close()

@@ -10,6 +10,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from dagster._core.events.log import EventLogEntry
@@ -62,6 +63,16 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         super().store_event(event)
         # The UI's live log waits for a change of the run's own file, which a connection that stays open puts off.
         os.utime(self.path_for_shard(event.run_id))
+
+    def delete_events(self, run_id: str) -> None:
+        """Forget a run's events; its file goes too, which Dagster leaves there."""
+        super().delete_events(run_id)
+        with self._db_lock:
+            if (engine := self._engines.pop(run_id, None)) is not None:
+                engine.dispose()
+            self._initialized_dbs.discard(run_id)
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path_for_shard(run_id)}{suffix}").unlink(missing_ok=True)
 
     def wipe(self) -> None:
         """Forget everything; the files go, and the connections before them."""

@@ -15,8 +15,6 @@ from lms_crm_assets.ops.rotation import reseal
 from lms_crm_assets.ops.vault import Vault
 
 _SWITCHED = "pull: "
-# An event that is done is kept for so long: a repeat is told by it, and it can be replayed.
-_KEPT_SECONDS = 30 * 86_400.0
 # A minute's work at most; the next look goes on.
 _SEALED_AT_ONCE = 10_000
 _COLUMNS = {
@@ -71,9 +69,7 @@ _REFUSED = ("invalid", "refused", "undelivered")
 )
 def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
     """Compare each tenant's last successful run with what its contract promises."""
-    if (inbox := known_inbox(tenants)) is not None:
-        inbox.purge(inbox.store.clock() - _KEPT_SECONDS)
-    left = _seal_anew(tenants, inbox) if inbox is not None else 0
+    left = _seal_anew(tenants, inbox) if (inbox := known_inbox(tenants)) is not None else 0
     states = list(tenant_states(context.instance, tenants, tenants.names(), datetime.now(UTC)))
     rows = [_row(state) for state in states]
     troubles = look_at(tenants, states)

@@ -18,6 +18,7 @@ from lms_crm_assets.events.learners import learner_ids
 from lms_crm_assets.events.share import Share, take
 from lms_crm_assets.hints.found import By
 from lms_crm_assets.lms.adapters import lms_adapter
+from lms_crm_assets.lms.forgotten import without_forgotten
 from lms_crm_assets.lms.ingest import Fetched, Ingested, fetch_into, pull_into, standing_doubts
 from lms_crm_assets.lms.landing import Weighed, landing_folder
 from lms_crm_assets.ops.heartbeat import EVENTS_SENSOR, EVENTS_WORKER, is_alive
@@ -93,7 +94,8 @@ def raw_lms(
     with translated():
         contract = tenants.contract(tenant)
         share = _share(context.run.run_id, contract, tenants, warehouse) if config.take_events else Share()
-        with closing(lms_adapter(contract, tenants.store())) as lms:
+        forgotten = tenants.forgotten(tenant)
+        with closing(without_forgotten(lms_adapter(contract, tenants.store()), forgotten)) as lms:
             if config.mode != "events":
                 with _folder(tenants, tenant) as folder:
                     done = pull_into(

@@ -20,6 +20,7 @@ from lms_crm_assets.events.share import Share, give_back
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.lanes import Alone, Lane, Place, RightOfWay
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.suppression import Marks, Suppression
 from lms_crm_assets.ops.switches import SwitchBoard, Switches
 from lms_crm_assets.warehouse.connection import connect
 
@@ -106,6 +107,10 @@ class TenantsResource(dg.ConfigurableResource[None]):
     def store(self) -> OperationalStore:
         """What the runs of this state folder share: rates, breakers, quotas, kept tokens."""
         return OperationalStore.at(Path(self.state_dir))
+
+    def forgotten(self, tenant: str) -> Marks:
+        """The marks of the tenant's learners who were forgotten; `CredentialError` where there are some and no key."""
+        return Suppression.at(Path(self.state_dir)).marks(tenant)
 
     def inbox(self) -> Inbox:
         """What was delivered for the tenants; `CredentialError` where there is no key."""

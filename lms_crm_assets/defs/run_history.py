@@ -50,6 +50,18 @@ class RunHistory:
                     break
         return datetime.fromtimestamp(max(ends), UTC) if ends else None
 
+    def telling_runs(self, tenant: str) -> set[str]:
+        """The runs that the tenant's state is made of: the newest of each job that is over, and the newest that was taken."""
+        found: set[str] = set()
+        for job in (job for jobs in _JOBS.values() for job in jobs):
+            failed, succeeded = (
+                [record.dagster_run.run_id for record in self._records(tenant, job, [status], _LOOKED_AT)]
+                for status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS)
+            )
+            taken = [run_id for run_id in succeeded if self._was_taken(run_id)]
+            found.update([*failed[:1], *succeeded[:1], *taken[:1]])
+        return found
+
     def newest(self, tenant: str) -> Mapping[Reading, RunTold]:
         """The newest run of each kind that is over and had its place; a kind that never ran is not in it."""
         told = {reading: self._newest(tenant, reading) for reading in Reading}

@@ -110,6 +110,7 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
                         timezone=contract.source.local_timezone,
                         now=datetime.now(UTC),
                         keep_unknown=contract.unknown_attributes == "keep",
+                        marks=tenants.forgotten(tenant),
                     )
                 by_rule = rule_counts(con, rules, counts.in_lms)
                 hidden = PERSONAL_COLUMNS if contract.checks.mask_samples else ()

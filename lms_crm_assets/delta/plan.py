@@ -80,14 +80,19 @@ def record_plan(
 def drop_plans(con: duckdb.DuckDBPyConnection, before: datetime) -> None:
     """Forget the plans that were made before, but those that are needed to tell what a run wrote."""
     with transaction(con):
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE outdated AS SELECT plan_id FROM delta.plans WHERE created_at < $1"
-            " AND plan_id NOT IN (SELECT plan_id FROM sync.runs)",
-            [before],
-        )
-        for table in ("delta.plan_rows", "delta.plans", "sync.canaries"):
-            con.execute(f"DELETE FROM {table} WHERE plan_id IN (FROM outdated)")
-        con.execute("DROP TABLE outdated")
+        forget_plans(con, before)
+
+
+def forget_plans(con: duckdb.DuckDBPyConnection, before: datetime) -> None:
+    """The same within the caller's transaction."""
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE outdated AS SELECT plan_id FROM delta.plans WHERE created_at < $1"
+        " AND plan_id NOT IN (SELECT plan_id FROM sync.runs)",
+        [before],
+    )
+    for table in ("delta.plan_rows", "delta.plans", "sync.canaries"):
+        con.execute(f"DELETE FROM {table} WHERE plan_id IN (FROM outdated)")
+    con.execute("DROP TABLE outdated")
 
 
 def find_plan(con: duckdb.DuckDBPyConnection, plan_id: str) -> Plan:

@@ -65,6 +65,10 @@ class Database(Protocol):
         """Gives a function that tries to take the lock of that name; once taken it is held until the block ends."""
         ...
 
+    def scrub(self) -> None:
+        """Take the bytes of deleted rows off the disk, as far as the database lets us."""
+        ...
+
     def close(self) -> None:
         """Give back what is held."""
         ...

@@ -292,6 +292,23 @@ class Inbox:
                             (self._seal.close(found, _DIGEST_KEY),),
                         )
 
+    def purge_of(self, tenant: str, settled_before: float, *, dry_run: bool = False) -> int:
+        """Forget a tenant's done and parked events that were settled before that moment; gives how many."""
+        values = (tenant, settled_before)
+        if dry_run:
+            return int(self.store.read(f"SELECT COUNT(*) {sql.SETTLED}", values)[0][0])
+        with self.store.transaction(durable=True) as run:
+            return len(run(f"DELETE {sql.SETTLED} RETURNING number", values))
+
+    def erase(self, event: Event, left: bytes | None = None) -> None:
+        """Take an event away whatever its state, or keep of its body only what is `left`."""
+        with self.store.transaction(durable=True) as run:
+            if left is None:
+                run("DELETE FROM inbox_events WHERE number = ?", (event.number,))
+                return
+            sealed = self._seal.close(left, _associated(event.tenant, event.side.value, event.delivery_id))
+            run("UPDATE inbox_events SET sealed = ? WHERE number = ?", (sealed, event.number))
+
     def depth(self, tenant: str | None = None) -> Depth:
         """How much of a tenant waits, or of all."""
         depths = self.depths()

@@ -91,6 +91,8 @@ DELETE FROM inbox_events WHERE number IN (
 ) RETURNING number
 """
 
+SETTLED = "FROM inbox_events WHERE tenant = ? AND state IN ('done', 'parked') AND settled_at < ?"
+
 PROBE = """
 INSERT INTO inbox_probe (name, filler) VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET filler = excluded.filler
 """

@@ -112,6 +112,21 @@ class Place:
         self._turn = self._wish = None
 
 
+@contextmanager
+def both_lanes(folder: Path, tenant: str) -> Iterator[None]:
+    """No run of the tenant is at work or begins while the block runs; `RetryableError` while one is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    events = _locked(folder / f"{Lane.EVENTS}.lock")
+    if events is None:
+        raise RetryableError(f"another run of the events of {tenant} is under way")
+    with events:
+        place = Place(folder, tenant, Lane.FULL)
+        try:
+            yield
+        finally:
+            place.close()
+
+
 def is_taken(folder: Path, lane: Lane) -> bool:
     """Whether a run has its place in that lane; `folder` is the tenant's folder of locks."""
     return folder.is_dir() and _is_locked(folder / f"{lane}.lock")

@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from lms_crm_assets.errors import RetryableError
 from lms_crm_assets.ops.database import Run, Schema, build, built
 
 _BUSY_SECONDS = 30.0
+_POLL_SECONDS = 0.1
 
 
 class Sqlite:
@@ -87,6 +89,19 @@ class Sqlite:
                 return True
 
             yield take
+
+    def scrub(self) -> None:
+        """Write the file anew without its free pages, and empty its log."""
+        give_up_at = time.monotonic() + _BUSY_SECONDS
+        with self._lock:
+            try:
+                self._db.execute("VACUUM")
+                while self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
+                    if time.monotonic() > give_up_at:
+                        raise RetryableError(f"{self._file} stays in use by another process: its log can't be emptied")
+                    time.sleep(_POLL_SECONDS)
+            except apsw.BusyError as exc:
+                raise RetryableError(f"{self._file} stays locked by another process") from exc
 
     def _columns(self, table: str) -> set[str]:
         return {column for (column,) in self._run("SELECT name FROM pragma_table_info(?)", (table,))}

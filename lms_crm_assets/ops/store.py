@@ -145,6 +145,13 @@ class OperationalStore:
                 time.sleep(_LOOK_SECONDS)
             yield
 
+    def scrub(self) -> None:
+        """Take the bytes of deleted rows off the disk: a SQLite file is written anew, in Postgres that is its vacuum's.
+
+        `RetryableError` when another process reads for so long that its log can't be emptied.
+        """
+        self._database.scrub()
+
     def _common_clock(self) -> float:
         return time.time() + self._database.clock_ahead_seconds
 

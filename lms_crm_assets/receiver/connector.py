@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from lms_crm_assets.ops import allowance
+from lms_crm_assets.ops.answers import API
 from lms_crm_assets.ops.keys import KeyRing
-from lms_crm_assets.ops.store import OperationalStore, Schema
-from lms_crm_assets.receiver import idempotency
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.receiver.idempotency import IdempotencyKeys
 from lms_crm_assets.receiver.service import service_of
 from lms_crm_assets.receiver.signer import Signer
@@ -16,9 +15,6 @@ from lms_crm_assets.receiver.writer import unavailable
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.staging.build import RowJudge
 from lms_crm_assets.warehouse.published import Published
-
-API = Schema("api", (allowance.TABLES + idempotency.TABLES,))
-"""What the API keeps: rates and idempotency keys."""
 
 
 @dataclass(frozen=True)

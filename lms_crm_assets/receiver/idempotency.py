@@ -1,7 +1,7 @@
 """`Idempotency-Key`: a request that is repeated is answered as it was the first time (IETF draft, HTTP API WG).
 
 A key belongs to a tenant and a route. It is claimed on the disk before anything is done, and the whole answer is on the
-disk before it is sent. Owns `idempotency_keys`.
+disk before it is sent. Works with `idempotency_keys` (`ops.answers`).
 
     (unknown) ──claim──▶ running ──finish──▶ finished ──24 h──▶ (unknown)
                           │   ▲
@@ -19,24 +19,14 @@ from typing import Any
 
 import orjson
 
+from lms_crm_assets.ops.answers import KEPT_SECONDS
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.receiver.problems import Problem
 
-KEPT_SECONDS = 48 * 3600.0
-"""How long a finished key is known; the promise is a day."""
 RUNNING_SECONDS = 60.0
 """After so long a running request is taken for lost."""
 _PURGED = 200
 _KEY = re.compile(r"[!-~]{1,255}")
-
-TABLES = """
-CREATE TABLE IF NOT EXISTS idempotency_keys (
-    scope TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL, nonce TEXT NOT NULL, owner TEXT NOT NULL,
-    claimed_at DOUBLE PRECISION NOT NULL, finished_at DOUBLE PRECISION, status BIGINT, headers TEXT, body BLOB,
-    PRIMARY KEY (scope, key)
-);
-CREATE INDEX IF NOT EXISTS idempotency_age ON idempotency_keys ((coalesce(finished_at, claimed_at)));
-"""
 
 
 @dataclass(frozen=True, slots=True)

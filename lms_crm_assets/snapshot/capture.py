@@ -18,6 +18,7 @@ from lms_crm_assets.crm.fingerprint import fingerprint, signature
 from lms_crm_assets.crm.protocol import CrmRecord
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError
+from lms_crm_assets.ops.suppression import Marks
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar
 
@@ -54,6 +55,13 @@ def land_records(
             progress(rows)
             interrupt.check()
     return rows
+
+
+def without_forgotten(pages: Iterable[list[CrmRecord]], obj: CrmObject, marks: Marks) -> Iterable[list[CrmRecord]]:
+    """The CRM's records without those of forgotten learners, which were left there: they are not ours to look at."""
+    if not marks:
+        return pages
+    return ([each for each in page if not marks.hold(obj.entity, each.external_id)] for page in pages)
 
 
 def load_snapshot(con: duckdb.DuckDBPyConnection, spec: ObjectSpec, file: Path, captured_at: datetime) -> None:

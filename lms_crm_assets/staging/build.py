@@ -16,6 +16,7 @@ from lms_crm_assets.checks.rules import Rules
 from lms_crm_assets.checks.violations import find_row_violations, find_violations
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import ensure_raw_table
+from lms_crm_assets.ops.suppression import NAME, NOBODY, Marks
 from lms_crm_assets.staging.attributes import CUT, extra_function, passes_payload_on
 from lms_crm_assets.staging.feed import note_changes
 from lms_crm_assets.staging.refused import note_refused
@@ -31,6 +32,10 @@ _OFFSET = r":\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)$"
 
 # Whose way from one state to the next is looked at.
 _STATES = {LmsEntity.ENROLLMENTS: "status", LmsEntity.COMPLETIONS: "state"}
+
+
+# As Moodle's macros write a learner whose account isn't known.
+_BY_USERNAME = "username="
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,21 @@ def build_staging(
     timezone: str,
     now: datetime,
     keep_unknown: bool = False,
+    marks: Marks = NOBODY,
 ) -> StagingCounts:
     """Make the table of the rules' entity anew from raw_lms, and bring its quarantine up to date.
 
     `timezone` is what the adapter's local times are read in. With `keep_unknown` the attributes without a canonical
-    column are kept in `extra`, which is null otherwise.
+    column are kept in `extra`, which is null otherwise. Rows of the forgotten learners whom `marks` tell are not there, nor
+    counted.
     """
     entity = rules.entity
     table = f"staging.{entity.staging_table}"
     kept = keep_unknown and passes_payload_on(adapter, entity)
     with extra_function(con, adapter, entity) if kept else nullcontext(), transaction(con):
         texts = _read(con, entity, adapter, timezone, "extra_of(payload)" if kept else "NULL::VARCHAR")
+        if marks:
+            _leave_out(con, entity, texts, marks)
         _type(con, entity, texts)
         find_violations(con, entity, rules)
         names = ", ".join(quoted(column) for column in COLUMNS[entity])
@@ -170,6 +179,21 @@ def _read(con: duckdb.DuckDBPyConnection, entity: LmsEntity, adapter: str, timez
     )
     columns = {str(row[0]) for row in con.execute("DESCRIBE read").fetchall()}
     return [column for column in ("source_id", *COLUMNS[entity], "source_updated_at") if column in columns]
+
+
+def _leave_out(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: Sequence[str], marks: Marks) -> None:
+    """Take the rows of forgotten learners out of `read`: those whose raw rows came before they were, or say it oddly."""
+    column = "source_id" if entity is LmsEntity.LEARNERS else "learner_id"
+    if column not in texts:
+        return
+    rows = con.execute(f"SELECT DISTINCT {column} FROM read WHERE {column} IS NOT NULL").fetchall()
+    theirs = [
+        key
+        for (key,) in rows
+        if marks.hold(LmsEntity.LEARNERS, key)
+        or (key.startswith(_BY_USERNAME) and marks.hold(NAME, key.removeprefix(_BY_USERNAME)))
+    ]
+    con.execute(f"DELETE FROM read WHERE {column} IN (SELECT unnest($1::VARCHAR[]))", [theirs])
 
 
 def _type(con: duckdb.DuckDBPyConnection, entity: LmsEntity, texts: list[str]) -> None:

@@ -106,6 +106,21 @@ def held_still(path: Path) -> Iterator[None]:
         turn.release()
 
 
+@contextmanager
+def taken_alone(path: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """An engine of its own with the warehouse at `path` attached, and that catalog's name, for work on the file itself.
+
+    Waits for whoever has it open as `connect` does; the block may detach it. `FatalError` where this thread has it open.
+    """
+    file = _file(path.resolve())
+    with file.turn:
+        if file.engine is not None and file.engine.users:
+            raise FatalError("a warehouse that is open can't be taken alone")
+        with duckdb.connect(config={**SETTINGS, "temp_directory": str(path.with_suffix(".tmp"))}) as con:
+            _attach(con, path)
+            yield con, _CATALOG
+
+
 def _file(path: Path) -> _File:
     """The file's state in this process; engines that nobody used for longest are stopped."""
     with _looking:

@@ -27,12 +27,12 @@ def test_the_asset_keys_are_those_of_the_design() -> None:
     others = {
         key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys() if key.path[0] not in LAYERS
     }
-    assert others == {"fleet_health"}
+    assert others == {"fleet_health", "retention"}
 
 
 def test_every_asset_is_partitioned_by_tenant_grouped_by_layer_and_described() -> None:
     graph = defs.resolve_asset_graph()
-    for key in graph.get_all_asset_keys() - {dg.AssetKey("fleet_health")}:
+    for key in graph.get_all_asset_keys() - {dg.AssetKey("fleet_health"), dg.AssetKey("retention")}:
         node = graph.get(key)
         assert isinstance(node.partitions_def, dg.DynamicPartitionsDefinition)
         assert node.group_name == key.path[0]
@@ -93,5 +93,6 @@ def test_what_runs_by_itself_is_switched_on() -> None:
         "full_reconciles",
         "incremental_pulls",
         "fleet_watch",
+        "nightly_purge",
     }
     assert [sensor.name for sensor in defs.sensors or []] == ["tenants_folder", "waiting_events", "alerts"]

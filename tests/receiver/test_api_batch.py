@@ -13,9 +13,10 @@ import pytest
 
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.ops.answers import KEPT_SECONDS
 from lms_crm_assets.ops.inbox import Added
 from lms_crm_assets.receiver.api_batch import CONTENT_TYPE
-from lms_crm_assets.receiver.idempotency import KEPT_SECONDS, RUNNING_SECONDS, Answer, Claim, fingerprint
+from lms_crm_assets.receiver.idempotency import RUNNING_SECONDS, Answer, Claim, fingerprint
 from lms_crm_assets.receiver.problems import Problem
 from tests.receiver.connector_server import LEARNER, Api, running_api
 

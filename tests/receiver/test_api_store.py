@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lms_crm_assets.ops.allowance import Allowance
-from lms_crm_assets.receiver.connector import API
-from lms_crm_assets.receiver.idempotency import KEPT_SECONDS, RUNNING_SECONDS, Answer, Claim, IdempotencyKeys
+from lms_crm_assets.ops.answers import API, KEPT_SECONDS
+from lms_crm_assets.receiver.idempotency import RUNNING_SECONDS, Answer, Claim, IdempotencyKeys
 from lms_crm_assets.receiver.problems import Problem
 from tests.postgres import Place
 

@@ -1,0 +1,101 @@
+"""Taking away what was kept for as long as the contract says.
+
+A warehouse's file keeps its size: DuckDB reuses the room. `lms-crm forget` alone writes it anew.
+"""
+
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from lms_crm_assets.contract.models import Contract, MoodleSource
+from lms_crm_assets.delta.plan import forget_plans
+from lms_crm_assets.discovery.crm_schema import drop_days
+from lms_crm_assets.discovery.lms_shape import drop_shapes
+from lms_crm_assets.domain import LmsEntity
+from lms_crm_assets.errors import CredentialError
+from lms_crm_assets.ops.answers import API, purge_answers
+from lms_crm_assets.ops.inbox import Inbox
+from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.privacy.files import purge_files
+from lms_crm_assets.settings import Settings
+from lms_crm_assets.sync.journal import drop_older
+from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.sql import scalar, table_exists
+
+# What lies beside the warehouses is of a run or a reader; a day later nobody wants it.
+_FILES_SECONDS = 86_400.0
+
+# In Moodle a deleted rating hides older ones of the same learner, for as long as that one is there.
+_STILL_HIDING = (
+    " AND NOT coalesce((payload->>'userid') IN (SELECT source_id FROM raw_lms.learners WHERE NOT is_deleted), false)"
+    " AND NOT coalesce((payload->>'$.columns[{place}]') IN"
+    " (SELECT payload->>'username' FROM raw_lms.learners WHERE NOT is_deleted), false)"
+)
+
+_WATCHED = ("delta.plans", "delta.plan_rows", "sync.outcomes", "sync.ledger_history", "staging.invalid_days")
+_DISCOVERED = ("discovery.crm_schema", "discovery.lms_shape")
+
+
+def purge_tenant(settings: Settings, contract: Contract, now: datetime, *, dry_run: bool = False) -> dict[str, int]:
+    """Purge one tenant's warehouse, deliveries and files; gives how much of what went, or would go.
+
+    `RetryableError` while a run holds the warehouse for long.
+    """
+    counts: dict[str, int] = {}
+    warehouse = Path(settings.warehouse.format(tenant=contract.tenant))
+    if warehouse.exists():
+        with connect(warehouse) as con:
+            con.execute("BEGIN")
+            counts = _purge_rows(con, contract, now)
+            con.execute("ROLLBACK" if dry_run else "COMMIT")
+    oldest = (now - timedelta(days=contract.retention.inbox_days)).timestamp()
+    if contract.has_inbox and (inbox := _inbox(settings)) is not None:
+        counts["deliveries"] = inbox.purge_of(contract.tenant, oldest, dry_run=dry_run)
+    older_than = time.time() - _FILES_SECONDS
+    for purpose, number in purge_files(settings.state_dir, contract.tenant, older_than, dry_run=dry_run).items():
+        counts[f"files of {purpose}"] = number
+    return counts
+
+
+def purge_shared(settings: Settings, *, dry_run: bool = False) -> dict[str, int]:
+    """Purge what all tenants share: the connector API's kept answers."""
+    store = OperationalStore.at(settings.state_dir, API)
+    return {"kept answers of the API": purge_answers(store, dry_run=dry_run)}
+
+
+def _purge_rows(con: duckdb.DuckDBPyConnection, contract: Contract, now: datetime) -> dict[str, int]:
+    """Within the caller's transaction."""
+    oldest = now - timedelta(days=contract.retention_days)
+    before = {table: _rows(con, table) for table in (*_WATCHED, *_DISCOVERED)}
+    forget_plans(con, oldest)
+    drop_older(con, oldest)
+    drop_days(con, oldest.date())
+    drop_shapes(con, oldest.date())
+    quarantine_days = timedelta(days=contract.retention.quarantine_days)
+    con.execute("DELETE FROM staging.invalid_days WHERE day < $1", [(now - quarantine_days).date()])
+    counts = {f"rows of {table}": number - _rows(con, table) for table, number in before.items()}
+    deleted_before = now - timedelta(days=contract.retention.deleted_rows_days)
+    for entity in LmsEntity:
+        if table_exists(con, "raw_lms", entity):
+            hiding = ""
+            if isinstance(contract.source, MoodleSource) and entity not in {LmsEntity.LEARNERS, LmsEntity.COURSES}:
+                hiding = _STILL_HIDING.format(place=3 if entity is LmsEntity.COMPETENCIES else 1)
+            gone = con.execute(
+                f"DELETE FROM raw_lms.{entity} WHERE is_deleted AND observed_at < $1{hiding}", [deleted_before]
+            ).fetchall()
+            counts[f"deleted rows of raw_lms.{entity}"] = int(gone[0][0])
+    return counts
+
+
+def _rows(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    return scalar(con, f"SELECT count(*) FROM {table}")
+
+
+def _inbox(settings: Settings) -> Inbox | None:
+    """The inbox, where there is a key for it."""
+    try:
+        return Inbox.at(settings.state_dir)
+    except CredentialError:
+        return None

@@ -1,0 +1,34 @@
+"""Writing a warehouse's file anew: what was deleted in it is then nowhere in the file.
+
+DuckDB reuses the blocks of deleted rows, but doesn't overwrite them.
+"""
+
+from pathlib import Path
+
+from lms_crm_assets.warehouse.connection import taken_alone
+from lms_crm_assets.warehouse.sql import literal
+
+
+def rewrite(path: Path) -> None:
+    """Copy all tables into a new file and put it in the old one's place; nobody else has either open meanwhile.
+
+    Waits for whoever has it open; `RetryableError` after two minutes.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    _remove(fresh)
+    with taken_alone(path) as (con, catalog):
+        con.execute(f"CHECKPOINT {catalog}")
+        con.execute(f"ATTACH {literal(str(fresh))} AS rewritten")
+        con.execute(f"COPY FROM DATABASE {catalog} TO rewritten")
+        con.execute("CHECKPOINT rewritten")
+        fresh.chmod(path.stat().st_mode)
+        # Still attached, and so locked, when it gets its name; the old file is closed before that lock is gone, or its end
+        # could take the log of whoever opens the new one.
+        fresh.replace(path)
+        con.execute(f"DETACH {catalog}")
+    _remove(fresh)
+
+
+def _remove(file: Path) -> None:
+    for each in (file, file.with_name(f"{file.name}.wal")):
+        each.unlink(missing_ok=True)
