@@ -1,6 +1,7 @@
 """`lms-crm forget` and `lms-crm purge`: personal data taken away, one learner's or what was kept for long enough."""
 
 import getpass
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Annotated
@@ -38,7 +39,7 @@ def forget(
     text = sys.stdin.readline().strip() if learner == "-" else learner
     settings = Settings.from_environ()
     contract = load_contract(settings.tenants_dir, tenant)
-    forgetting = Forgetting(settings, contract, by or getpass.getuser(), datetime.now(UTC))
+    forgetting = Forgetting(settings, contract, by or _user(), datetime.now(UTC))
     if allow_again:
         number = forgetting.allow_again(text)
         if not number:
@@ -55,6 +56,14 @@ def forget(
     typer.echo(f"The receipt is kept as {file}", err=True)
 
 
+def _user() -> str:
+    """Who runs this; a container may have no name for them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def purge(
     tenant: Annotated[str | None, typer.Option("--tenant", "-t", help="Of this tenant only, and no runs.")] = None,
     *,
@@ -68,11 +77,13 @@ def purge(
 
     settings, now = Settings.from_environ(), datetime.now(UTC)
     word = "would go" if dry_run else "went"
-    for name in [tenant] if tenant else tenant_names(settings.tenants_dir):
-        counts = purge_tenant(settings, load_contract(settings.tenants_dir, name), now, dry_run=dry_run)
+    names = [tenant] if tenant else tenant_names(settings.tenants_dir)
+    contracts = [load_contract(settings.tenants_dir, name) for name in names]
+    for contract in contracts:
+        counts = purge_tenant(settings, contract, now, dry_run=dry_run)
         told = ", ".join(f"{number:,} {what}" for what, number in counts.items() if number)
-        typer.echo(f"{name}: {told or 'nothing'} {word}")
+        typer.echo(f"{contract.tenant}: {told or 'nothing'} {word}")
     if tenant is None:
-        shared = purge_shared(settings, dry_run=dry_run)
+        shared = purge_shared(settings, contracts, dry_run=dry_run)
         told = ", ".join(f"{number:,} {what}" for what, number in shared.items() if number)
         typer.echo(f"all tenants: {told or 'nothing'} {word}; runs of Dagster: the job purge")

@@ -18,6 +18,7 @@ from lms_crm_assets.delta.forecast import Forecast
 from lms_crm_assets.delta.incomplete import INCOMPLETE
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError
+from lms_crm_assets.masking import safe_key
 from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, table_exists
@@ -80,19 +81,14 @@ def record_plan(
 def drop_plans(con: duckdb.DuckDBPyConnection, before: datetime) -> None:
     """Forget the plans that were made before, but those that are needed to tell what a run wrote."""
     with transaction(con):
-        forget_plans(con, before)
-
-
-def forget_plans(con: duckdb.DuckDBPyConnection, before: datetime) -> None:
-    """The same within the caller's transaction."""
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE outdated AS SELECT plan_id FROM delta.plans WHERE created_at < $1"
-        " AND plan_id NOT IN (SELECT plan_id FROM sync.runs)",
-        [before],
-    )
-    for table in ("delta.plan_rows", "delta.plans", "sync.canaries"):
-        con.execute(f"DELETE FROM {table} WHERE plan_id IN (FROM outdated)")
-    con.execute("DROP TABLE outdated")
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE outdated AS SELECT plan_id FROM delta.plans WHERE created_at < $1"
+            " AND plan_id NOT IN (SELECT plan_id FROM sync.runs)",
+            [before],
+        )
+        for table in ("delta.plan_rows", "delta.plans", "sync.canaries"):
+            con.execute(f"DELETE FROM {table} WHERE plan_id IN (FROM outdated)")
+        con.execute("DROP TABLE outdated")
 
 
 def find_plan(con: duckdb.DuckDBPyConnection, plan_id: str) -> Plan:
@@ -148,7 +144,7 @@ def _stale_rows(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) ->
         " <> list_transform(p.changes, lambda c: {'f': c.field, 'o': c.old, 'n': c.new, 'w': c.written})) ORDER BY ALL",
         [plan_id],
     ).fetchall()
-    return [f"{obj} {row[0]}" for row in rows]
+    return [f"{obj} {safe_key(row[0])}" for row in rows]
 
 
 def plan_to_send(con: duckdb.DuckDBPyConnection, sync_run_id: str, lane: Lane = Lane.FULL) -> Plan | None:

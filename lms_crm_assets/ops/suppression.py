@@ -14,9 +14,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops.database import Schema
 from lms_crm_assets.ops.store import OperationalStore
-from lms_crm_assets.ops.vault import Vault, environment_key
+from lms_crm_assets.ops.vault import Vault
 
 PRIVACY = Schema(
     "privacy",
@@ -81,9 +82,9 @@ class Suppression:
     def marks(self, tenant: str) -> Marks:
         """The tenant's marks; no key is needed where there are none.
 
-        `CredentialError` when there are some and the vault doesn't open: a run must not bring anybody back.
+        `CredentialError` when there are some and the vault has no key for them: a run must not bring anybody back.
         """
-        rows = self._store.read("SELECT mark FROM forgotten WHERE tenant = ?", (tenant,))
+        rows = self._rows(tenant)
         return Marks(self._key(tenant), frozenset(mark for (mark,) in rows)) if rows else NOBODY
 
     def empty(self, tenant: str) -> Marks:
@@ -114,12 +115,20 @@ class Suppression:
                 run("DELETE FROM forgotten WHERE tenant = ? AND person = ?", (tenant, person))
         return len(people)
 
+    def _rows(self, tenant: str) -> list[tuple[str]]:
+        return self._store.read("SELECT mark FROM forgotten WHERE tenant = ?", (tenant,))
+
     def _key(self, tenant: str) -> SecretStr:
-        environment_key("the list of forgotten learners has", self._environ)
         vault = Vault.opened(self._vault_store, self._environ)
         # Two that forget at once must not make two keys.
         with self._vault_store.alone(f"suppression {tenant}", _PATIENCE_SECONDS, f"the key of {tenant} is being made"):
             found = vault.get(tenant, _VAULT_KIND)
+            if found is None and self._rows(tenant):
+                # With another key they would match nobody.
+                raise CredentialError(
+                    f"the key of {tenant}'s list of forgotten learners is not in the vault: bring back the backup of"
+                    " `credentials` that belongs to it"
+                )
             if found is None:
                 found = SecretStr(secrets.token_urlsafe(32))
                 vault.put(tenant, _VAULT_KIND, found.get_secret_value())

@@ -3,14 +3,18 @@
 A warehouse's file keeps its size: DuckDB reuses the room. `lms-crm forget` alone writes it anew.
 """
 
+import shutil
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
 from lms_crm_assets.contract.models import Contract, MoodleSource
-from lms_crm_assets.delta.plan import forget_plans
+from lms_crm_assets.delta.plan import drop_plans
 from lms_crm_assets.discovery.crm_schema import drop_days
 from lms_crm_assets.discovery.lms_shape import drop_shapes
 from lms_crm_assets.domain import LmsEntity
@@ -21,11 +25,12 @@ from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.privacy.files import purge_files
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.journal import drop_older
-from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.connection import connect, held_still
 from lms_crm_assets.warehouse.sql import scalar, table_exists
 
 # What lies beside the warehouses is of a run or a reader; a day later nobody wants it.
 _FILES_SECONDS = 86_400.0
+_OTHERS_DAYS = 30
 
 # In Moodle a deleted rating hides older ones of the same learner, for as long as that one is there.
 _STILL_HIDING = (
@@ -46,10 +51,11 @@ def purge_tenant(settings: Settings, contract: Contract, now: datetime, *, dry_r
     counts: dict[str, int] = {}
     warehouse = Path(settings.warehouse.format(tenant=contract.tenant))
     if warehouse.exists():
-        with connect(warehouse) as con:
-            con.execute("BEGIN")
+        with (
+            _subject(warehouse, settings.state_dir / "landing" / contract.tenant, dry_run=dry_run) as file,
+            connect(file) as con,
+        ):
             counts = _purge_rows(con, contract, now)
-            con.execute("ROLLBACK" if dry_run else "COMMIT")
     oldest = (now - timedelta(days=contract.retention.inbox_days)).timestamp()
     if contract.has_inbox and (inbox := _inbox(settings)) is not None:
         counts["deliveries"] = inbox.purge_of(contract.tenant, oldest, dry_run=dry_run)
@@ -59,17 +65,40 @@ def purge_tenant(settings: Settings, contract: Contract, now: datetime, *, dry_r
     return counts
 
 
-def purge_shared(settings: Settings, *, dry_run: bool = False) -> dict[str, int]:
-    """Purge what all tenants share: the connector API's kept answers."""
+def purge_shared(settings: Settings, contracts: Iterable[Contract], *, dry_run: bool = False) -> dict[str, int]:
+    """Purge what all tenants share: the connector API's kept answers, and deliveries of tenants that are no more."""
+    counts = {}
+    days = max((contract.retention.inbox_days for contract in contracts), default=_OTHERS_DAYS)
+    if not dry_run and (inbox := _inbox(settings)) is not None:
+        counts["deliveries"] = inbox.purge(inbox.store.clock() - days * 86_400.0)
     store = OperationalStore.at(settings.state_dir, API)
-    return {"kept answers of the API": purge_answers(store, dry_run=dry_run)}
+    return {**counts, "kept answers of the API": purge_answers(store, dry_run=dry_run)}
+
+
+@contextmanager
+def _subject(warehouse: Path, scratch: Path, *, dry_run: bool) -> Iterator[Path]:
+    """The warehouse, or a copy in `scratch` on which it is tried what would go; one that is left there goes a day later."""
+    if not dry_run:
+        yield warehouse
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=scratch) as folder:
+        copy = Path(folder) / warehouse.name
+        with held_still(warehouse):
+            for each, of in ((warehouse, copy), (_log(warehouse), _log(copy))):
+                if each.exists():
+                    shutil.copyfile(each, of)
+        yield copy
+
+
+def _log(file: Path) -> Path:
+    return file.with_name(f"{file.name}.wal")
 
 
 def _purge_rows(con: duckdb.DuckDBPyConnection, contract: Contract, now: datetime) -> dict[str, int]:
-    """Within the caller's transaction."""
     oldest = now - timedelta(days=contract.retention_days)
     before = {table: _rows(con, table) for table in (*_WATCHED, *_DISCOVERED)}
-    forget_plans(con, oldest)
+    drop_plans(con, oldest)
     drop_older(con, oldest)
     drop_days(con, oldest.date())
     drop_shapes(con, oldest.date())

@@ -51,9 +51,10 @@ def contract() -> Contract:
 
 
 @pytest.fixture
-def con(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def warehouse(tmp_path: Path) -> Path:
     """Learners 7 and 8, each with an enrollment, in the tables of every layer."""
-    with connect(tmp_path / "warehouse" / "acme.duckdb") as found:
+    file = tmp_path / "warehouse" / "acme.duckdb"
+    with connect(file) as found:
         for entity in LmsEntity:
             ensure_raw_table(found, entity)
             columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in COLUMNS[entity].items())
@@ -66,6 +67,12 @@ def con(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             found.execute(f"CREATE TABLE delta.desired_{table} (external_id VARCHAR, contact_key VARCHAR)")
         for n, email in (("7", "jane@example.org"), ("8", "john@example.org")):
             _fill(found, n, email)
+    return file
+
+
+@pytest.fixture
+def con(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(warehouse) as found:
         yield found
 
 
@@ -145,7 +152,7 @@ def test_who_fits_nobody_or_several_is_not_forgotten(con: duckdb.DuckDBPyConnect
 
 
 def test_what_was_kept_for_long_enough_goes(
-    con: duckdb.DuckDBPyConnection, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warehouse: Path, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LMS_CRM_KEY", ENVIRON["LMS_CRM_KEY"])
     settings = Settings(tmp_path, tmp_path)
@@ -153,10 +160,11 @@ def test_what_was_kept_for_long_enough_goes(
     inbox.add([Delivery("acme", Side.LMS, each, "application/json", b"{}") for each in ("done", "pending")])
     inbox.done([event.number for event in inbox.find("acme", ids=["done"])])
     long_ago = NOW - timedelta(days=31)
-    con.execute("UPDATE raw_lms.learners SET is_deleted = true, observed_at = $1 WHERE source_id = '7'", [long_ago])
-    con.execute("INSERT INTO delta.plans (plan_id, created_at) VALUES ('p', $1), ('new', $2)", [long_ago, NOW])
-    con.execute("UPDATE sync.outcomes SET synced_at = $1 WHERE external_id = '7'", [long_ago])
-    con.execute("INSERT INTO staging.invalid_days (day) VALUES ('2020-01-01'), ('2026-11-20')")
+    with connect(warehouse) as con:
+        con.execute("UPDATE raw_lms.learners SET is_deleted = true, observed_at = $1 WHERE source_id = '7'", [long_ago])
+        con.execute("INSERT INTO delta.plans (plan_id, created_at) VALUES ('p', $1), ('new', $2)", [long_ago, NOW])
+        con.execute("UPDATE sync.outcomes SET synced_at = $1 WHERE external_id = '7'", [long_ago])
+        con.execute("INSERT INTO staging.invalid_days (day) VALUES ('2020-01-01'), ('2026-11-20')")
     left = tmp_path / "landing" / "acme" / "full" / "pull" / "learners.ndjson"
     left.parent.mkdir(parents=True)
     left.write_text("{}", encoding="utf-8")
@@ -175,8 +183,9 @@ def test_what_was_kept_for_long_enough_goes(
         }
         assert left.exists() is dry_run
 
-    assert con.execute("SELECT source_id FROM raw_lms.learners").fetchall() == [("8",)]
-    assert con.execute("SELECT plan_id FROM delta.plans").fetchall() == [("new",)]
+    with connect(warehouse) as con:
+        assert con.execute("SELECT source_id FROM raw_lms.learners").fetchall() == [("8",)]
+        assert con.execute("SELECT plan_id FROM delta.plans").fetchall() == [("new",)]
     assert [event.delivery_id for event in inbox.find("acme")] == ["done", "pending"]
     assert inbox.purge_of("acme", later.timestamp()) == 1
     assert [event.delivery_id for event in inbox.find("acme")] == ["pending"]

@@ -11,6 +11,7 @@ from lms_crm_assets.domain import CrmObject, LmsEntity, RawRecord
 from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.lms.forgotten import left_out, without_forgotten
 from lms_crm_assets.lms.protocol import Capabilities, Page
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.suppression import NAME, NOBODY, Suppression
 from lms_crm_assets.snapshot.capture import without_forgotten as without_their_records
 from tests.receiver_server import ENVIRON
@@ -100,6 +101,15 @@ def test_the_list_holds_no_name_and_opens_with_its_key_alone(suppression: Suppre
         with pytest.raises(CredentialError):
             Suppression.at(tmp_path, environ).marks("acme")
         assert not Suppression.at(tmp_path, environ).marks("globex")
+
+
+def test_a_list_whose_key_was_lost_lets_nobody_back(suppression: Suppression, tmp_path: Path) -> None:
+    with OperationalStore.at(tmp_path, environ=ENVIRON).transaction() as run:
+        run("DELETE FROM credentials")
+
+    for ask in (suppression.marks, suppression.empty):
+        with pytest.raises(CredentialError, match="is not in the vault"):
+            ask("acme")
 
 
 def test_who_is_taken_off_the_list_goes_with_all_their_marks(suppression: Suppression) -> None:
