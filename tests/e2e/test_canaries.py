@@ -76,6 +76,8 @@ def kept(folder: Path) -> Iterator[str]:
         yield from told(file.read_bytes().decode("utf-8", "replace"), file.name)
 
 
+# Of one tenant `test_nothing_of_learners_is_in_what_dagster_keeps` tries the like, and every test is watched.
+@pytest.mark.long
 def test_no_canary_comes_out(
     sandbox: Sandbox,
     tenants: Settings,
