@@ -14,6 +14,7 @@ from lms_crm_assets.defs.retention import nightly_purge, purge_job, retention
 from lms_crm_assets.defs.staging import STAGING
 from lms_crm_assets.defs.sync import SYNC
 from lms_crm_assets.settings import Settings
+from lms_crm_assets.telemetry import logs, traces
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -41,4 +42,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     )
 
 
+# Dagster's own processes come in here; a command has said how to log before.
+logs.for_services_unless_configured()
+traces.begin()
 defs = build_definitions(Settings.from_environ())

@@ -30,6 +30,7 @@ from lms_crm_assets.cli.credentials import credentials_app
 from lms_crm_assets.cli.crm import crm_app
 from lms_crm_assets.cli.dead_letters import dead_letters_app
 from lms_crm_assets.cli.events import events_app
+from lms_crm_assets.cli.metrics import metrics
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.plans import apply, explain, plan
 from lms_crm_assets.cli.privacy import forget, purge
@@ -42,6 +43,7 @@ from lms_crm_assets.cli.worker import worker
 from lms_crm_assets.errors import LmsCrmError, RetryableError
 from lms_crm_assets.interrupt import StoppedError
 from lms_crm_assets.settings import Settings
+from lms_crm_assets.telemetry import logs
 from lms_crm_assets.withholding import discreet
 
 app = typer.Typer(
@@ -68,8 +70,15 @@ app.command()(forget)
 app.command()(purge)
 app.command()(record)
 app.command()(connect)
+app.command()(metrics)
 app.command()(receiver)
 app.command()(worker)
+
+
+@app.callback()
+def logging_begins() -> None:
+    """Say how to log before anything does; services say it anew."""
+    logs.for_commands()
 
 
 @app.command()

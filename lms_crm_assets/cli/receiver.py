@@ -9,6 +9,7 @@ import typer
 from lms_crm_assets.cli.console import EXIT_MEND, complain
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.settings import Settings
+from lms_crm_assets.telemetry import logs
 
 
 def receiver(
@@ -26,6 +27,7 @@ def receiver(
     from lms_crm_assets.receiver.app import build_app  # noqa: PLC0415 - the web framework takes half a second
     from lms_crm_assets.receiver.server import serve  # noqa: PLC0415 - as above
 
+    logs.for_services()
     settings = Settings.from_environ()
     if not settings.tenants_dir.is_dir():
         complain(f"there is no folder {settings.tenants_dir} with contracts: set LMS_CRM_TENANTS_DIR")

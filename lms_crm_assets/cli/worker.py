@@ -7,6 +7,7 @@ import typer
 from lms_crm_assets import interrupt
 from lms_crm_assets.cli.console import output_console, use_dagster_home
 from lms_crm_assets.settings import Settings
+from lms_crm_assets.telemetry import logs, traces
 
 
 def worker(
@@ -20,6 +21,8 @@ def worker(
     from lms_crm_assets.defs.instance import dagster_instance  # noqa: PLC0415 - Dagster takes a second to import
     from lms_crm_assets.worker import work  # noqa: PLC0415 - as above
 
+    logs.for_services()
+    traces.begin()
     use_dagster_home()
     settings, console = Settings.from_environ(), output_console()
     interrupt.heard_from_now_on()

@@ -57,7 +57,7 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         tenant = context.partition_key
         # What lands holds learner data.
-        with translated(), ExitStack() as stack:
+        with translated(), tenants.layer(tenant, "crm_snapshot", obj), ExitStack() as stack:
             contract = tenants.contract(tenant)
             if obj not in contract.objects:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})

@@ -94,7 +94,7 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: DeltaConfig, tenants: TenantsResource, warehouse: WarehouseResource
     ) -> dg.MaterializeResult:
         tenant = context.partition_key
-        with translated():
+        with translated(), tenants.layer(tenant, "delta", obj) as tally:
             contract = tenants.contract(tenant)
             if obj not in contract.objects:
                 return dg.MaterializeResult(
@@ -120,6 +120,10 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 )
                 rows = change_rows(con, spec, TABLE_LIMIT)
                 verdict = _acceptable(con, tenant, spec, share_allowed, mask=mask)
+            tally.add("records_unchanged", counts.unchanged, object=obj)
+            tally.add("records_drifted", counts.drift, object=obj, status="drift")
+            tally.add("records_drifted", counts.conflict, object=obj, status="conflict")
+            tally.put("records_withheld", counts.refused, object=obj)
         return dg.MaterializeResult(
             metadata={
                 **asdict(counts),
@@ -212,12 +216,15 @@ def plan(
     """Make a plan of the deltas, or approve the stored one that the configuration names."""
     tenant = context.partition_key
     now = datetime.now(UTC)
-    with translated():
+    with translated(), tenants.layer(tenant, "delta", "plan") as tally:
         contract, switches = tenants.contract(tenant), tenants.switches(tenant)
         if config.apply_plan:
             switches.check_may_send()
         specs = {obj: object_spec(contract, obj) for obj in contract.in_order()}
         pace, quota = _pace_and_quota(contract, tenants.store())
+        if quota is not None:
+            tally.put("quota_used_calls", quota.used)
+            tally.put("quota_allowed_calls", quota.allowed)
         with warehouse.connect(tenant) as con:
             built = {
                 obj: spec

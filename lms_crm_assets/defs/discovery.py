@@ -92,7 +92,7 @@ def crm_schema(
 ) -> dg.MaterializeResult:
     """Ask the CRM, unless an earlier run has just done so, and compare."""
     tenant, now = context.partition_key, datetime.now(UTC)
-    with translated():
+    with translated(), tenants.layer(tenant, "discovery", "crm_schema"):
         contract = tenants.contract(tenant)
         specs = {obj: object_spec(contract, obj) for obj in contract.in_order()}
         with warehouse.connect(tenant) as con:

@@ -42,11 +42,13 @@ def settled_events(
     if not share.events:
         file.unlink(missing_ok=True)
         return dg.MaterializeResult(metadata={"events": 0})
-    with translated():
+    with translated(), tenants.layer(tenant, "sync", "events") as tally:
         inbox = tenants.inbox()
         with warehouse.connect(tenant) as con:
             failed = failed_keys(con, context.run.run_id)
         settled = settle(inbox, share, failed)
+        for status, number in (("done", settled.done), ("retried", settled.retried), ("parked", settled.parked)):
+            tally.add("events_settled", number, status=status)
         waiting = inbox.depth(tenant)
     file.unlink()
     return dg.MaterializeResult(

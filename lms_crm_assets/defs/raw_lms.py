@@ -91,7 +91,7 @@ def raw_lms(
     tenant = context.partition_key
     entities = [entity for entity in LmsEntity if key("raw_lms", entity) in context.selected_asset_keys]
     done, fetched = None, Fetched()
-    with translated():
+    with translated(), tenants.layer(tenant, "raw_lms") as tally:
         contract = tenants.contract(tenant)
         share = _share(context.run.run_id, contract, tenants, warehouse) if config.take_events else Share()
         forgotten = tenants.forgotten(tenant)
@@ -114,6 +114,9 @@ def raw_lms(
                     )
                 share.unseen, share.everything = fetched.unseen, fetched.moved
                 tenants.keep_share(tenant, context.run.run_id, share)
+        for entity in entities:
+            got = done.landed.rows.get(entity, 0) if done else 0
+            tally.add("records_extracted", got + fetched.rows.get(entity, 0), object=entity)
         with warehouse.connect(tenant) as con:
             standing = standing_doubts(con)
     yield from _results(tenant, entities, done, fetched, standing)

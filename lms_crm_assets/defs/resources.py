@@ -14,11 +14,13 @@ from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import translated
 from lms_crm_assets.defs.orphans import end_orphans, lane_of
 from lms_crm_assets.defs.started import started_by
+from lms_crm_assets.defs.telling import RunTelling, layer
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.events.share import Share, give_back
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.lanes import Alone, Lane, Place, RightOfWay
+from lms_crm_assets.ops.metrics import Tally
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.suppression import Marks, Suppression
 from lms_crm_assets.ops.switches import SwitchBoard, Switches
@@ -34,6 +36,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
     _share_file: Path | None = PrivateAttr(None)
     _share: Share | None = PrivateAttr(None)
     _started_by: str = PrivateAttr("")
+    _telling: RunTelling | None = PrivateAttr(None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take the run's place: a second run in its lane, from the command line say, would fight for its files."""
@@ -53,18 +56,29 @@ class TenantsResource(dg.ConfigurableResource[None]):
             except BaseException:
                 self._place.close()
                 raise
+        self._telling = RunTelling(run, tenant, self._place.lane)
+        with suppress(LmsCrmError):  # a contract that can't be read is told by the steps
+            self._telling.concerns(self.store(), self.contract(tenant))
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Give the place back, and the events of which nothing became known."""
-        del context
         try:
             if self._share_file is not None and self._share_file.exists():
                 with suppress(LmsCrmError):  # then their lease runs out
                     give_back(self.inbox(), Share.load(self._share_file))
                 self._share_file.unlink()
+            if self._telling is not None and context.instance is not None:
+                with suppress(LmsCrmError):  # the figures are lost
+                    self._telling.ended(self.store(), context.instance)
         finally:
+            if self._telling is not None:
+                self._telling.close()
             if self._place is not None:
                 self._place.close()
+
+    def layer(self, tenant: str, name: str, obj: str = "") -> AbstractContextManager[Tally]:
+        """The block is one step of the run: what it logs and counts is that layer's."""
+        return layer(self.store(), tenant, name, obj)
 
     @property
     def lane(self) -> Lane:

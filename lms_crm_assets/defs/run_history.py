@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from lms_crm_assets.alerts.state import CheckTold, Reading, RunTold
+from lms_crm_assets.defs.agreement import was_taken
 from lms_crm_assets.defs.edge import ERROR
 from lms_crm_assets.defs.jobs import apply, full_reconcile, incremental_pull, sync_events
 from lms_crm_assets.defs.orphans import GONE
@@ -17,8 +18,6 @@ _JOBS = {
     Reading.EVENTS: (sync_events.name,),
 }
 _OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-# The checks that fail when something was not sent, or not taken by the CRM.
-_TELLING = {"approved", "delivered", "converged"}
 _LOOKED_AT = 20
 # So many failures in a row can be told from more.
 _MOST_FAILURES = 10
@@ -103,9 +102,7 @@ class RunHistory:
         return self._instance.get_run_records(of_tenant, limit=limit)
 
     def _was_taken(self, run_id: str) -> bool:
-        checks = self._checks(run_id)
-        withheld = sum(int(str(c.metadata["refused"].value)) for c in checks if "refused" in c.metadata)
-        return not withheld and all(check.passed for check in checks if check.check_name in _TELLING)
+        return was_taken(self._checks(run_id))
 
     def _was_busy(self, run_id: str) -> bool:
         return any(

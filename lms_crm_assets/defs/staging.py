@@ -95,7 +95,7 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
     ) -> dg.MaterializeResult:
         tenant = context.partition_key
-        with translated():
+        with translated(), tenants.layer(tenant, "staging", entity) as tally:
             contract = tenants.contract(tenant)
             with warehouse.connect(tenant) as con:
                 rules = rules_for(contract.checks, entity)
@@ -112,6 +112,7 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
                         keep_unknown=contract.unknown_attributes == "keep",
                         marks=tenants.forgotten(tenant),
                     )
+                tally.put("records_invalid", counts.invalid, object=entity)
                 by_rule = rule_counts(con, rules, counts.in_lms)
                 hidden = PERSONAL_COLUMNS if contract.checks.mask_samples else ()
                 samples = {

@@ -19,7 +19,7 @@ from lms_crm_assets.sync.canary import Trial, deliver
 from lms_crm_assets.sync.convergence import Convergence, standing_differences
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.outcomes import refused_outcomes
-from lms_crm_assets.sync.rejections import standing_refusals
+from lms_crm_assets.sync.rejections import dead_records, standing_refusals
 from lms_crm_assets.sync.runs import SyncRun, note_run
 
 _LOG_EVERY_SECONDS = 10.0
@@ -77,7 +77,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
     ) -> dg.MaterializeResult:
         tenant = context.partition_key
-        with translated():
+        with translated(), tenants.layer(tenant, "sync", obj) as tally:
             contract = tenants.contract(tenant)
             if obj not in contract.objects:
                 return dg.MaterializeResult(
@@ -118,6 +118,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     progress=_logged(context.log.info, obj),
                     right_of_way=tenants.right_of_way,
                     may_go_on=lambda: tenants.switches(tenant).check_may_send(),
+                    told_by=tenants.share(tenant, run_id).told_by(),
                 )
                 with warehouse.connect(tenant) as con:
                     names = [event.delivery_id for event in tenants.share(tenant, run_id).events]
@@ -130,6 +131,9 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
             with warehouse.connect(tenant) as con:
                 refused = refused_outcomes(con, obj, run_id, TABLE_LIMIT)
                 standing = standing_refusals(con, obj) if tenants.lane is Lane.EVENTS else 0
+                tally.put("dead_letters", dead_records(con, obj, contract.delivery.max_attempts), object=obj)
+            for what in ("created", "updated", "archived", "rejected", "failed", "skipped"):
+                tally.add(f"records_{what}", getattr(counts, what), object=obj)
         undelivered = counts.rejected + counts.failed + counts.skipped
         delivered = counts.created + counts.updated + counts.archived
         return dg.MaterializeResult(

@@ -12,6 +12,7 @@ from math import ceil
 
 import duckdb
 import orjson
+import structlog
 
 from lms_crm_assets.contract.checks import ChecksPolicy
 from lms_crm_assets.contract.spec import ObjectSpec
@@ -23,6 +24,8 @@ from lms_crm_assets.domain import Action, CrmObject, Owner
 from lms_crm_assets.snapshot.capture import ensure_snapshot
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, scalar
+
+_log = structlog.get_logger(__name__)
 
 _PART_ROWS = 1_000_000
 
@@ -97,6 +100,7 @@ def build_delta(
         con.execute("INSERT INTO delta.counts VALUES ($1, $2)", [spec.object, orjson.dumps(asdict(counts)).decode()])
         for table in ("differing", "desired", "live", "different", "gone"):
             con.execute(f"DROP TABLE {table}")
+    _log.info("delta_built", **asdict(counts))
     return counts
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import duckdb
 import orjson
+import structlog
 
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.delta.compare import UNREADABLE
@@ -22,6 +23,8 @@ from lms_crm_assets.masking import safe_key
 from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, table_exists
+
+_log = structlog.get_logger(__name__)
 
 _COLUMNS = "external_id, crm_id, action, class, changes, parents, parents_before"
 _WRITES = "('create', 'update', 'archive')"
@@ -75,6 +78,7 @@ def record_plan(
                 lane,
             ],
         )
+    _log.info("plan_made", plan_id=plan_id, status=status, records=forecast.records, breaches=len(breaches))
     return find_plan(con, plan_id)
 
 

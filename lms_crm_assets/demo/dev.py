@@ -44,6 +44,8 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
             "LMS_CRM_TENANTS_DIR": str(settings.tenants_dir),
         }
         os.environ.update(environ)
+        # All of them share this terminal; the runs' lines are in Dagster's compute logs with a level of one's own.
+        os.environ.setdefault("LMS_CRM_LOG_LEVEL", "warning")
         _keep(environ)
         with DagsterInstance.get() as instance:
             instance.add_dynamic_partitions(str(TENANTS.name), tenant_names(settings.tenants_dir))

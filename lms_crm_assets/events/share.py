@@ -7,16 +7,20 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import orjson
+import structlog
 
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.hints import Hints, touched
 from lms_crm_assets.hints.found import By
 from lms_crm_assets.ops.inbox import Event, Inbox
+
+_log = structlog.get_logger(__name__)
 
 LEASE_SECONDS = 900.0
 """A run of so many events is over in that time; of one that was killed they come back after it."""
@@ -26,6 +30,8 @@ MOST_EVENTS = 100_000
 
 MOST_ATTEMPTS = 10
 _PAGE = 500
+# Ids of deliveries in one line of a batch.
+_SHOWN = 20
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _AFTER_FAILURE_SECONDS = 30.0
@@ -40,7 +46,7 @@ LearnerIds = Callable[[Collection[tuple[By, str]]], Mapping[tuple[By, str], str]
 class Taken:
     """One event: its number, how often it was taken, the LMS keys that it touches, and the CRM's records by their id.
 
-    `delivery_id` is the sender's name of it, for the audit trail.
+    `delivery_id` is the sender's name of it, for the audit trail and the log.
     """
 
     number: int
@@ -105,6 +111,17 @@ class Share:
             found |= {CrmObject.CONTACT, CrmObject.COURSE}
         return found
 
+    def told_by(self) -> Callable[[Sequence[str]], list[str]]:
+        """Gives the ids of the deliveries that told of records with these keys; where few events were taken, all of them."""
+        if len(self.events) <= _SHOWN:
+            few = [event.delivery_id for event in self.events]
+            return lambda _keys: few
+        by_key: defaultdict[str, list[str]] = defaultdict(list)
+        for event in self.events:
+            for _, key in event.keys:
+                by_key[key].append(event.delivery_id)
+        return lambda keys: list(islice((told for key in keys for told in by_key.get(key, ())), _SHOWN))
+
     def save(self, file: Path) -> None:
         """Keep it for the steps to come; it holds ids of the LMS and of the CRM and nothing else of anybody."""
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -147,6 +164,7 @@ def take(inbox: Inbox, contract: Contract, learner_ids: LearnerIds) -> Share:
     # By pages: bodies are held only until it is known what they touch.
     while taken < MOST_EVENTS and (events := inbox.lease(contract.tenant, _PAGE, LEASE_SECONDS)):
         taken += len(events)
+        _log.info("events_taken", events=len(events), delivery_ids=[event.delivery_id for event in events])
         _sort_out(inbox, share, events, _hints(contract, events, learner_ids))
     return share
 
@@ -198,6 +216,7 @@ def settle(inbox: Inbox, share: Share, failed: AbstractSet[str] = frozenset()) -
             not_before = inbox.store.clock() + pause_seconds(event.attempts)
             settled.retried += inbox.retry(event.number, f"{why} yet", not_before)
     settled.done = inbox.done(done)
+    _log.info("events_settled", done=settled.done, retried=settled.retried, parked=settled.parked)
     return settled
 
 

@@ -1,5 +1,6 @@
 """One pull of an LMS into raw_lms: land, weigh, ask for what is absent by its key, load."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import structlog
 
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.lms.landing import (
@@ -23,6 +25,8 @@ from lms_crm_assets.lms.landing import (
 )
 from lms_crm_assets.lms.protocol import LmsAdapter, Page
 from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
+
+_log = structlog.get_logger(__name__)
 
 OpenWarehouse = Callable[[dict[str, str]], AbstractContextManager[duckdb.DuckDBPyConnection]]
 """A connection to the warehouse with these settings, held only as long as nothing is asked of the network."""
@@ -79,8 +83,11 @@ def pull_into(
         full = since is None
     # Before the first call: a cursor is never later, so that what changes while it is read comes again.
     observed_at = datetime.now(UTC)
+    _log.info("pull_began", entities=[*map(str, served)], full=full, since=since and since.isoformat())
+    began = time.monotonic()
     with aside():
         landed = land(lms.pull(served, since), served, folder)
+    _log.info("pull_ended", seconds=round(time.monotonic() - began, 1), rows=_by_name(landed.rows))
     done = Ingested(landed, since)
     with open_warehouse(landed.settings()) as con:
         for entity in served:
@@ -94,6 +101,7 @@ def pull_into(
         if not any(done.absent.values()):
             _load(con, done, entities, observed_at=observed_at, complete=full)
             return done
+    _log.info("absent_asked_for", keys={str(entity): len(keys) for entity, keys in done.absent.items()})
     with aside():
         for entity, keys in done.absent.items():
             # A row that moved between two pages is not gone: each is asked for by its key, and only what the LMS says is
@@ -104,6 +112,10 @@ def pull_into(
             done.unanswered[entity] = len(absent(con, entity, landed))
         _load(con, done, entities, observed_at=observed_at, complete=full)
     return done
+
+
+def _by_name(rows: Mapping[LmsEntity, int]) -> dict[str, int]:
+    return {str(entity): number for entity, number in rows.items()}
 
 
 def standing_doubts(con: duckdb.DuckDBPyConnection) -> dict[LmsEntity, tuple[Weighed, datetime]]:
@@ -179,6 +191,8 @@ def fetch_into(
         for entity in wanted:
             load(con, entity, landed, observed_at=observed_at, complete=False, moves_cursor=False)
     fetched.rows = dict(landed.rows)
+    asked = {str(entity): len(some) for entity, some in wanted.items()}
+    _log.info("keys_fetched", asked=asked, rows=_by_name(landed.rows), unseen=len(fetched.unseen))
     return fetched
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import orjson
+import structlog
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.domain import LmsEntity, RawRecord
@@ -19,6 +20,8 @@ from lms_crm_assets.errors import RetryableError
 from lms_crm_assets.lms.protocol import Page
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
+
+_log = structlog.get_logger(__name__)
 
 _SHORTEST_BUFFER_BYTES = 65_536
 # A credential that lost its sight shows in these first; of what hangs on them the last few rows may go.
@@ -136,6 +139,7 @@ def land_more(
             if page.latest is not None:
                 landed.latest[page.entity] = max(page.latest, landed.latest.get(page.entity, page.latest))
             progress(page.entity, landed.rows[page.entity])
+            _log.debug("page", entity=str(page.entity), rows=len(page.records))
             interrupt.check()
 
 

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 from lms_crm_assets import interrupt
+from lms_crm_assets.telemetry.logs import carried
 
 T = TypeVar("T")
 
@@ -19,15 +20,19 @@ def ordered(calls: Iterable[Callable[[], T]], at_once: int) -> Generator[T, None
     The exception of a call comes through in its turn. Closing the iterator waits for the calls that are under way.
     """
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="lms")
-    rest = iter(calls)
-    ahead = deque(pool.submit(call) for call in islice(rest, at_once))
+    rest, there = iter(calls), carried(_made)
+    ahead = deque(pool.submit(there, call) for call in islice(rest, at_once))
     try:
         while ahead:
             result = _result(ahead.popleft())
-            ahead.extend(pool.submit(call) for call in islice(rest, 1))
+            ahead.extend(pool.submit(there, call) for call in islice(rest, 1))
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _made(call: Callable[[], T]) -> T:
+    return call()
 
 
 def _result(future: Future[T]) -> T:

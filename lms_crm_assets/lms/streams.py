@@ -11,6 +11,7 @@ from queue import Empty, Full, Queue
 from typing import Generic, TypeVar
 
 from lms_crm_assets import interrupt
+from lms_crm_assets.telemetry.logs import carried
 
 T = TypeVar("T")
 
@@ -29,7 +30,8 @@ def merged(streams: Iterable[Iterator[T]], at_once: int, *, ahead: int | None = 
     or of `streams` itself, ends all of them and comes through.
     """
     readers = _Readers(streams, ahead or at_once)
-    threads = [threading.Thread(target=readers.work, name=f"lms-{n}", daemon=True) for n in range(at_once)]
+    work = carried(readers.work)
+    threads = [threading.Thread(target=work, name=f"lms-{n}", daemon=True) for n in range(at_once)]
     for thread in threads:
         thread.start()
     try:

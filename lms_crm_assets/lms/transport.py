@@ -57,7 +57,7 @@ def lms_gate(
     else:
         calls = max(1, int(rate))
         window = calls / rate
-    return Gate(store, url, credential, calls=calls, window_seconds=window, at_once=at_once)
+    return Gate(store, url, credential, calls=calls, window_seconds=window, at_once=at_once, side="lms")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,11 @@ Shared by processes: what one run found out, the next one knows.
 from dataclasses import dataclass
 from enum import Enum
 
+import structlog
+
 from lms_crm_assets.ops.store import OperationalStore
+
+_log = structlog.get_logger(__name__)
 
 FAILING_CALLS = 20
 """In a row (facts: reliability, "opens within 20 failing calls"); half of all calls failing by chance is a millionth of it."""
@@ -71,7 +75,10 @@ class Breaker:
         known = self.store.read("SELECT 1 FROM breakers WHERE name = ? AND failures > 0", (self.name,))
         if known:
             with self.store.transaction(on=self.name) as run:
-                run("DELETE FROM breakers WHERE name = ?", (self.name,))
+                gone = run("DELETE FROM breakers WHERE name = ? RETURNING opened_at", (self.name,))
+            if gone and gone[0][0] is not None:
+                down_seconds = round(max(0.0, self.store.clock() - gone[0][0]))
+                _log.warning("breaker_closed", system=self.name, down_seconds=down_seconds)
 
     def failed(self) -> None:
         """A call was not answered, or with an error of the system's own."""
@@ -85,6 +92,7 @@ class Breaker:
             )[0]
             if opened_at is None and failures >= FAILING_CALLS:
                 opened_at, pause = now, _FIRST_PAUSE_SECONDS
+                _log.warning("breaker_opened", system=self.name, failures=failures)
             elif opened_at is not None and probing_until is not None:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:

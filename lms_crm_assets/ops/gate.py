@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import structlog
+
 from lms_crm_assets import interrupt
 from lms_crm_assets.errors import (
     OutageError,
@@ -23,9 +25,13 @@ from lms_crm_assets.errors import (
 )
 from lms_crm_assets.ops.breaker import Breaker, Verdict
 from lms_crm_assets.ops.latency import note
+from lms_crm_assets.ops.metrics import Side, count_call
 from lms_crm_assets.ops.pace import Pace
 from lms_crm_assets.ops.quota import Quota
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.telemetry.traces import span
+
+_log = structlog.get_logger(__name__)
 
 # Of a system that doesn't come back in this time the run ends; the next one goes on.
 _GIVE_UP_SECONDS = 120.0
@@ -68,9 +74,11 @@ class Gate:
         quota_share: float = 1.0,
         pools: Mapping[str, Pool] | None = None,
         watched: bool = False,
+        side: Side = "crm",
     ) -> None:
         name = gate_name(address, credential)
         self.address = address
+        self._side: Side = side
         self.traffic: Counter[str] = Counter()
         self.quota = Quota(store, name)
         self._pace = Pace(store, name, calls, window_seconds)
@@ -102,15 +110,18 @@ class Gate:
             self._count("calls")
             started = time.monotonic()
             try:
-                yield
+                with span(f"{self._side} call", address=self.address):
+                    yield
                 if self._watched_in is not None:
                     with suppress(RetryableError):
                         note(self._watched_in, self.address, time.monotonic() - started)
             except BaseException as exc:
+                self._tell(exc, time.monotonic() - started)
                 # What came of the call counts, even where the store can't be told: an answer must not be lost by it.
                 with suppress(RetryableError):
                     self._learn(exc, pool)
                 raise
+            self._tell(None, time.monotonic() - started)
             with suppress(RetryableError):
                 self._breaker.succeeded()
             self._widen()
@@ -124,6 +135,19 @@ class Gate:
     def hold(self, seconds: float) -> None:
         """The answer's headers say that little is left: the next calls wait for so long."""
         self._pace.hold(seconds)
+
+    def _tell(self, exc: BaseException | None, seconds: float) -> None:
+        """Count the call and log it; of what went wrong the kind alone, whoever makes it again says more."""
+        status = _status(exc)
+        count_call(self._side, status, seconds)
+        told = {"side": self._side, "status": status, "seconds": round(seconds, 3)}
+        if exc is None:
+            _log.debug("call", **told)
+        elif isinstance(exc, RetryableError):
+            asked = {} if exc.retry_after_seconds is None else {"retry_after_seconds": exc.retry_after_seconds}
+            _log.info("call", **told, error=type(exc).__name__, address=self.address, **asked)
+        else:
+            _log.debug("call", **told, error=type(exc).__name__)
 
     def _learn(self, exc: BaseException, pool: str) -> None:
         match exc:
@@ -147,6 +171,7 @@ class Gate:
         reached = self.quota.is_used_up(self._share)
         if reached is not None:
             used, allowed = reached
+            _log.warning("quota_reached", address=self.address, used=used, allowed=allowed)
             raise QuotaReachedError(
                 f"{used:,} of the {allowed:,} calls that {self.address} allows a day are used, and guardrails.quota_share"
                 f" keeps {1 - self._share:.0%} for others: what is pending is sent by the next run"
@@ -158,6 +183,7 @@ class Gate:
             # An open breaker may be old news: whoever comes while it is probed waits for what the probe finds.
             patience = _PROBE_PATIENCE_SECONDS if state.is_probed else 0.0
             if state.down_seconds + state.wait_seconds > _GIVE_UP_SECONDS and waited >= patience:
+                _log.warning("outage", address=self.address, down_seconds=round(state.down_seconds))
                 raise OutageError(
                     f"{self.address} has not answered for {state.down_seconds:.0f} s: what is pending is sent by the next run"
                 )
@@ -189,6 +215,17 @@ class Gate:
             if self._calm >= _WIDEN_AFTER and self._at_once < self._most:
                 self._at_once, self._calm = self._at_once + 1, 0
                 self._room.notify()
+
+
+def _status(exc: BaseException | None) -> str:
+    match exc:
+        case None:
+            return "ok"
+        case RateLimitedError() | TooManyAtOnceError():
+            return "rate_limited"
+        case RetryableError() if not isinstance(exc, QuotaReachedError):
+            return "failed"
+    return "refused"
 
 
 def _sleep(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -7,8 +7,12 @@ that is beyond its limits, and back after three good ones in a row.
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+import structlog
+
 from lms_crm_assets.contract.webhooks import Backpressure
 from lms_crm_assets.ops.store import OperationalStore
+
+_log = structlog.get_logger(__name__)
 
 GOOD_WINDOWS = 3
 
@@ -102,4 +106,7 @@ class Modes:
                     " since = excluded.since, looked_at = excluded.looked_at, good = excluded.good",
                     (tenant, int(after.switched), after.reason, after.since, after.looked_at, after.good),
                 )
+        if after.switched != before.switched:
+            mode = Mode.PULL if after.switched else wished
+            _log.warning("mode_switched", tenant=tenant, mode=mode.value, reason=after.reason, events=sample.depth)
         return Mode.PULL if after.switched else wished

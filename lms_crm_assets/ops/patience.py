@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import stamina
+import structlog
 
 from lms_crm_assets.errors import PausedError, RateLimitedError, RetryableError
 
+_log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 # The gate counts what was tried again; a line a try would drown what a run says.
@@ -35,15 +37,20 @@ class _Patience:
             self._limited += 1
             # The gate keeps everybody waiting for as long as the other side said.
             told = exc.retry_after_seconds is not None
-            return self._limited < _RATE_LIMITS and _jittered(1 if told else self._limited)
+            return self._limited < _RATE_LIMITS and _logged(exc, self._limited, _jittered(1 if told else self._limited))
         if not isinstance(exc, RetryableError) or isinstance(exc, PausedError):
             return False
         self._failures += 1
         if self._failures >= TRIES:
             return False
         if exc.retry_after_seconds is not None:
-            return exc.retry_after_seconds
-        return _jittered(self._failures)
+            return _logged(exc, self._failures, exc.retry_after_seconds)
+        return _logged(exc, self._failures, _jittered(self._failures))
+
+
+def _logged(exc: Exception, tries: int, seconds: float) -> float:
+    _log.info("retry", error=type(exc).__name__, tries=tries, wait_seconds=round(seconds, 2))
+    return seconds
 
 
 def _jittered(times: int) -> float:

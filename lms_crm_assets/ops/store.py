@@ -2,8 +2,8 @@
 
 Owns the tables `pace` and `turns` (`pace`), `breakers` (`breaker`), `quotas` (`quota`), `credentials` (`vault`),
 `latencies` (`latency`), `modes` (`modes`), `heartbeats` (`heartbeat`), `described` (`crm.salesforce.describe`), `alerts` and
-`alert_messages` (`alerts.register`), `switches` (`switches`) and `audit` (`audit`). They lie in `ops.sqlite` in the state
-folder, or, where several machines work together, in the Postgres database that `LMS_CRM_STORE_URL` names.
+`alert_messages` (`alerts.register`), `switches` (`switches`), `audit` (`audit`), `metrics` and `systems` (`metrics`). They
+lie in `ops.sqlite` in the state folder, or, where several machines work together, in the Postgres database that `LMS_CRM_STORE_URL` names.
 """
 
 import os
@@ -77,6 +77,12 @@ CREATE TABLE IF NOT EXISTS audit (
 CREATE INDEX IF NOT EXISTS audit_by_tenant ON audit (tenant, number);
 """,
         "ALTER TABLE credentials ADD COLUMN expires_at DOUBLE PRECISION;",
+        """
+CREATE TABLE IF NOT EXISTS metrics (
+    tenant TEXT, name TEXT, labels TEXT, value DOUBLE PRECISION, PRIMARY KEY (tenant, name, labels)
+);
+CREATE TABLE IF NOT EXISTS systems (tenant TEXT, side TEXT, kind TEXT, address TEXT, PRIMARY KEY (tenant, side));
+""",
     ),
 )
 """What is asked and answered: rates, breakers, quotas, kept tokens, descriptions."""

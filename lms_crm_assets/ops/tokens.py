@@ -5,11 +5,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import stamina
+import structlog
 from pydantic import SecretStr
 
 from lms_crm_assets.errors import RetryableError
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.vault import Vault, digest_of
+
+_log = structlog.get_logger(__name__)
 
 Exchange = Callable[[str], tuple[str, str | None]]
 """Gives an access token for a refresh token, and the next refresh token where the other side hands one out."""
@@ -45,6 +48,7 @@ class Tokens:
         with self._lock:
             if self._token is None or self._token == instead_of:
                 self._token = self._obtain()
+                _log.info("logged_in", again=instead_of is not None)
             return self._token
 
 

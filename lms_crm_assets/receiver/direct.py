@@ -29,21 +29,29 @@ class Direct:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take deliveries here, and everything else there."""
-        found = _HOOK.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        found = _HOOK.fullmatch(scope["path"]) if scope["type"] == "http" else None
         if found is None:
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
         side = Side.CRM if found["to"] == "/crm" else Side.LMS
+        if scope["method"] != "POST":
+            await hooks.not_taken(self._service, found["tenant"], side, 405)
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
         status = 200 if found["to"] == "/statements" else 202
         scope["route"] = self._routes["/api/v1/hooks/{tenant}" + (found["to"] or "")]
+        arrived = False
         try:
             with self._limits.place():
                 body = await body_of(scope, receive)
+                arrived = True
                 response = await hooks.take(self._service, scope, body, found["tenant"], side, status=status)
         except HungUpError:
             return
         except Problem as problem:
+            if not arrived:
+                await hooks.not_taken(self._service, found["tenant"], side, problem.status)
             response = problem.response()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the sender gets an answer
             response = unforeseen(scope, exc).response()

@@ -54,9 +54,9 @@ async def readyz(request: Request) -> Health:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Depth and age of the inbox by tenant, deliveries by result, durations. For the inside of a network only."""
+    """The figures of the receiver, the inbox and all runs: docs/observability.md. For the inside of a network only."""
     try:
         text = await asyncio.to_thread(generate_latest, service_of(request).metrics.registry)
     except (apsw.Error, OSError, LmsCrmError):
-        raise unavailable("the inbox can't be read") from None
+        raise unavailable("the inbox or the store can't be read") from None
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -6,6 +6,7 @@ from whom it says it is, and readable.
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -150,7 +151,7 @@ async def take(service: Service, scope: Scope, body: bytes, tenant: str, side: S
     try:
         kind = _kind(scope, side)
         contract = await service.tenants.find(tenant)
-        asked = [] if contract is None else contract.webhooks.lms if side is Side.LMS else contract.webhooks.crm
+        asked = _asked(contract, side)
         label = tenant if asked else ""
         received = _received(scope, body, contract, kind)
         content = _Content.read(received.body, kind)
@@ -159,6 +160,7 @@ async def take(service: Service, scope: Scope, body: bytes, tenant: str, side: S
         found, kind = await _Door(service, tenant, asked, received, content, kind).identity()
         delivery = Delivery(tenant, side, found.delivery_id, kind, received.body, found.essence)
         result = (await service.writer.keep(delivery)).value
+        _log.info("accepted", tenant=tenant, side=side.value, delivery_id=found.delivery_id, result=result)
     except Problem as problem:
         result = str(problem.status)
         raise
@@ -169,6 +171,21 @@ async def take(service: Service, scope: Scope, body: bytes, tenant: str, side: S
     return Response(
         orjson.dumps({"status": "accepted", "delivery_id": found.delivery_id}), status, media_type="application/json"
     )
+
+
+async def not_taken(service: Service, tenant: str, side: Side, status: int) -> None:
+    """Count a delivery that was answered before anybody looked at it: too large, too slow, by another method."""
+    label = ""
+    with suppress(Problem):  # a broken contract is told to those that come with a delivery
+        label = tenant if _asked(await service.tenants.find(tenant), side) else ""
+    service.metrics.count(label, side.value, str(status))
+
+
+def _asked(contract: Contract | None, side: Side) -> Sequence[Verifier | CrmVerifier]:
+    """Who verifies deliveries of this side; nobody where there is no such tenant."""
+    if contract is None:
+        return []
+    return contract.webhooks.lms if side is Side.LMS else contract.webhooks.crm
 
 
 def _kind(scope: Scope, side: Side) -> str:

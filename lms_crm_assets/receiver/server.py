@@ -123,6 +123,8 @@ def server_of(app: FastAPI, host: str, port: int, port_file: Path | None = None)
         lifespan="on",
         # Addresses may hold a token, and problems are logged where they happen.
         access_log=False,
+        # Its own lines go the way of all others (telemetry.logs).
+        log_config=None,
         log_level="warning",
         server_header=False,
         # Nobody asks who the client is.

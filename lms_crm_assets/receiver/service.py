@@ -40,12 +40,13 @@ class Service:
         """Open the inbox and write to it; at the end what was taken is on the disk."""
         try:
             self.inbox = Inbox.at(self.settings.state_dir)
+            store = OperationalStore.at(self.settings.state_dir)
         except (LmsCrmError, OSError, apsw.Error) as exc:
             self.trouble = str(exc) if isinstance(exc, LmsCrmError) else "the state folder can't be written"
             _log.error("inbox_not_opened", reason=self.trouble)
             yield
             return
-        self.metrics.watch(self.inbox)
+        self.metrics.watch(self.inbox, store)
         self._writer = Writer(self.inbox)
         self._writer.start()
         try:

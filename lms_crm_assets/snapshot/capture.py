@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import orjson
+import structlog
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.contract.spec import ObjectSpec
@@ -21,6 +22,8 @@ from lms_crm_assets.errors import FatalError
 from lms_crm_assets.ops.suppression import Marks
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar
+
+_log = structlog.get_logger(__name__)
 
 _OVERLAP = timedelta(minutes=5)
 
@@ -54,6 +57,7 @@ def land_records(
             rows += len(records)
             progress(rows)
             interrupt.check()
+    _log.info("crm_read", rows=rows)
     return rows
 
 

@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 
 import duckdb
+import structlog
 
 from lms_crm_assets.checks.row_rules import ENROLLED_AT, STATE_BEFORE
 from lms_crm_assets.checks.rules import Rules
@@ -25,6 +26,8 @@ from lms_crm_assets.warehouse.connection import SETTINGS, transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar, sql_file, table_exists
 
 # What CRMs trim too: tab, line feed, carriage return, space, no-break space.
+_log = structlog.get_logger(__name__)
+
 _BLANKS = "chr(9) || chr(10) || chr(13) || ' ' || chr(160)"
 
 # 'Z' or '+01', '+01:00', '+0100' behind a time of day: without it nobody knows which moment is meant.
@@ -116,6 +119,7 @@ def build_staging(
         con.execute("DELETE FROM staging.builds WHERE entity = $1", [entity])
         con.execute("INSERT INTO staging.builds VALUES ($1, $2, $3, $4, $5)", [entity, *astuple(counts)])
         con.execute("DROP TABLE candidate; DROP TABLE violation; DROP TABLE read")
+    _log.info("staged", in_lms=counts.in_lms, valid=counts.valid, warned=counts.warned)
     return counts
 
 

@@ -7,10 +7,11 @@ outcomes so far are in the ledger. What was not delivered is in the next delta.
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import duckdb
+import structlog
 
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import BulkLoader, CrmAdapter
@@ -27,6 +28,8 @@ from lms_crm_assets.sync.phase import Phase
 from lms_crm_assets.sync.read_back import filled_meanwhile, written_back
 from lms_crm_assets.sync.rejections import Letters, dead_letters
 from lms_crm_assets.sync.sending import send_batch
+
+_log = structlog.get_logger(__name__)
 
 Open = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 Progress = Callable[[str, int, int], None]
@@ -53,7 +56,8 @@ class Delivery:
     `open_warehouse` gives a connection for a short while; nothing is held while calls are under way. `folder` keeps
     spool files and journals. A record that was refused `max_attempts` times is not sent. Between two batches it gives way
     to runs of events, and what these have sent or changed is not sent as the plan says; and there `may_go_on` is asked, which
-    raises what ends it. With a `part` only these of the plan's records are sent.
+    raises what ends it. With a `part` only these of the plan's records are sent. `told_by` gives the ids of the
+    deliveries that told of records with these keys, for the log.
     """
 
     crm: CrmAdapter
@@ -67,6 +71,7 @@ class Delivery:
     right_of_way: RightOfWay = field(default_factory=Alone)
     may_go_on: Callable[[], None] = lambda: None
     part: Part = Part.ALL
+    told_by: Callable[[Sequence[str]], list[str]] = lambda _keys: []
     _calls: Calls = field(default_factory=Calls)
     _superseded: set[str] = field(default_factory=set)
 
@@ -90,7 +95,9 @@ class Delivery:
             if self.part is not Part.CANARIES:
                 mark_sent(con, self.plan_id, self.spec.object)
             counts = outcome_counts(con, self.spec.object, self.sync_run_id)
-        return replace(counts, write_calls=self._calls.value, superseded=left_out)
+        counts = replace(counts, write_calls=self._calls.value, superseded=left_out)
+        _log.info("delivered", **{name: number for name, number in asdict(counts).items() if name != "reasons"})
+        return counts
 
     def _upserts(self) -> int:
         spool = self._file("spool")
@@ -105,7 +112,7 @@ class Delivery:
             self._sender(bulk) as send,
         ):
             workers = bulk.concurrency if bulk else self.crm.concurrency
-            phase = Phase("upsert", safe, send, self._sent, workers, letters)
+            phase = Phase("upsert", safe, send, self._sent, workers, letters, told_by=self.told_by)
             self._send_all(phase, total)
         spool.unlink()
         return phase.left_out
@@ -143,7 +150,7 @@ class Delivery:
             return send_batch(archive, batch, self._written_back)
 
         batches = write_batches(spool, self.crm.batch_size)
-        phase = Phase("archive", batches, send, self._sent, self.crm.concurrency, letters)
+        phase = Phase("archive", batches, send, self._sent, self.crm.concurrency, letters, told_by=self.told_by)
         self._send_all(phase, total)
         spool.unlink()
         return phase.left_out
@@ -152,8 +159,9 @@ class Delivery:
         with self.open_warehouse() as con:
             links.spool(con, self.plan_id)
             letters = self._letters(con, f"link {links.parent}")
-        self._send_all(links.unlinking(), links.total)
-        self._send_all(links.linking(letters), links.total)
+        for phase in (links.unlinking(), links.linking(letters)):
+            phase.told_by = self.told_by
+            self._send_all(phase, links.total)
         links.close()
 
     def _upsert(self, part: Sequence[CrmWrite]) -> list[Outcome]:

@@ -1,16 +1,26 @@
 """One phase of a delivery (upserts, links to one parent, archives …): sent side by side, journaled as it comes back."""
 
+import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Generic, TypeVar
+
+import structlog
 
 from lms_crm_assets.crm.absent import absent_in
 from lms_crm_assets.domain import CrmWrite, Link, Outcome, OutcomeStatus, Treatment
 from lms_crm_assets.errors import SchemaChangedError
+from lms_crm_assets.ops.metrics import Tally, counting
 from lms_crm_assets.sync.journal import Entry, Journal, Sent
 from lms_crm_assets.sync.rejections import DEAD_LETTER, Letters
 from lms_crm_assets.sync.side_by_side import side_by_side
+from lms_crm_assets.telemetry.logs import bound
+from lms_crm_assets.telemetry.traces import span
+
+_log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item", CrmWrite, Link)
 
@@ -21,8 +31,9 @@ class Phase(Generic[Item]):
 
     `send` sends a batch to its end, with one outcome an item; `sent` says what is kept of an item. `letters` are the
     dead letters, which are not sent; `unsent` is journaled beside, of records that can't be sent at all. It goes in legs:
-    `label` begins the batches' ids, `over` says that the last leg was, `left_out` how many records were not sent since others had to do with them. Once the
-    CRM lacks what the contract names, no further batch is sent.
+    `over` says that the last one was, `left_out` how many records were not sent since others had to do with them. Once the
+    CRM lacks what the contract names, no further batch is sent. `label` begins the batches' ids. `told_by` gives the ids of
+    the deliveries that told of records with these keys, for the log.
     """
 
     name: str
@@ -33,6 +44,7 @@ class Phase(Generic[Item]):
     letters: Letters = field(default_factory=dict)
     unsent: Sequence[Entry] = ()
     label: str = ""
+    told_by: Callable[[Sequence[str]], list[str]] = lambda _keys: []
     over: bool = False
     left_out: int = 0
     _batches_sent: int = 0
@@ -50,15 +62,30 @@ class Phase(Generic[Item]):
         alive = _without_dead(self._leg(left_out, pause), self.letters, self.sent, skipped)
         yield self._note("unsent", list(self.unsent), journal)
         self.unsent = ()
-        for _, batch, outcomes in side_by_side(alive, self.send, self.workers):
+        first = self._batches_sent
+        for number, batch, outcomes in side_by_side(alive, partial(self._send_one, first), self.workers):
             entries = [Entry(outcome, self.sent(item)) for item, outcome in zip(batch, outcomes, strict=True)]
-            yield self._note(f"{self._batches_sent}", entries, journal) + self._note("skipped", skipped, journal)
-            self._batches_sent += 1
+            yield self._note(f"{first + number}", entries, journal) + self._note("skipped", skipped, journal)
+            self._batches_sent = max(self._batches_sent, first + number + 1)
             self._stopped_by = self._stopped_by or next((o for o in outcomes if o.treatment is Treatment.STOP), None)
         yield self._note("skipped", skipped, journal)
         if self._stopped_by is not None:
             said = absent_in(self._stopped_by.message) or "there is no such object"
             raise SchemaChangedError(f"the CRM answers {self._stopped_by.code} to records, {said}")
+
+    def _send_one(self, first: int, number: int, batch: list[Item]) -> list[Outcome]:
+        """Send a batch, with a line that says what came of it; every line below carries its ids."""
+        batch_id, keys, began = f"{self.name}-{first + number}", [item.external_id for item in batch], time.monotonic()
+        with (
+            bound(batch_id=batch_id, delivery_ids=self.told_by(keys)),
+            span("batch", batch=batch_id, records=len(batch)),
+            counting(Tally()) as tally,
+        ):
+            outcomes = self.send(batch)
+            counts = Counter(outcome.status.value for outcome in outcomes)
+            seconds = round(time.monotonic() - began, 3)
+            _log.info("batch_sent", records=len(batch), calls=tally.calls, seconds=seconds, **counts)
+        return outcomes
 
     def _leg(self, left_out: Collection[str], pause: Callable[[], bool]) -> Iterator[list[Item]]:
         for batch in self.batches:

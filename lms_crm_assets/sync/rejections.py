@@ -52,6 +52,12 @@ def standing_refusals(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> int:
     return int(scalar(con, query, [obj]))
 
 
+def dead_records(con: duckdb.DuckDBPyConnection, obj: CrmObject, max_attempts: int) -> int:
+    """How many of an object's records are dead letters."""
+    query = "SELECT count(DISTINCT external_id) FROM sync.rejections WHERE object = $1 AND attempts >= $2"
+    return int(scalar(con, query, [obj, max_attempts]))
+
+
 def note_rejections(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:
     """Count what the lines of the table `folded` say of refused records, and forget those that were taken.
 

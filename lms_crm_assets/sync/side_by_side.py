@@ -6,20 +6,22 @@ from typing import TypeVar
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.domain import Outcome
+from lms_crm_assets.telemetry.logs import carried
 
 Item = TypeVar("Item")
 
 
 def side_by_side(
-    batches: Iterator[list[Item]], send: Callable[[list[Item]], list[Outcome]], workers: int
+    batches: Iterator[list[Item]], send: Callable[[int, list[Item]], list[Outcome]], workers: int
 ) -> Iterator[tuple[int, list[Item], list[Outcome]]]:
     """Batches with their outcomes as they come; at most `workers` under way, nothing more is read ahead.
 
-    When one raises, those under way are waited for and handed out before the exception is.
+    `send` gets a batch's number too, counted from 0. When one raises, those under way are waited for and handed out before the exception is.
     """
     numbered = enumerate(batches)
     running: dict[Future[list[Outcome]], tuple[int, list[Item]]] = {}
     failure: BaseException | None = None
+    there = carried(send)
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="sync") as pool:
         while True:
             if failure is None and interrupt.requested.is_set():
@@ -32,7 +34,7 @@ def side_by_side(
                     break
                 if following is None:
                     break
-                running[pool.submit(send, following[1])] = following
+                running[pool.submit(there, *following)] = following
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:

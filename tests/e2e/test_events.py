@@ -59,6 +59,10 @@ class Pushed:
         assert summary.succeeded, summary.problems
         return summary
 
+    def metrics(self) -> str:
+        """What the receiver shows of itself and of all runs."""
+        return self._client.get("/metrics").raise_for_status().text
+
     def asked_for(self) -> list[str]:
         """The tenants that the sensor wants to run now."""
         folders = {"tenants_dir": str(self.settings.tenants_dir), "state_dir": str(self.settings.state_dir)}

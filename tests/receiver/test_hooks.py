@@ -30,6 +30,7 @@ from lms_crm_assets.ops.sqlite import Sqlite
 from lms_crm_assets.receiver.problems import Problem
 from lms_crm_assets.receiver.writer import Writer
 from lms_crm_assets.settings import Settings
+from lms_crm_assets.telemetry import logs
 from tests.receiver_server import (
     BEARER,
     ENVIRON,
@@ -429,16 +430,20 @@ def test_metrics_count_by_tenant_and_result_and_tell_the_depth(receiver: Running
     receiver.post(b"{}", signed(b"{}", "metric"))
     receiver.post(b"{}", signed(b"{}", "metric", secret=OTHER_SECRET))
     receiver.post(b"{}", tenant="nobody-at-all")
+    # Answered before anybody looks at them.
+    receiver.post(b" " * 300_000, signed(b"{}"))
+    receiver.client.get("/api/v1/hooks/standard")
+    receiver.client.get("/api/v1/hooks/nobody-at-all")
     answer = receiver.client.get("/metrics")
 
     assert answer.headers["content-type"].startswith("text/plain")
-    for result, number in (("new", 1), ("repeated", 1), ("401", 1)):
+    for result, number in (("new", 1), ("repeated", 1), ("401", 1), ("413", 1), ("405", 1)):
         line = f'deliveries_total{{result="{result}",side="lms",tenant="standard"}}'
         assert figure(answer.text, line) - figure(before, line) == number
     assert "nobody-at-all" not in answer.text
     assert figure(answer.text, 'inbox_depth{state="pending",tenant="standard"}') >= 1
     assert figure(answer.text, 'inbox_oldest_age_seconds{tenant="standard"}') > 0
-    line = 'http_request_duration_seconds_count{route="/api/v1/hooks/{tenant}",status="202"}'
+    line = 'http_request_duration_seconds_count{route="/api/v1/hooks/{tenant}",side="receiver",status="202"}'
     assert figure(answer.text, line) >= 2
 
 
@@ -451,11 +456,12 @@ def test_nothing_of_learners_or_secrets_is_told(
     receiver: Running, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    logs.for_services({"LMS_CRM_LOG_LEVEL": "debug"})
     canary = "canary.learner@example.org"
     body = json.dumps({"email": canary, "name": f"{canary}\ud800"}).encode()
-    receiver.post(body, signed(body, "canary"))
-    receiver.post(body, signed(body, "canary", secret=OTHER_SECRET))
-    receiver.post(body[:-1], signed(body[:-1], "canary"))
+    receiver.post(body, signed(body, "told"))
+    receiver.post(body, signed(body, "told", secret=OTHER_SECRET))
+    receiver.post(body[:-1], signed(body[:-1], "told"))
     receiver.post(b'{"token": "canary.secret", "canary": 1}', {"content-type": "application/json"}, tenant="token")
     for path in (f"/crm?token={canary}", f"/{canary}", f"?{canary}"):
         receiver.post(body, {"content-type": "text/xml", "authorization": f"Bearer {canary}"}, path=path)

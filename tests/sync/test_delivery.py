@@ -118,7 +118,7 @@ def test_a_lasting_lock_ends_as_failed_after_bounded_tries() -> None:
 def test_a_refused_credential_stops_at_once_and_keeps_what_is_done() -> None:
     other_is_under_way = threading.Event()
 
-    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+    def send(_: int, batch: Sequence[CrmWrite]) -> list[Outcome]:
         if batch[0].external_id == "1":
             assert other_is_under_way.wait(timeout=120)
             raise CredentialError("401")
@@ -324,7 +324,7 @@ def test_batches_under_way_are_handed_out_when_the_next_one_can_not_be_read() ->
     done: list[str] = []
 
     def deliver() -> None:
-        for _, batch, _ in side_by_side(batches(), succeeded, workers=4):
+        for _, batch, _ in side_by_side(batches(), lambda _, batch: succeeded(batch), workers=4):
             done.extend(w.external_id for w in batch)
 
     with pytest.raises(OutageError):
