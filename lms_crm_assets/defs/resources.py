@@ -44,21 +44,21 @@ class TenantsResource(dg.ConfigurableResource[None]):
         tenant = run.tags.get("dagster/partition") if run else None
         if run is None or tenant is None:
             return
-        self._share = None
+        self._share, self._telling = None, None
         self._started_by = started_by(run.tags)
         with translated():
             self.switches(tenant).check_not_paused()
             self._share_file = self.share_file(tenant, run.run_id)
             self._place = Place(self.folder(tenant, "locks"), tenant, lane_of(run))
-        if context.instance is not None:
-            try:
+        try:
+            if context.instance is not None:
                 end_orphans(context.instance, tenant, self.folder(tenant, "locks"), self._place.lane, run.run_id)
-            except BaseException:
-                self._place.close()
-                raise
-        self._telling = RunTelling(run, tenant, self._place.lane)
-        with suppress(LmsCrmError):  # a contract that can't be read is told by the steps
-            self._telling.concerns(self.store(), self.contract(tenant))
+            self._telling = RunTelling(run, tenant, self._place.lane)
+            with suppress(LmsCrmError):  # a contract that can't be read is told by the steps
+                self._telling.concerns(self.store(), self.contract(tenant))
+        except BaseException:
+            self._leave()
+            raise
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Give the place back, and the events of which nothing became known."""
@@ -68,13 +68,16 @@ class TenantsResource(dg.ConfigurableResource[None]):
                     give_back(self.inbox(), Share.load(self._share_file))
                 self._share_file.unlink()
             if self._telling is not None and context.instance is not None:
-                with suppress(LmsCrmError):  # the figures are lost
+                with suppress(LmsCrmError):  # its figures are lost
                     self._telling.ended(self.store(), context.instance)
         finally:
-            if self._telling is not None:
-                self._telling.close()
-            if self._place is not None:
-                self._place.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._telling is not None:
+            self._telling.close()
+        if self._place is not None:
+            self._place.close()
 
     def layer(self, tenant: str, name: str, obj: str = "") -> AbstractContextManager[Tally]:
         """The block is one step of the run: what it logs and counts is that layer's."""

@@ -54,7 +54,7 @@ class RunTelling:
             tally.add("runs", 0, lane=self._lane, status=status)
         with suppress(LmsCrmError):  # the steps say it
             note_systems(store, self._tenant, {"lms": (source.adapter, source.url), "crm": (crm.adapter, crm.url)})
-            tally.save(store, self._tenant)
+        tally.save(store, self._tenant)
 
     def ended(self, store: OperationalStore, instance: dg.DagsterInstance) -> None:
         """Tell how it ended, by its events."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import orjson
 import structlog
 
-from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.ops.store import OperationalStore
 
 _log = structlog.get_logger(__name__)
@@ -181,7 +181,7 @@ class Tally:
             return int(sum(number for (name, _), number in self._added.items() if name == "http_requests"))
 
     def save(self, store: OperationalStore, tenant: str) -> None:
-        """Add it to the tenant's figures, and begin anew; a store that can't be reached loses it, and the log says so."""
+        """Add it to the tenant's figures, and begin anew; a store that can't be written loses it, and the log says so."""
         with self._lock:
             added, put = dict(self._added), dict(self._put)
             self._added.clear()
@@ -197,7 +197,8 @@ class Tally:
                             f" ON CONFLICT (tenant, name, labels) DO UPDATE SET value = {change}",
                             [part for (name, labels), value in rows.items() for part in (tenant, name, labels, value)],
                         )
-        except RetryableError as exc:
+        except LmsCrmError as exc:
+            # No record may stay unsent because it can't be counted.
             _log.warning("metrics_lost", figures=len(added) + len(put), error=type(exc).__name__)
 
 

@@ -160,7 +160,6 @@ async def take(service: Service, scope: Scope, body: bytes, tenant: str, side: S
         found, kind = await _Door(service, tenant, asked, received, content, kind).identity()
         delivery = Delivery(tenant, side, found.delivery_id, kind, received.body, found.essence)
         result = (await service.writer.keep(delivery)).value
-        _log.info("accepted", tenant=tenant, side=side.value, delivery_id=found.delivery_id, result=result)
     except Problem as problem:
         result = str(problem.status)
         raise

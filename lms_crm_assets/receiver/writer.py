@@ -77,6 +77,8 @@ class Writer:
         added = await future
         if added is Added.FULL:
             raise unavailable("the inbox is full")
+        told = {"tenant": delivery.tenant, "side": delivery.side.value, "delivery_id": delivery.delivery_id}
+        _log.info("accepted", **told, result=added.value)
         return added
 
     def _run(self) -> None:
