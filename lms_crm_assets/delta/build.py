@@ -20,6 +20,7 @@ from lms_crm_assets.crm.discovery import CrmSchema
 from lms_crm_assets.delta.compare import ALLOWED, UNREADABLE, desired_side, differences, differing, gone, live_side
 from lms_crm_assets.delta.desired import refresh_desired
 from lms_crm_assets.delta.destination import refusals, refuse, strictness
+from lms_crm_assets.delta.restored import catch_up
 from lms_crm_assets.domain import Action, CrmObject, Owner
 from lms_crm_assets.snapshot.capture import ensure_snapshot
 from lms_crm_assets.warehouse.connection import transaction
@@ -74,6 +75,7 @@ def build_delta(
     allowed = ", ".join(literal(action) for action in (*sorted(ALLOWED[spec.mode]), Action.UNCHANGED))
     with transaction(con):
         ensure_snapshot(con, spec)
+        catch_up(con, spec)
         refresh_desired(con, spec)
         _find_differing(con, spec)
         for table, query in (

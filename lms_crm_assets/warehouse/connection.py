@@ -29,6 +29,8 @@ SETTINGS: dict[str, str] = {
 }
 
 _CATALOG = "warehouse"
+# How DuckDB says that a file is none of its own, or not whole any more.
+_DAMAGED = ("not a valid DuckDB database", "orrupt", "checksum", "Serialization Error", "newer version of DuckDB")
 _MOST_ENGINES = 4
 
 
@@ -151,13 +153,18 @@ def _engine(file: _File, settings: dict[str, str]) -> _Engine:
 
 
 def _attach_now(con: duckdb.DuckDBPyConnection, path: Path, how: str = "") -> None:
-    """`RetryableError` while another process has the file open."""
+    """`RetryableError` while another process has the file open, `FatalError` of one that is damaged."""
     try:
         con.execute(f"ATTACH {literal(str(path))} AS {_CATALOG} {how}")
-    except duckdb.IOException as exc:
-        if "lock" not in str(exc):
-            raise
-        raise _busy(path) from exc
+    except duckdb.Error as exc:
+        # "block" of a damaged file holds the word too.
+        if "set lock on file" in str(exc):
+            raise _busy(path) from exc
+        if any(mark in str(exc) for mark in _DAMAGED):
+            raise FatalError(
+                f"the warehouse {path.name} is damaged, or of a newer DuckDB: see docs/runbook.md, A damaged file"
+            ) from exc
+        raise
 
 
 def _busy(path: Path) -> RetryableError:

@@ -8,7 +8,6 @@ library takes two opens of one path for one file; whoever still reads an older c
 """
 
 import os
-import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -22,6 +21,7 @@ import duckdb
 from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import SETTINGS, held_still
+from lms_crm_assets.warehouse.copying import copy_file, log_of
 
 # A copy takes the file from the runs: at most a tenth of the time, and not for every request.
 _LEAST_AGE_SECONDS = 1.0
@@ -122,11 +122,11 @@ class Published:
         try:
             with held_still(source):
                 made = folder / f"{_stamp(source)}.duckdb"
-                _copy_file(source, half)
+                copy_file(source, half)
                 # What a killed run left behind is part of its state.
-                if (ahead := _wal(source)).exists():
-                    _copy_file(ahead, half.with_suffix(".half-wal"))
-                    half.with_suffix(".half-wal").replace(_wal(made))
+                if (ahead := log_of(source)).exists():
+                    copy_file(ahead, half.with_suffix(".half-wal"))
+                    half.with_suffix(".half-wal").replace(log_of(made))
             half.replace(made)
         finally:
             half.unlink(missing_ok=True)
@@ -157,17 +157,6 @@ def reading(settings: Settings, tenant: str) -> Iterator[duckdb.DuckDBPyConnecti
         copies.close()
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    target.touch(mode=0o600)
-    shutil.copyfile(source, target)
-
-
-def _wal(file: Path) -> Path:
-    """DuckDB's log beside a file: what was committed and is not in the file yet."""
-    return file.with_name(f"{file.name}.wal")
-
-
 def _stamp(source: Path) -> str | None:
     """What tells one state of the warehouse from the next; None when there is none."""
     try:
@@ -175,7 +164,7 @@ def _stamp(source: Path) -> str | None:
     except OSError:
         return None
     try:
-        ahead = _wal(source).stat().st_mtime_ns
+        ahead = log_of(source).stat().st_mtime_ns
     except OSError:
         ahead = 0
     return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{ahead:x}"
@@ -197,7 +186,7 @@ def _tidy(folder: Path, made: Path) -> None:
     for old in others[:-_KEPT_COPIES]:
         if old != made:
             old.unlink(missing_ok=True)
-            _wal(old).unlink(missing_ok=True)
+            log_of(old).unlink(missing_ok=True)
     for half in folder.glob("*.half*"):
         if half.is_file() and time.time() - _made_at(half) / 1e9 > _ABANDONED_SECONDS:
             half.unlink(missing_ok=True)

@@ -216,3 +216,6 @@ CREATE TABLE IF NOT EXISTS sync.unsent (object VARCHAR, external_id VARCHAR, syn
 
 -- The records of a plan that are sent before the rest, where the switch `canary` is set.
 CREATE TABLE IF NOT EXISTS sync.canaries (plan_id VARCHAR, object VARCHAR, external_id VARCHAR);
+
+-- The objects whose ledger came from a backup and is older than the CRM, until the first delta after it, see delta.restored.
+CREATE TABLE IF NOT EXISTS sync.restored (object VARCHAR, restored_at TIMESTAMPTZ);

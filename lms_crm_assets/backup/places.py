@@ -1,0 +1,50 @@
+"""What a backup holds, and where it lies in a state folder."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lms_crm_assets.settings import Settings
+
+STATE, CONTRACTS = "state", "tenants"
+"""The folders of a backup: what goes into the state folder, and what into the folder of contracts."""
+
+# The inbox before the warehouses: an event that is done there is in the warehouse. What is counted comes last.
+STORES = ("inbox.sqlite", "api.sqlite", "ops.sqlite")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The paths of one state folder."""
+
+    settings: Settings
+
+    def warehouse(self, tenant: str) -> Path:
+        """The tenant's DuckDB file."""
+        return Path(self.settings.warehouse.format(tenant=tenant))
+
+    def journals(self, tenant: str) -> Path:
+        """The tenant's folder of outcomes that are not in its warehouse yet."""
+        return self.settings.state_dir / "sync" / tenant
+
+    def locks(self, tenant: str) -> Path:
+        """The tenant's folder of locks."""
+        return self.settings.state_dir / "locks" / tenant
+
+    def tenants(self) -> list[str]:
+        """The tenants that have a warehouse."""
+        folder = self.warehouse("any").parent
+        return sorted(file.stem for file in folder.glob("*.duckdb"))
+
+    def stores(self) -> list[Path]:
+        """The SQLite files that there are."""
+        return [file for name in STORES if (file := self.settings.state_dir / name).exists()]
+
+    def of_tenant(self, tenant: str) -> Iterator[Path]:
+        """All that a tenant has in the state folder, but for its locks."""
+        file = self.warehouse(tenant)
+        yield from file.parent.glob(f"{tenant}.duckdb*")
+        for purpose in ("sync", "events", "landing", "published"):
+            folder = self.settings.state_dir / purpose / tenant
+            if folder.exists():
+                yield folder
