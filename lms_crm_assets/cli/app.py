@@ -30,6 +30,7 @@ from lms_crm_assets.cli.contract import contract_app
 from lms_crm_assets.cli.credentials import credentials_app
 from lms_crm_assets.cli.crm import crm_app
 from lms_crm_assets.cli.dead_letters import dead_letters_app
+from lms_crm_assets.cli.doctor import doctor
 from lms_crm_assets.cli.events import events_app
 from lms_crm_assets.cli.metrics import metrics
 from lms_crm_assets.cli.options import Tenant
@@ -74,6 +75,7 @@ app.command()(connect)
 app.command()(metrics)
 app.command()(receiver)
 app.command()(worker)
+app.command()(doctor)
 app.command()(backup)
 app.command()(restore)
 

@@ -92,7 +92,10 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
         for each in going:
             typer.echo(_note(path, document, each)["text"])
         if not failed:
-            typer.echo(f"{tenant}: the contract is valid, both sides answer, and the CRM can hold what it names")
+            but = f"; what the LMS does not show is above, and lms-crm doctor --tenant {tenant} tells what stops runs"
+            typer.echo(
+                f"{tenant}: the contract is valid, both sides answer, and the CRM can hold what it names{but if unseen else ''}"
+            )
         else:
             typer.echo(
                 f"What the CRM lacks: lms-crm crm setup --tenant {tenant} shows it, and makes it where that is possible"

@@ -89,7 +89,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 class Postgres:
     """The tables of one schema in the database at `url`; a password may come from a file or libpq's own variables."""
 
-    def __init__(self, url: SecretStr, schema: Schema) -> None:
+    def __init__(self, url: SecretStr, schema: Schema, *, builds: bool = True) -> None:
+        """`builds`: the tables are made where they are not there yet; else it is only tried whether the database answers."""
         self._conninfo, self._where, self._user = _address(url)
         self._schema = schema
         self.clock_ahead_seconds = 0.0
@@ -97,11 +98,16 @@ class Postgres:
         self._idle: deque[Connection] = deque()
         self._is_closed = False
         try:
-            if not built(self._run, schema, self._columns, self._where):
+            if not built(self._run, schema, self._columns, self._where) and builds:
                 self._build(schema)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def where(self) -> str:
+        """The database in plain words, without its password."""
+        return self._where
 
     def _build(self, schema: Schema) -> None:
         with self.transaction(on=None, durable=True) as run:

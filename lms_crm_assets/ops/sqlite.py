@@ -16,7 +16,7 @@ from typing import Any
 
 import apsw
 
-from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.ops.database import Run, Schema, build, built
 
 _BUSY_SECONDS = 30.0
@@ -37,13 +37,16 @@ class Sqlite:
         os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = apsw.Connection(str(self._file))
         self._db.set_busy_timeout(int(_BUSY_SECONDS * 1000))
-        self._db.execute("PRAGMA journal_mode = WAL")
-        # A power cut may take the newest turns with it, which is harmless; `durable` is for what must not be lost.
-        self._db.execute("PRAGMA synchronous = NORMAL")
         try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            # A power cut may take the newest turns with it, which is harmless; `durable` is for what must not be lost.
+            self._db.execute("PRAGMA synchronous = NORMAL")
             if not built(self._run, schema, self._columns, str(self._file)):
                 with self.transaction(on=None, durable=True) as run:
                     build(run, schema, self._columns, str(self._file))
+        except (apsw.NotADBError, apsw.CorruptError) as exc:
+            self.close()
+            raise FatalError(f"{self._file} is damaged: see docs/runbook.md, A damaged file") from exc
         except BaseException:
             self.close()
             raise

@@ -128,17 +128,19 @@ def test_nothing_is_replaced_unasked_or_under_somebody(state: Settings, tmp_path
     taken(state, folder)
     write(state, "acme", "after")
 
-    with pytest.raises(FatalError, match="holds a state already .*--force"):
+    with pytest.raises(FatalError, match=r"holds a state already .*--force"):
         restore(state, folder)
-    with closing(Place(state.state_dir / "locks" / "acme", "acme", Lane.FULL)):
-        with pytest.raises(FatalError, match="a run of acme is under way: stop all of it first"):
-            restore(state, folder, force=True)
+    with (
+        closing(Place(state.state_dir / "locks" / "acme", "acme", Lane.FULL)),
+        pytest.raises(FatalError, match="a run of acme is under way: stop all of it first"),
+    ):
+        restore(state, folder, force=True)
     hold = f"import apsw, sys; c = apsw.Connection({str(state.state_dir / 'ops.sqlite')!r}); c.execute('PRAGMA journal_mode = WAL'); "
     hold += "list(c.execute('SELECT * FROM heartbeats')); print('open', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=-1, stdout=-1, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
-        with pytest.raises(FatalError, match="has ops.sqlite open"):
+        with pytest.raises(FatalError, match=r"has ops\.sqlite open"):
             restore(state, folder, force=True)
         other.communicate()
     assert held(state, "acme") == "after"
@@ -150,7 +152,7 @@ def test_a_damaged_warehouse_is_found_when_it_is_backed_up(state: Settings, tmp_
     content[12288:] = bytes(len(content) - 12288)  # behind the headers
     file.write_bytes(content)
 
-    with pytest.raises(FatalError, match="acme.duckdb is damaged.*runbook"):
+    with pytest.raises(FatalError, match=r"acme\.duckdb is damaged.*runbook"):
         taken(state, tmp_path / "backup")
     with pytest.raises(FatalError, match="is no backup"):
         restore(state, tmp_path / "backup", force=True)

@@ -1,0 +1,23 @@
+"""The one thing to do next."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lms_crm_assets.doctor.verdict import Level, Verdict
+from lms_crm_assets.settings import Settings
+
+
+def next_step(machine: Sequence[Verdict], tenants: Mapping[str, Sequence[Verdict]], settings: Settings) -> str:
+    """What a person does now: the first failure's remedy, else what comes after what has been done."""
+    for where, verdicts in {"": machine, **tenants}.items():
+        for verdict in verdicts:
+            if verdict.level is Level.FAIL:
+                whose = f"{where}: " if where else ""
+                return f"mend {whose}{verdict.about}: {verdict.remedy}"
+    for tenant in tenants:
+        if not Path(settings.warehouse.format(tenant=tenant)).exists():
+            return f"lms-crm plan --tenant {tenant} shows what would be written, lms-crm reconcile --tenant {tenant} writes it"
+    for verdict in [*machine, *(each for verdicts in tenants.values() for each in verdicts)]:
+        if verdict.level is Level.WARN:
+            return f"look at {verdict.about}: {verdict.remedy}"
+    return "nothing: all is well"
