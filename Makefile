@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 and make; each sets itself up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-long test-live lint format bench chaos lock clean
+.PHONY: help setup demo dev test test-long test-live lint audit format bench chaos lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,11 +37,21 @@ test-long: $(READY) ## What "make test" leaves out: further LMSs and CRMs of wha
 test-live: $(READY) ## The vendors' recorded answers against a live org and portal that the environment names
 	$(BIN)/python -m pytest tests/contract/vendors --live
 
-lint: $(READY) ## Style, types and the direction of imports
+lint: $(READY) ## Style, types, the direction of imports, the lock, and secrets in the files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m lint.lock
+	$(BIN)/python -m lint.secrets
+
+# Advisories come from a service: no index package keeps them (safety-db ended in 2021), so this can't be a part of "make lint".
+AUDIT := .lms-crm/audit
+
+audit: $(READY) ## Known weaknesses of the locked packages, asked of a service of advisories: needs a network
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	@$(AUDIT)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off --timeout 30 || \
+		{ echo "make audit: pip-audit named weaknesses above, or could not reach the service of advisories: then nothing is known, run it where there is a network" >&2; exit 1; }
 
 format: $(READY) ## Let the formatter have its way
 	$(BIN)/ruff check --fix-only --quiet .
