@@ -73,3 +73,14 @@ def _commands() -> list[list[str]]:
         inner = getattr(command, "commands", None)
         found.extend([[name, sub] for sub in inner] if inner else [[name]])
     return found
+
+
+def test_the_rights_that_moodle_needs_are_those_that_the_adapter_calls() -> None:
+    code = "".join(
+        file.read_text(encoding="utf-8") for file in (ROOT / "lms_crm_assets" / "lms" / "moodle").glob("*.py")
+    )
+    called = set(re.findall(r'"((?:core|gradereport|report)_[a-z_]+)"', code))
+    section = (ROOT / "docs" / "least-privilege.md").read_text(encoding="utf-8").split("## Moodle")[1].split("\n## ")[0]
+
+    assert "core_user_get_users" in called
+    assert set(re.findall(r"`((?:core|gradereport|report)_[a-z_]+)`", section)) == called
