@@ -45,12 +45,13 @@ lint: $(READY) ## Style, types, the direction of imports, the lock, and secrets 
 	$(BIN)/python -m lint.lock
 	$(BIN)/python -m lint.secrets
 
-# Advisories come from a service: no index package keeps them (safety-db ended in 2021), so this can't be a part of "make lint".
+# Advisories come from a service: no package of the index keeps them (safety-db ended in 2021), so this is no part of "make lint".
+# --strict: where the service does not know a package nothing is known of it, which else would pass for clean.
 AUDIT := .lms-crm/audit
 
 audit: $(READY) ## Known weaknesses of the locked packages, asked of a service of advisories: needs a network
 	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
-	@$(AUDIT)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off --timeout 30 || \
+	@$(AUDIT)/bin/pip-audit --strict --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off --timeout 30 || \
 		{ echo "make audit: pip-audit named weaknesses above, or could not reach the service of advisories: then nothing is known, run it where there is a network" >&2; exit 1; }
 
 format: $(READY) ## Let the formatter have its way

@@ -2,10 +2,11 @@
 
 import sys
 
-from benchmarks import diff, ingest, reconcile_100k, validation
+from benchmarks import backup, diff, ingest, reconcile_100k, validation
 from benchmarks.results import show
 
 PARTS = {
+    "backup": backup.measure,
     "diff": diff.measure,
     "ingest": ingest.measure,
     "reconcile": reconcile_100k.measure,

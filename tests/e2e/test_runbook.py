@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from lms_crm_assets.cli.app import app
 from lms_crm_assets.demo.proof import agrees, prove_acme
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.settings import Settings
+from tests.e2e.warm_commands import CLIENT
 from tests.privileges import documented_calls, unlisted
 from tests.sandbox_control import mutate, records, requests
 
@@ -81,17 +84,18 @@ def test_every_scenario_is_in_it() -> None:
 def test_each_command_works_as_written_and_the_crm_agrees_at_the_end(
     sandbox: Sandbox, settings: Settings, dagster_home: Path, tmp_path: Path
 ) -> None:
-    run = shell(tmp_path, settings)
-    for tenant in ("acme", "globex"):
-        run(f"lms-crm reconcile --tenant {tenant}")
     situations = _situations(sandbox, settings)
-    for block in blocks():
-        environ = situations.get((block.heading, block.n), dict)()
-        done = run(without_awaited(block.text), **environ)
-        assert done.returncode == block.exit_code, f"{block}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stdout + done.stderr
-        if (block.heading, block.n) == ("A drift storm", 1):
-            assert all(r["FirstName"] != "By an import" for r in records(sandbox.salesforce, "Contact"))
+    with shell(tmp_path, settings) as run:
+        for tenant in ("acme", "globex"):
+            assert run(f"lms-crm reconcile --tenant {tenant}").returncode == 0
+        for block in blocks():
+            environ = situations.get((block.heading, block.n), dict)()
+            print(block.heading, block.n, time.monotonic(), flush=True)
+            done = run(without_awaited(block.text), **environ)
+            assert done.returncode == block.exit_code, f"{block}\n{done.stdout}\n{done.stderr}"
+            assert "Traceback" not in done.stdout + done.stderr
+            if (block.heading, block.n) == ("A drift storm", 1):
+                assert all(r["FirstName"] != "By an import" for r in records(sandbox.salesforce, "Contact"))
 
     assert dagster_home.is_dir()
     assert agrees(prove_acme(sandbox.moodle, sandbox.salesforce))
@@ -100,18 +104,18 @@ def test_each_command_works_as_written_and_the_crm_agrees_at_the_end(
         assert unlisted(requests(address), documented_calls(system)) == []
 
 
-def shell(folder: Path, settings: Settings) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+@contextmanager
+def shell(folder: Path, settings: Settings) -> Iterator[Callable[..., "subprocess.CompletedProcess[str]"]]:
     """Runs text as a person's shell would, with `lms-crm` in the PATH."""
     programs, backups, here = folder / "bin", folder / "backups", folder / "here"
     for each in (programs, backups, here):
         each.mkdir()
-    command = programs / "lms-crm"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m lms_crm_assets "$@"\n', encoding="utf-8")
+    command, door = programs / "lms-crm", folder / "door"
+    command.write_text(CLIENT.format(python=sys.executable, socket=str(door)), encoding="utf-8")
     command.chmod(0o755)
     shutil.copy(ROOT / "requirements.lock", here)
     environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "BACKUPS": str(backups), "COLUMNS": "140"}
     environ["LMS_CRM_STATE_DIR"] = str(settings.state_dir)
-    environ["PYTHONPATH"] = str(ROOT)
 
     def run(text: str, **changes: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -124,7 +128,14 @@ def shell(folder: Path, settings: Settings) -> Callable[..., "subprocess.Complet
             check=False,
         )
 
-    return run
+    with subprocess.Popen([sys.executable, "-m", "tests.e2e.warm_commands", str(door)], cwd=ROOT) as warm:
+        try:
+            while not door.exists():
+                assert warm.poll() is None
+                time.sleep(0.05)
+            yield run
+        finally:
+            warm.kill()
 
 
 def _situations(sandbox: Sandbox, settings: Settings) -> Mapping[tuple[str, int], Callable[[], dict[str, str]]]:
