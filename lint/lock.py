@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -65,7 +66,7 @@ def _licences() -> dict[str, str]:
     """What the installed packages say of themselves: an expression, else classifiers, else the first line of the text."""
     found = {}
     for each in distributions():
-        told = each.metadata
+        told: Any = each.metadata  # a message, by what it can; not by its type
         classifiers = [text for text in told.get_all("Classifier") or () if text.startswith("License ::")]
         said = (
             told.get("License-Expression") or "; ".join(classifiers) or (told.get("License") or "").partition("\n")[0]

@@ -14,8 +14,8 @@ import typer
 
 from lms_crm_assets.cli.alerts import alerts_app
 from lms_crm_assets.cli.audit import audit_app
-from lms_crm_assets.cli.connect import connect
 from lms_crm_assets.cli.backups import backup, restore
+from lms_crm_assets.cli.connect import connect
 from lms_crm_assets.cli.console import (
     EXIT_LATER,
     EXIT_MEND,

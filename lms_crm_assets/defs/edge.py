@@ -46,8 +46,9 @@ def translated() -> Iterator[None]:
         yield
     except LmsCrmError as exc:
         passing = not isinstance(exc, FatalError)
-        metadata = {PASSING: passing, ERROR: type(exc).__name__}
-        raise dg.Failure(str(exc), metadata=metadata, allow_retries=passing) from discreet(exc)
+        raise dg.Failure(
+            str(exc), metadata={PASSING: passing, ERROR: type(exc).__name__}, allow_retries=passing
+        ) from discreet(exc)
     except (dg.Failure, dg.RetryRequested, dg.DagsterError):
         raise
     except Exception as exc:

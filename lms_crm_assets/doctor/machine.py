@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from lms_crm_assets.contract.loading import tenant_names
 from lms_crm_assets.doctor.verdict import Verdict, fail, ok, warn
 from lms_crm_assets.errors import FatalError, LmsCrmError
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.store import OPS
-from lms_crm_assets.ops.vault import environment_key
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import held_still
 
@@ -94,7 +94,7 @@ def _state_dir(folder: Path) -> Verdict:
 def _key(environ: Mapping[str, str]) -> Iterator[Verdict]:
     file = environ.get("LMS_CRM_KEY_FILE")
     try:
-        environment_key("what is sealed has", environ)
+        KeyRing.of_environment("what is sealed has", environ)
     except LmsCrmError as exc:
         if file or environ.get("LMS_CRM_KEY"):
             yield fail("key", str(exc), "mend the file that LMS_CRM_KEY_FILE names")

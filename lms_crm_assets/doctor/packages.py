@@ -16,7 +16,7 @@ _LEAST_PYTHON = (3, 11)
 
 def locked(text: str) -> dict[str, str]:
     """Version by package of a lock in pip's format, of the lines that count on this machine."""
-    found = {}
+    found: dict[str, str] = {}
     for line in text.splitlines():
         if not line or line[0] in " #-":
             continue

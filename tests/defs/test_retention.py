@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 
 from lms_crm_assets.contract.loading import parse_contract
-from lms_crm_assets.defs.run_history import RunHistory
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.retention import purge_runs, retention
+from lms_crm_assets.defs.run_history import RunHistory
 from tests.defs.test_fleet import CONTRACT, ran
 
 DAY = 86_400.0

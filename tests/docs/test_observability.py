@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from lms_crm_assets.ops.exposition import RunFigures
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.inbox_schema import INBOX
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.metrics import CATALOGUE
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.receiver.metrics import Metrics
@@ -32,8 +33,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The kind of each figure of a receiver's `/metrics`, by name."""
     folder = tmp_path_factory.mktemp("state")
     metrics = Metrics()
-    key = SecretStr("a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
-    metrics.watch(Inbox(OperationalStore(folder, schema=INBOX), key), OperationalStore(folder))
+    ring = KeyRing.of(SecretStr("a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="))
+    metrics.watch(Inbox(OperationalStore(folder, schema=INBOX), ring), OperationalStore(folder))
     return dict(re.findall(r"^# TYPE (\w+) (\w+)$", generate_latest(metrics.registry).decode(), re.MULTILINE))
 
 

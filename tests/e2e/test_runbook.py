@@ -90,7 +90,6 @@ def test_each_command_works_as_written_and_the_crm_agrees_at_the_end(
             assert run(f"lms-crm reconcile --tenant {tenant}").returncode == 0
         for block in blocks():
             environ = situations.get((block.heading, block.n), dict)()
-            print(block.heading, block.n, time.monotonic(), flush=True)
             done = run(without_awaited(block.text), **environ)
             assert done.returncode == block.exit_code, f"{block}\n{done.stdout}\n{done.stderr}"
             assert "Traceback" not in done.stdout + done.stderr
