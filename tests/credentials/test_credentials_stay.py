@@ -25,7 +25,10 @@ from cryptography.x509.oid import NameOID
 from pydantic import AfterValidator, SecretStr, TypeAdapter, ValidationError
 
 from lms_crm_assets import contract as contract_package
+from lms_crm_assets.alerts.channels import send as send_alert
+from lms_crm_assets.alerts.message import Message
 from lms_crm_assets.contract import endpoints
+from lms_crm_assets.contract.alerts import SlackChannel
 from lms_crm_assets.contract.endpoints import Address, ContractModel
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import Contract
@@ -75,6 +78,12 @@ def approval(address: str, **destination: Any) -> None:
     exchange(app, Asking.new("http://127.0.0.1:1/callback"), SecretStr(SECRET))
 
 
+def alert(address: str) -> None:
+    channel = SlackChannel(name="ops", to="slack", url="env:HOOK_URL")
+    message = Message("1", "alert.test", "acme", "test", "", told="", todo=SECRET, since=0.0, at=0.0)
+    send_alert(channel, message, lambda _: SecretStr(f"{address}/hook"))
+
+
 def jwks(address: str) -> None:
     asyncio.run(KeySets().keys(f"{address}/keys", "a"))
 
@@ -96,6 +105,7 @@ CLIENTS: dict[str, Callable[[str], None]] = {
     "connect to salesforce": lambda at: approval(at, **SALESFORCE),
     "connect to hubspot": lambda at: approval(at, **HUBSPOT),
     "jwks": jwks,
+    "alerts": alert,
 }
 
 
