@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lms_crm_assets.alerts.message import Message
 from lms_crm_assets.contract.alerts import Channel, EmailChannel, SlackChannel, WebhookChannel
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import Resolve, resolve
 from lms_crm_assets.contract.endpoints import Address
 from lms_crm_assets.errors import FatalError, RetryableError
 
@@ -28,21 +28,24 @@ _ADDRESS: TypeAdapter[str] = TypeAdapter(Address)
 _LEAST_SECRET = 24
 
 
-def send(channel: Channel, message: Message) -> str:
-    """Send the message; `CredentialError` when a secret is missing. Gives what is to be mended though it was taken."""
+def send(channel: Channel, message: Message, secret: Resolve = resolve) -> str:
+    """Send the message; `CredentialError` when a secret is missing. Gives what is to be mended though it was taken.
+
+    `secret` gives what lies behind a reference; without one of a tenant the vault is not open.
+    """
     match channel:
         case SlackChannel():
-            _to_slack(channel, message)
+            _to_slack(channel, message, secret)
         case WebhookChannel():
-            _to_webhook(channel, message)
+            _to_webhook(channel, message, secret)
         case EmailChannel():
-            return _to_mailbox(channel, message)
+            return _to_mailbox(channel, message, secret)
     return ""
 
 
-def _to_slack(channel: SlackChannel, message: Message) -> None:
+def _to_slack(channel: SlackChannel, message: Message, secret: Resolve) -> None:
     try:
-        url = _ADDRESS.validate_python(resolve(channel.url).get_secret_value())
+        url = _ADDRESS.validate_python(secret(channel.url).get_secret_value())
     except ValidationError:
         raise FatalError(f"what lies at {channel.url} is no https:// address") from None
     title, lines = _escaped(message.title), [_escaped(line) for line in message.lines]
@@ -61,17 +64,17 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _to_webhook(channel: WebhookChannel, message: Message) -> None:
+def _to_webhook(channel: WebhookChannel, message: Message, secret: Resolve) -> None:
     """Signed as Standard Webhooks has it: HMAC-SHA256 over id, moment and body."""
-    key, body, moment = _key(channel), orjson.dumps(message.plain()), f"{int(time.time())}"
+    key, body, moment = _key(channel, secret), orjson.dumps(message.plain()), f"{int(time.time())}"
     signed = hmac.new(key, f"{message.id}.{moment}.".encode() + body, hashlib.sha256).digest()
     signature = f"v1,{base64.b64encode(signed).decode()}"
     _post(channel.url, body, {"webhook-id": message.id, "webhook-timestamp": moment, "webhook-signature": signature})
 
 
-def _key(channel: WebhookChannel) -> bytes:
+def _key(channel: WebhookChannel, secret: Resolve) -> bytes:
     try:
-        found = base64.b64decode(resolve(channel.secret).get_secret_value().removeprefix("whsec_"), validate=True)
+        found = base64.b64decode(secret(channel.secret).get_secret_value().removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
         found = b""
     if len(found) < _LEAST_SECRET:
@@ -93,7 +96,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
         raise RetryableError(f"it answers {answer.status_code}")
 
 
-def _to_mailbox(channel: EmailChannel, message: Message) -> str:
+def _to_mailbox(channel: EmailChannel, message: Message, secret: Resolve) -> str:
     mail = EmailMessage()
     mail["Subject"] = message.title
     mail["From"] = channel.sender
@@ -103,8 +106,8 @@ def _to_mailbox(channel: EmailChannel, message: Message) -> str:
     # No automatic answer comes back (RFC 3834).
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content("\n".join(message.lines))
-    user = resolve(channel.username).get_secret_value() if channel.username else None
-    password = resolve(channel.password).get_secret_value() if channel.password else ""
+    user = secret(channel.username).get_secret_value() if channel.username else None
+    password = secret(channel.password).get_secret_value() if channel.password else ""
     try:
         server = _mail_server(channel)
         try:

@@ -11,13 +11,30 @@ from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.crm.lifecycle import endings
 from lms_crm_assets.errors import CredentialError
+from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.vault import kept_in
 
 _TOKENS = ("token", "access_token", "api_key", "refresh_token")
 
 
-def expiries(contract: Contract) -> list[Expiry]:
-    """What ends when, without a call: a token that is no JWT with `exp` (RFC 7519), or can't be read here, tells no day."""
-    return [*_tokens(contract), *(Expiry(each.what, each.on, each.remedy) for each in endings(contract.destination))]
+def expiries(contract: Contract, store: OperationalStore) -> list[Expiry]:
+    """What ends when, without a call: what a person said of a secret in the vault, and what a JWT says itself.
+
+    A token that is no JWT with `exp` (RFC 7519), or can't be read here, tells no day.
+    """
+    return [
+        *_vaulted(contract.tenant, store),
+        *_tokens(contract),
+        *(Expiry(each.what, each.on, each.remedy) for each in endings(contract.destination)),
+    ]
+
+
+def _vaulted(tenant: str, store: OperationalStore) -> Iterator[Expiry]:
+    for kept in kept_in(store, tenant):
+        if kept.name is not None and kept.expires_at is not None:
+            ends = datetime.fromtimestamp(kept.expires_at, UTC).date()
+            todo = f"lms-crm credentials set {kept.name} --tenant {tenant} keeps a new one"
+            yield Expiry(f"the credential vault:{kept.name}", ends, todo)
 
 
 def _tokens(contract: Contract) -> Iterator[Expiry]:

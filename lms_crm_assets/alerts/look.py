@@ -14,6 +14,7 @@ from lms_crm_assets.alerts.state import TenantState
 from lms_crm_assets.contract.alerts import Alerts, Channel
 from lms_crm_assets.contract.loading import load_fleet_alerts
 from lms_crm_assets.errors import ContractError, LmsCrmError
+from lms_crm_assets.ops.secrets import secrets_of
 from lms_crm_assets.ops.store import OperationalStore
 
 _log = structlog.get_logger(__name__)
@@ -27,6 +28,7 @@ class Look:
     """One look at some tenants; a channel that fails is left alone until the next look."""
 
     def __init__(self, store: OperationalStore, folder: Path, environ: Mapping[str, str] = os.environ) -> None:
+        self._store = store
         self._register = Register(store)
         self._clock = store.clock
         self._environ = environ
@@ -65,7 +67,7 @@ class Look:
                     continue
                 message = message_of(alert, channel.name, what, self._clock(), self._environ)
                 try:
-                    note = send(channel, message)
+                    note = send(channel, message, secrets_of(tenant, self._store))
                 except Exception as exc:  # noqa: BLE001 - a defect of one channel must not silence the others
                     trouble = str(exc) if isinstance(exc, LmsCrmError) else type(exc).__name__
                     self._down[_place(channel)] = f"{channel.name}: {trouble}"

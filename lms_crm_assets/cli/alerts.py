@@ -16,8 +16,10 @@ from lms_crm_assets.alerts.look import KEPT_SECONDS
 from lms_crm_assets.alerts.message import Message
 from lms_crm_assets.alerts.register import Alert, Register
 from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
+from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.loading import FLEET_ALERTS, contract_file, load_contract, load_fleet_alerts
 from lms_crm_assets.errors import LmsCrmError
+from lms_crm_assets.ops.secrets import secrets_of
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
@@ -81,10 +83,11 @@ def try_channels(
         )
         complain(f"{where}: see docs/alerts.md")
         raise typer.Exit(EXIT_MEND)
+    secret = secrets_of(tenant, OperationalStore.at(settings.state_dir)) if tenant else resolve
     failed = False
     for channel in policy.channels:
         try:
-            note = send(channel, _test_message(tenant))
+            note = send(channel, _test_message(tenant), secret)
         except LmsCrmError as exc:
             failed = True
             typer.echo(f"✗ {channel.name} ({channel.to}): {exc}")

@@ -66,7 +66,7 @@ def _state(history: RunHistory, tenants: TenantsResource, tenant: str, depth: De
         newest=history.newest(tenant),
         depth=depth,
         quota=crm_standing(contract, store, _DAY_SECONDS).quota if contract else None,
-        expiries=expiries(contract) if contract else (),
+        expiries=expiries(contract, store) if contract else (),
         switched=Since(standing.since, standing.reason) if contract and standing.switched else None,
         paused=Since(pause.since.timestamp(), f"by {pause.set_by}{pause.reason and f' ({pause.reason})'}")
         if pause

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -13,6 +14,8 @@ from lms_crm_assets.alerts.state import CheckTold, Expiry, Reading, RunTold, Sin
 from lms_crm_assets.contract.alerts import AlertKind, Alerts
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.ops.inbox import Depth
+from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.vault import Vault
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 AT = NOW.timestamp()
@@ -147,7 +150,11 @@ def test_what_a_contract_leaves_out_is_as_all_tenants_have_it_and_channels_add_u
         alerts("ops", "ops")
 
 
-def test_a_token_that_says_when_it_ends_is_known_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_says_when_it_ends_is_known_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMS_CRM_KEY", "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
+    store = OperationalStore(tmp_path)
+    Vault.opened(store).keep("acme", "crm-token", "canary", datetime(2026, 12, 1, tzinfo=UTC).timestamp())
+    Vault.opened(store).keep("other", "crm-token", "canary", AT)
     token = jwt.encode({"exp": datetime(2026, 12, 24, tzinfo=UTC)}, "x" * 32)
     monkeypatch.setenv("LMS_TOKEN", token)
     monkeypatch.setenv("CRM_TOKEN", "a.b.c")
@@ -161,8 +168,9 @@ def test_a_token_that_says_when_it_ends_is_known_to(monkeypatch: pytest.MonkeyPa
         }
     )
 
-    assert [(each.what, each.on) for each in expiries(contract)] == [
+    assert [(each.what, each.on) for each in expiries(contract, store)] == [
+        ("the credential vault:crm-token", date(2026, 12, 1)),
         ("the credential source.token", date(2026, 12, 24)),
         ("support of the HubSpot API 2026-09", date(2028, 3, 1)),
     ]
-    assert token not in str(expiries(contract))
+    assert token not in str(expiries(contract, store))
