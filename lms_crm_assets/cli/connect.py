@@ -12,6 +12,7 @@ from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.errors import ContractError
+from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.secrets import secrets_of
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.vault import Vault
@@ -61,6 +62,7 @@ def connect(
             webbrowser.open(address)
         code = asking.code(app, loopback.answer(timeout))
     vault.keep(tenant, name, exchange(app, asking, code).get_secret_value())
+    AuditLog(store).note(person(), "credentials.connected", tenant, f"vault:{name}")
     typer.echo(f"kept as vault:{name} of {tenant}, sealed with the key {vault.ring.present.id}")
     crm = crm_adapter(contract, store)
     try:

@@ -18,9 +18,10 @@ from lms_crm_assets.cli.console import EXIT_LATER, EXIT_MEND, complain, output_c
 from lms_crm_assets.cli.contract_files import tenants_folder
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.contract.credentials import Resolve, references
-from lms_crm_assets.contract.loading import load_contract
+from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.errors import CredentialError, LmsCrmError, RetryableError
+from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.rotation import reseal
 from lms_crm_assets.ops.secrets import secrets_of
@@ -73,6 +74,7 @@ def set_credential(
     contract = load_contract(tenants_folder(), tenant)
     vault = Vault.opened(_store())
     vault.keep(tenant, name, _entered(name), expires.replace(tzinfo=UTC).timestamp() if expires else None)
+    AuditLog(vault.store).note(person(), "credentials.set", tenant, f"vault:{name}")
     typer.echo(f"kept as vault:{name} of {tenant}, sealed with the key {vault.ring.present.id}")
     if all(ref != f"vault:{name}" for _, ref in _references(contract)):
         typer.echo(f"the contract of {tenant} does not name vault:{name} yet")
@@ -102,6 +104,8 @@ def rotate() -> None:
     store = _store()
     vault = Vault.opened(store)
     secrets, events = reseal(vault, Inbox.at(Settings.from_environ().state_dir))
+    for tenant in tenant_names(tenants_folder()):
+        AuditLog(store).note(person(), "credentials.rotated", tenant, f"to the key {vault.ring.present.id}")
     typer.echo(f"sealed anew with the key {vault.ring.present.id}: {secrets.done} secrets, {events.done} events")
     left = secrets.left + events.left
     for key, count in left.items():

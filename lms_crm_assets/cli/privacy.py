@@ -11,6 +11,8 @@ import typer
 from lms_crm_assets.cli.console import EXIT_MEND, complain
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.contract.loading import load_contract, tenant_names
+from lms_crm_assets.ops.audit import AuditLog, person
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
 
@@ -45,6 +47,7 @@ def forget(
         if not number:
             complain(f"nobody of {tenant} was forgotten under that id or name")
             raise typer.Exit(EXIT_MEND)
+        AuditLog(OperationalStore.at(settings.state_dir)).note(person(), "learner.allowed-again", tenant, "a learner")
         typer.echo(f"{tenant}: may come again with the next full reconciliation: lms-crm reconcile --tenant {tenant}")
         return
     if not yes:
@@ -52,6 +55,9 @@ def forget(
         typer.echo("Nothing was changed: this is what would go. To do it, add --yes", err=True)
         return
     receipt, file = forgetting.forget(text)
+    AuditLog(OperationalStore.at(settings.state_dir)).note(
+        person(), "learner.forgotten", tenant, f"receipt {file.name}"
+    )
     typer.echo(receipt.document(), nl=False)
     typer.echo(f"The receipt is kept as {file}", err=True)
 

@@ -17,9 +17,12 @@ from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import Plan, record_plan
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError, RetryableError
+from lms_crm_assets.ops.audit import person as actor
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.switches import SwitchBoard
 from lms_crm_assets.privacy.person import Person
 from lms_crm_assets.sync.delivery import Delivery
+from lms_crm_assets.sync.runs import SyncRun, note_run
 from lms_crm_assets.warehouse.connection import connect, transaction
 from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
 
@@ -41,15 +44,16 @@ def archive_records(
 ) -> dict[CrmObject, int]:
     """Archive them, children first; gives how many of each object.
 
-    `FatalError` where a guardrail refuses it, `RetryableError` where the CRM did not take all of it: then nobody is
+    `FatalError` where a guardrail refuses it or the tenant's switches do, `RetryableError` where the CRM did not take all of it: then nobody is
     forgotten yet.
     """
     with connect(warehouse) as con:
         counts = to_archive(con, contract, person)
     if not counts:
         return {}
-    specs = {obj: object_spec(contract, obj) for obj in counts}
-    with closing(crm_adapter(contract, OperationalStore.at(state_dir))) as crm:
+    specs, store = {obj: object_spec(contract, obj) for obj in counts}, OperationalStore.at(state_dir)
+    SwitchBoard(store).of(contract.tenant).check_may_send()
+    with closing(crm_adapter(contract, store)) as crm:
         quota = crm.quota()
         pace = Pace(crm.batch_size, crm.linker.batch_size if crm.linker else 0, crm.calls_per_second)
         with connect(warehouse) as con:
@@ -61,6 +65,8 @@ def archive_records(
                 f"the guardrails don't let the records be archived: {'; '.join(plan.breaches)}. Nobody was forgotten; raise"
                 " the limit, or set privacy.forget to leave"
             )
+        with connect(warehouse) as con:
+            note_run(con, SyncRun(run_id, plan.plan_id, actor(), [], links_apart=crm.linker is not None, began_at=now))
         for obj, spec in specs.items():
             told = Delivery(
                 crm=crm,

@@ -98,8 +98,8 @@ def _log(file: Path) -> Path:
 def _purge_rows(con: duckdb.DuckDBPyConnection, contract: Contract, now: datetime) -> dict[str, int]:
     oldest = now - timedelta(days=contract.retention_days)
     before = {table: _rows(con, table) for table in (*_WATCHED, *_DISCOVERED)}
-    drop_plans(con, oldest)
     drop_older(con, oldest)
+    drop_plans(con, oldest)
     drop_days(con, oldest.date())
     drop_shapes(con, oldest.date())
     quarantine_days = timedelta(days=contract.retention.quarantine_days)
