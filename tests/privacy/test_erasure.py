@@ -41,7 +41,7 @@ NOT_OF_LEARNERS = {
     "raw_lms.cursors", "raw_lms.doubted", "raw_lms.courses", "discovery.crm_schema", "discovery.crm_baseline",
     "discovery.compared", "discovery.lms_shape", "discovery.lms_baseline", "staging.course", "staging.builds",
     "staging.broken", "staging.invalid_days", "staging.feed", "crm_snapshot.captures", "delta.mappings", "delta.counts",
-    "delta.plans",
+    "delta.plans", "sync.runs", "sync.restored",
 }  # fmt: skip
 
 
@@ -104,7 +104,8 @@ def _fill(con: duckdb.DuckDBPyConnection, n: str, email: str) -> None:
                 f"INSERT INTO sync.{table} (object, external_id, crm_id, applied) VALUES ($1, $2, $3, $4)",
                 [obj, key, f"crm{key}", applied],
             )
-        con.execute("INSERT INTO sync.unconverged VALUES ($1, $2)", [obj, key])
+        for table in ("unconverged", "unsent", "canaries"):
+            con.execute(f"INSERT INTO sync.{table} (object, external_id) VALUES ($1, $2)", [obj, key])
         for table in ("outcomes", "rejections"):
             con.execute(f"INSERT INTO sync.{table} (object, external_id, message) VALUES ($1, $2, '')", [obj, key])
 
