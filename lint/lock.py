@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -66,12 +65,11 @@ def _licences() -> dict[str, str]:
     """What the installed packages say of themselves: an expression, else classifiers, else the first line of the text."""
     found = {}
     for each in distributions():
-        told: Any = each.metadata  # a message, by what it can; not by its type
-        classifiers = [text for text in told.get_all("Classifier") or () if text.startswith("License ::")]
-        said = (
-            told.get("License-Expression") or "; ".join(classifiers) or (told.get("License") or "").partition("\n")[0]
-        )
-        found[str(told["Name"])] = str(said)
+        told = {name: each.metadata.get_all(name) or [] for name in ("License-Expression", "Classifier", "License")}
+        classifiers = [text for text in told["Classifier"] if text.startswith("License ::")]
+        first_line = "".join(told["License"][:1]).partition("\n")[0]
+        said = "".join(told["License-Expression"][:1]) or "; ".join(classifiers) or first_line
+        found[str(each.metadata["Name"])] = said
     return found
 
 
