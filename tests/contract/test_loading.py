@@ -110,7 +110,7 @@ def test_rules_that_are_said_twice_are_told_each_at_its_line() -> None:
         ("channels:\n- {name: a, to: fax}", "2: channels.0: must be one of 'slack', 'webhook', 'email'"),
         (
             "channels:\n- {name: a, to: slack, url: https://hooks.example/canary}",
-            "2: channels.0.url: must say where the secret lies, env:NAME or file:PATH: a contract never holds the secret itself",
+            "2: channels.0.url: must say where the secret lies, env:NAME, file:PATH or vault:NAME: a contract never holds the secret itself",
         ),
         (
             "channels:\n- {name: a, to: webhook, url: http://hooks.example, secret: env:A}",

@@ -27,7 +27,7 @@ from pydantic import AfterValidator, SecretStr, TypeAdapter, ValidationError
 from lms_crm_assets import contract as contract_package
 from lms_crm_assets.alerts.channels import send as send_alert
 from lms_crm_assets.alerts.message import Message
-from lms_crm_assets.contract import endpoints
+from lms_crm_assets.contract import credentials, endpoints
 from lms_crm_assets.contract.alerts import SlackChannel
 from lms_crm_assets.contract.endpoints import Address, ContractModel
 from lms_crm_assets.contract.loading import load_contract
@@ -289,7 +289,13 @@ def test_every_address_of_a_contract_is_held_to_that() -> None:
         models.append(waiting.pop())
         waiting.extend(models[-1].__subclasses__())
 
-    urls = {(model, name): told for model in models for name, told in model.model_fields.items() if "url" in name}
+    # A reference to a secret is no address; what lies there is held to it when it is used (`alerts.channels`).
+    urls = {
+        (model, name): told
+        for model in models
+        for name, told in model.model_fields.items()
+        if "url" in name and credentials.PATTERN not in repr(told.metadata)
+    }
     loose = [
         f"{model.__name__}.{name}"
         for (model, name), told in urls.items()
