@@ -109,6 +109,7 @@ def test_an_export_holds_everything_and_no_formula(refused: Refused, tmp_path: P
     assert {"=HYPERLINK(secret)"} == {e["value"] for e in map(json.loads, lines) if e["code"] == "LMS-108"}
 
 
+@pytest.mark.long
 def test_a_large_export_takes_little_memory(changing: Refused, tmp_path: Path) -> None:
     with connect(changing.file) as con:
         con.execute(

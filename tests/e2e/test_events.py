@@ -154,6 +154,7 @@ def test_what_a_webhook_names_is_asked_for_and_reaches_the_crm(pushed: Pushed) -
     assert [event.state for event in pushed.inbox.find(tenant="globex")][-1] is State.DONE
 
 
+@pytest.mark.long
 def test_what_a_longer_run_found_wrong_stays_to_be_seen_in_runs_of_events(pushed: Pushed) -> None:
     pushed.run("full_reconcile")
     school, hubspot = pushed.sandbox.school, pushed.sandbox.hubspot

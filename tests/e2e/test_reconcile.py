@@ -135,6 +135,7 @@ def test_trouble_that_passes_is_waited_out(sandbox: Sandbox, reconcile: Reconcil
     assert agrees(proof), {obj: dataclasses.astuple(o)[:3] for obj, o in proof.items()}
 
 
+@pytest.mark.long
 def test_an_enrollment_that_moves_to_another_learner_moves_in_the_crm(sandbox: Sandbox, reconcile: Reconcile) -> None:
     reconcile("globex")
     valid = {r["properties"]["lms_user_id"] for r in records(sandbox.hubspot, "contacts")}
@@ -209,7 +210,7 @@ def quarantined(settings: Settings, tenant: str, keys: Iterable[str]) -> dict[st
                 {"route": "GET .*/query", "kind": "cut_after", "times": 1, "skip": 1},
             ],
         ),
-        (
+        pytest.param(
             "globex",
             [
                 {"route": "GET /crm/v3/objects", "kind": "status", "status": 503, "times": 2, "skip": 1},
@@ -221,6 +222,7 @@ def quarantined(settings: Settings, tenant: str, keys: Iterable[str]) -> dict[st
                     "times": 12,
                 },
             ],
+            marks=pytest.mark.long,
         ),
     ],
 )
@@ -260,6 +262,7 @@ def test_what_the_crm_refuses_is_told_stops_nothing_else_and_its_children_are_li
     assert agrees(prove_globex(sandbox.school, sandbox.hubspot))
 
 
+@pytest.mark.long
 def test_nothing_of_learners_is_in_what_dagster_keeps(sandbox: Sandbox, settings: Settings) -> None:
     learners = [r for r in records(sandbox.school, "learners") if r["email"]]
     bad = next(r for r in learners if "@" in r["email"])

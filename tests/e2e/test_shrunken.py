@@ -83,6 +83,7 @@ def test_a_tenth_of_the_source_is_not_believed_and_the_next_run_is_as_if_nothing
     assert mirrored.agrees()
 
 
+@pytest.mark.long
 def test_where_every_loss_is_believed_min_source_count_alone_stops_the_plan(
     sandbox: Sandbox, lms_crm_here: LmsCrmHere, tmp_path: Path
 ) -> None:

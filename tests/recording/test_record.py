@@ -114,7 +114,9 @@ def everybody(sandbox: Sandbox, name: str) -> set[str]:
     } - {"None"}
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=() if each in {"moodle", "school"} else pytest.mark.long) for each in SOURCES]
+)
 def test_nobody_is_in_a_recording_and_it_replays_to_the_same_counts(
     sandbox: Sandbox, tenants: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -528,7 +528,6 @@ def _no_waits() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=6, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 @given(
     mode=st.sampled_from([SyncMode.UPSERT, SyncMode.MIRROR]),
     by_upsert=st.booleans(),
@@ -536,7 +535,7 @@ def _no_waits() -> Iterator[None]:
     population=populations,
     story=rounds,
 )
-def test_after_a_quiet_run_lms_and_crm_agree_whatever_happened(
+def _agree_after_a_quiet_run(
     mode: SyncMode,
     by_upsert: bool,  # noqa: FBT001 - hypothesis gives it
     tidy: bool,  # noqa: FBT001 - as above
@@ -555,6 +554,12 @@ def test_after_a_quiet_run_lms_and_crm_agree_whatever_happened(
             # The incremental pull waits until the CRM's state is known.
             world.run(replace(run, full=True) if n == 0 else run)
         world.quiet_end()
+
+
+@pytest.mark.parametrize("examples", [2, pytest.param(12, marks=pytest.mark.long)])
+def test_after_a_quiet_run_lms_and_crm_agree_whatever_happened(examples: int) -> None:
+    chosen = settings(max_examples=examples, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+    chosen(_agree_after_a_quiet_run)()
 
 
 ANNA = Lms(CONTACT, "l1", (("given_name", "Anna"), ("organization", "from the LMS")))

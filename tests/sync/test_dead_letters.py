@@ -80,6 +80,7 @@ def test_a_dead_letter_is_sent_when_a_person_replays_it(tenant: ChaosTenant) -> 
     assert "globex has no dead letters" in cli("list")
 
 
+@pytest.mark.long
 def test_a_dead_letter_is_sent_when_its_values_change(tenant: ChaosTenant) -> None:
     for _ in range(3):
         counts(tenant)
@@ -91,6 +92,7 @@ def test_a_dead_letter_is_sent_when_its_values_change(tenant: ChaosTenant) -> No
     assert "L3" in held(tenant)
 
 
+@pytest.mark.long
 def test_refusals_between_which_the_record_was_taken_do_not_add_up(tenant: ChaosTenant) -> None:
     counts(tenant)
     refuse(tenant)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -57,7 +58,6 @@ told: st.SearchStrategy[Told] = st.one_of(
 )
 
 
-@settings(max_examples=6, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 @given(
     mode=st.sampled_from([SyncMode.UPSERT, SyncMode.MIRROR]),
     by_upsert=st.booleans(),
@@ -66,7 +66,7 @@ told: st.SearchStrategy[Told] = st.one_of(
     before=st.lists(told, max_size=4),
     coming=st.dictionaries(st.integers(1, 9), st.lists(told, min_size=1, max_size=3), min_size=1, max_size=3),
 )
-def test_a_long_run_that_gives_way_overwrites_nothing_and_leaves_nothing_out(
+def _give_way(
     mode: SyncMode,
     by_upsert: bool,  # noqa: FBT001 - hypothesis gives it
     population: dict[tuple[CrmObject | str, str], tuple[tuple[str, str | None], ...]],
@@ -90,6 +90,12 @@ def test_a_long_run_that_gives_way_overwrites_nothing_and_leaves_nothing_out(
 
         world.check_agreement()
         world.quiet_end()
+
+
+@pytest.mark.parametrize("examples", [2, pytest.param(12, marks=pytest.mark.long)])
+def test_a_long_run_that_gives_way_overwrites_nothing_and_leaves_nothing_out(examples: int) -> None:
+    chosen = settings(max_examples=examples, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+    chosen(_give_way)()
 
 
 def test_what_a_long_run_has_yet_to_send_is_sent_as_the_events_found_it() -> None:
