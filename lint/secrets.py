@@ -86,16 +86,14 @@ def found_in(name: str, text: str) -> Iterator[Found]:
                     yield Found(name, number, kind, _digest(match[0]))
 
 
-def _shapes_of(plugin: str) -> list[re.Pattern[str]]:
-    found: list[re.Pattern[str]] = from_plugin_classname(plugin).denylist
-    return found
-
-
 @cache
 def _shapes() -> tuple[re.Pattern[str], ...]:
     """What the detectors of real secrets look for."""
     with transient_settings({"plugins_used": [{"name": plugin} for plugin in _SHAPES]}):
-        return tuple(shape for plugin in _SHAPES for shape in _shapes_of(plugin))
+        found: list[re.Pattern[str]] = []
+        for plugin in _SHAPES:
+            found += from_plugin_classname(plugin).denylist
+        return tuple(found)
 
 
 def unknown(found: Iterable[Found], known: Mapping[str, list[str]]) -> list[Found]:
