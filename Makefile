@@ -31,7 +31,7 @@ SCRATCH := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" -
 test: $(READY) ## The test suite
 	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long"
 
-test-long: $(READY) ## What "make test" leaves out: further LMSs and CRMs of what it tries with one
+test-long: $(READY) ## What "make test" leaves out: its like is there, or it takes minutes
 	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist load -m long
 
 test-live: $(READY) ## The vendors' recorded answers against a live org and portal that the environment names

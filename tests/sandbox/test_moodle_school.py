@@ -436,6 +436,7 @@ class TestControl:
         moodle.post("/_sandbox/faults", json=[]).raise_for_status()
 
 
+@pytest.mark.long
 def test_functions_of_one_course_or_person_do_not_walk_all_enrolments() -> None:
     simulator = MoodleSimulator(school=Size(learners=10_000, courses=200, enrollments=40_000))
     caller = Call(simulator._site, 3, privileged=True)

@@ -508,6 +508,7 @@ class TestControl:
         assert listing(roster, f"{ROSTER}/enrollments", limit=1000) == every
 
 
+@pytest.mark.long
 def test_a_page_far_into_a_large_school_is_as_cheap_as_the_first() -> None:
     simulator = OneRosterSimulator(learners=1_000_000, courses=500, enrollments=5_000_000)
     with serving(simulator) as client:

@@ -473,6 +473,7 @@ class TestControl:
         get(school, "/learners", limit=1)
         assert school.get("/_sandbox/stats").json()["requests"] == {"GET /api/v1/{entity}": {"200": 1}}
 
+    @pytest.mark.long
     def test_fewer_lists_the_same_tenth_each_time_with_totals_that_agree(self, school: httpx.Client) -> None:
         every = {entity: listing(school, entity, 101) for entity in ENTITIES}
         feed = changes(school)
@@ -506,6 +507,7 @@ def test_a_shuffle_is_one_to_one_both_ways(n: int) -> None:
     assert [shuffle.number(place) for place in places] == list(range(n))
 
 
+@pytest.mark.long
 def test_a_large_school_computes_only_the_rows_it_is_asked_for() -> None:
     simulator = SchoolSimulator(learners=1_000_000, courses=500, enrollments=5_000_000, page_limit=5000)
     tracemalloc.start()

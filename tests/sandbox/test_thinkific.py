@@ -299,6 +299,7 @@ class TestControl:
         assert second.records("learners") == first.records("learners")
 
 
+@pytest.mark.long
 def test_a_large_site_serves_its_pages_quickly_once_it_has_found_them() -> None:
     simulator = ThinkificSimulator(learners=20_000, courses=20, enrollments=50_000)
     with serving(simulator) as address, httpx.Client(base_url=address, headers=KEY, timeout=60) as api:
