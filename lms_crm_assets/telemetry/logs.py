@@ -215,8 +215,10 @@ class _File:
         except FileNotFoundError:
             moved = True
         if moved:
-            os.close(self._file)
+            former = self._file
+            # Closed only once there is another: a number that was given back is the next file's that anybody opens.
             self._open()
+            os.close(former)
         os.write(self._file, text.encode())
 
     def _open(self) -> None:

@@ -58,6 +58,24 @@ def test_a_command_keeps_its_screen_clean_and_may_have_a_file(
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_log_file_that_can_t_be_begun_anew_closes_nobody_elses(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "lms-crm.ndjson"
+    logs.for_services({"LMS_CRM_LOG_FILE": str(file)})
+    file.unlink()
+    file.parent.rmdir()
+    LOG.info("lost")
+    # Other files of the process take the next numbers there are.
+    others = [(tmp_path / f"{number}").open("w", encoding="utf-8") for number in range(4)]
+    LOG.info("lost, too")
+    for other in others:
+        other.write("still open")
+        other.close()
+
+    file.parent.mkdir()
+    LOG.info("run_ended")
+    assert json.loads(file.read_text(encoding="utf-8"))["event"] == "run_ended"
+
+
 def test_what_libraries_log_is_a_line_too_without_what_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
     logs.for_services({})
     library = logging.getLogger("a.library")
