@@ -1,16 +1,19 @@
 """What a backup holds, and where it lies in a state folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lms_crm_assets.backup.forgotten import FILE as FORGOTTEN
 from lms_crm_assets.settings import Settings
 
 STATE, CONTRACTS = "state", "tenants"
 """The folders of a backup: what goes into the state folder, and what into the folder of contracts."""
 
-# The inbox before the warehouses: an event that is done there is in the warehouse. What is counted comes last.
-STORES = ("inbox.sqlite", "api.sqlite", "ops.sqlite")
+# The inbox before the warehouses: an event that is done there is in the warehouse. After them the list of forgotten learners,
+# which else would lack whom a warehouse lacks; what is counted, and the keys of that list, come last.
+STORES_BEFORE = ("inbox.sqlite", "api.sqlite")
+STORES_AFTER = (FORGOTTEN, "ops.sqlite")
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Places:
         folder = self.warehouse("any").parent
         return sorted(file.stem for file in folder.glob("*.duckdb"))
 
-    def stores(self) -> list[Path]:
+    def stores(self, names: Iterable[str] = (*STORES_BEFORE, *STORES_AFTER)) -> list[Path]:
         """The SQLite files that there are."""
-        return [file for name in STORES if (file := self.settings.state_dir / name).exists()]
+        return [file for name in names if (file := self.settings.state_dir / name).exists()]
 
     def of_tenant(self, tenant: str) -> Iterator[Path]:
         """All that a tenant has in the state folder, but for its locks."""

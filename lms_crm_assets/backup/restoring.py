@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import duckdb
 
+from lms_crm_assets.backup.forgotten import add_keys, add_marks, is_kept
 from lms_crm_assets.backup.manifest import Entry, Manifest, synced
 from lms_crm_assets.backup.places import CONTRACTS, STATE, Places
 from lms_crm_assets.backup.users import users
@@ -64,6 +65,8 @@ def restore(settings: Settings, folder: Path, *, tenant: str | None = None, forc
     with _disk_troubles(settings.state_dir):
         aside = _set_aside(settings.state_dir, replaced)
         kept = _put_back(settings, folder, chosen)
+        if aside is not None and tenant is None:
+            add_keys(settings.state_dir, aside)
         for name in tenants:
             try:
                 with connect(places.warehouse(name)) as con:
@@ -87,7 +90,8 @@ def _replaced(places: Places, tenants: Sequence[str], *, whole: bool) -> Iterato
         yield from places.of_tenant(tenant)
     if whole:
         for store in places.stores():
-            yield from sorted(store.parent.glob(f"{store.name}*"))
+            if not is_kept(store):
+                yield from sorted(store.parent.glob(f"{store.name}*"))
 
 
 def _set_aside(state_dir: Path, replaced: Sequence[Path]) -> Path | None:
@@ -112,6 +116,9 @@ def _put_back(settings: Settings, folder: Path, entries: Sequence[Entry]) -> lis
         source = folder / entry.path
         if kind == STATE:
             target = settings.state_dir.joinpath(*inside)
+            if is_kept(target):
+                add_marks(target, source)
+                continue
         elif kind == CONTRACTS:
             target = settings.tenants_dir.joinpath(*inside)
             if target.exists():

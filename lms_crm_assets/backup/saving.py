@@ -18,7 +18,7 @@ import duckdb
 
 from lms_crm_assets import interrupt
 from lms_crm_assets.backup.manifest import FORMAT, Manifest, entry_of, synced
-from lms_crm_assets.backup.places import CONTRACTS, STATE, Places
+from lms_crm_assets.backup.places import CONTRACTS, STATE, STORES_AFTER, STORES_BEFORE, Places
 from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import SETTINGS, held_still
@@ -44,15 +44,14 @@ def back_up(settings: Settings, folder: Path, tell: Callable[[str], None], *, in
     _begin(folder)
     with _disk_troubles(folder):
         state = folder / STATE
-        stores = [] if in_postgres else places.stores()
-        for store in stores[:-1]:
+        for store in [] if in_postgres else places.stores(STORES_BEFORE):
             _copy_store(store, state / store.name)
         rows = {}
         for tenant in tenants:
             _copy_journals(places.journals(tenant), state / "sync" / tenant)
             rows[tenant] = _copy_warehouse(places.warehouse(tenant), state / "warehouse" / f"{tenant}.duckdb")
             tell(f"{tenant}: {rows[tenant]:,} rows")
-        for store in stores[-1:]:
+        for store in [] if in_postgres else places.stores(STORES_AFTER):
             _copy_store(store, state / store.name)
         _copy_contracts(settings.tenants_dir, folder / CONTRACTS)
         files = sorted(file for file in folder.rglob("*") if file.is_file())

@@ -34,7 +34,9 @@ CREATE TABLE IF NOT EXISTS forgotten (
 NAME = "name"
 """The kind of a username or an e-mail address, whatever its case."""
 
-_VAULT_KIND = "suppression-key"
+VAULT_KIND = "suppression-key"
+"""What the vault calls the key of a tenant's list."""
+
 _PATIENCE_SECONDS = 30.0
 
 
@@ -122,7 +124,7 @@ class Suppression:
         vault = Vault.opened(self._vault_store, self._environ)
         # Two that forget at once must not make two keys.
         with self._vault_store.alone(f"suppression {tenant}", _PATIENCE_SECONDS, f"the key of {tenant} is being made"):
-            found = vault.get(tenant, _VAULT_KIND)
+            found = vault.get(tenant, VAULT_KIND)
             if found is None and self._rows(tenant):
                 # With another key they would match nobody.
                 raise CredentialError(
@@ -131,5 +133,5 @@ class Suppression:
                 )
             if found is None:
                 found = SecretStr(secrets.token_urlsafe(32))
-                vault.put(tenant, _VAULT_KIND, found.get_secret_value())
+                vault.put(tenant, VAULT_KIND, found.get_secret_value())
         return found

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
@@ -16,8 +17,10 @@ from lms_crm_assets.backup.saving import back_up
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.ops.lanes import Lane, Place
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.ops.suppression import PRIVACY, Suppression
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from tests.receiver_server import ENVIRON
 
 
 @pytest.fixture
@@ -54,6 +57,19 @@ def taken(settings: Settings, folder: Path) -> Manifest:
     return back_up(settings, folder, lambda _line: None, in_postgres=False)
 
 
+@contextmanager
+def forgotten(state_dir: Path) -> Iterator[Suppression]:
+    """The list of those who were forgotten, closed again: what is open is not replaced."""
+    with closing(OperationalStore(state_dir, schema=PRIVACY)) as store, closing(OperationalStore(state_dir)) as vault:
+        yield Suppression(store, vault, ENVIRON)
+
+
+def are_kept_away(state_dir: Path, *learners: str) -> bool:
+    with forgotten(state_dir) as found:
+        marks = found.marks("acme")
+        return all(marks.hold("learners", each) for each in learners)
+
+
 def test_what_was_backed_up_comes_back_and_the_rest_is_set_aside(state: Settings, tmp_path: Path) -> None:
     manifest = taken(state, tmp_path / "backup")
     write(state, "acme", "after")
@@ -76,6 +92,25 @@ def test_what_was_backed_up_comes_back_and_the_rest_is_set_aside(state: Settings
     assert (state.tenants_dir / "acme.yaml").read_text(encoding="utf-8") == "tenant: acme\n"
     with connect(Path(state.warehouse.format(tenant="acme"))) as con:
         assert con.execute("SELECT count(*) FROM sync.restored").fetchall() == [(5,)]
+
+
+def test_whom_somebody_had_forgotten_stays_away(state: Settings, tmp_path: Path) -> None:
+    taken(state, tmp_path / "before")
+    with forgotten(state.state_dir) as found:
+        found.add("acme", [("learners", "7")])
+    taken(state, tmp_path / "backup")
+    with forgotten(state.state_dir) as found:
+        found.add("acme", [("learners", "8")])
+
+    restore(Settings(state.tenants_dir, tmp_path / "other"), tmp_path / "backup")
+    assert are_kept_away(tmp_path / "other", "7")
+
+    restore(state, tmp_path / "backup", force=True)
+    assert are_kept_away(state.state_dir, "7", "8")
+    # Of a backup that knows neither the list nor its key.
+    restore(state, tmp_path / "before", force=True)
+    assert are_kept_away(state.state_dir, "7", "8")
+    assert beats(state) == ["before"]
 
 
 def test_one_tenants_warehouse_alone(state: Settings, tmp_path: Path) -> None:
