@@ -52,7 +52,7 @@ def retention(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg
             amiss.append(f"{tenant}: {exc}")
             continue
         rows += [{"tenant": tenant, "what": what, "number": number} for what, number in counts.items() if number]
-    shared = purge_shared(settings, contracts.values())
+    shared = purge_shared(settings, list(contracts.values()))
     rows += [{"tenant": "(all)", "what": what, "number": number} for what, number in shared.items() if number]
     runs, left = purge_runs(context.instance, contracts, now, context.run.run_id)
     if left:

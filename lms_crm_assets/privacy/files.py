@@ -1,5 +1,6 @@
 """Files of the state folder that hold learner data beside the warehouse: what landed, copies, spools, shares of runs."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def purge_files(state_dir: Path, tenant: str, older_than: float, *, dry_run: boo
                 if not dry_run:
                     file.unlink(missing_ok=True)
     return counts
+
+
+def purge_set_aside(state_dir: Path, older_than: float, *, dry_run: bool) -> int:
+    """Remove the former states that restores set aside before that moment; gives how many."""
+    found = [each for each in (state_dir / "set-aside").glob("*") if _changed_at(each) < older_than]
+    for folder in found if not dry_run else ():
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(found)
 
 
 def _changed_at(file: Path) -> float:

@@ -48,13 +48,14 @@ class Forgetting:
                 if self._archives:
                     archived = to_archive(con, self.contract, person)
                 rows = _counted(con, person)
-            return self._receipt(person, archived, rows, dry_run=True)
+            return self._receipt(person, archived, rows, self._delivered(person, dry_run=True), dry_run=True)
 
     def forget(self, text: str) -> tuple[Receipt, Path]:
         """Forget them; gives the receipt and where it is kept.
 
         In an order in which a second attempt finds the rest: the CRM first, then they are marked so that they don't come
-        back, then everything of them goes. `FatalError` where nobody fits or a guardrail refuses the archiving,
+        back, then everything of them goes, last the warehouse's rows, which alone tell what they are called, and copies of
+        these. `FatalError` where nobody fits or a guardrail refuses the archiving,
         `RetryableError` while a run of the tenant is at work or the CRM did not take it.
         """
         state_dir, tenant = self.settings.state_dir, self.contract.tenant
@@ -67,12 +68,13 @@ class Forgetting:
                     self._warehouse, state_dir, self.contract, person, run_id=run_id, now=self.now
                 )
             Suppression.at(state_dir).add(tenant, person.marks())
+            delivered = self._delivered(person, dry_run=False)
             with connect(self._warehouse) as con:
                 con.execute("BEGIN")
                 rows = erase_rows(con, person)
                 con.execute("COMMIT")
             rewrite(self._warehouse)
-            receipt = self._receipt(person, archived, rows, dry_run=False)
+            receipt = self._receipt(person, archived, rows, delivered, dry_run=False)
             return receipt, receipt.keep(state_dir)
 
     def allow_again(self, text: str) -> int:
@@ -101,13 +103,31 @@ class Forgetting:
                 recover(con, object_spec(self.contract, obj), self.settings.state_dir / "sync" / self.contract.tenant)
             return find_person(con, self.contract, text, marks)
 
+    def _delivered(self, person: Person, *, dry_run: bool) -> tuple[int, int]:
+        """Take away deliveries and kept answers, or count them."""
+        inbox, answers = Inbox.at(self.settings.state_dir), OperationalStore.at(self.settings.state_dir, API)
+        counts = (
+            erase_deliveries(inbox, self.contract, person, dry_run=dry_run),
+            erase_answers(answers, self.contract.tenant, person.words(), dry_run=dry_run),
+        )
+        if not dry_run:
+            inbox.store.scrub()
+            answers.scrub()
+        return counts
+
     def _receipt(
-        self, person: Person, archived: Mapping[CrmObject, int], rows: Mapping[str, int], *, dry_run: bool
+        self,
+        person: Person,
+        archived: Mapping[CrmObject, int],
+        rows: Mapping[str, int],
+        delivered: tuple[int, int],
+        *,
+        dry_run: bool,
     ) -> Receipt:
-        """Take away what lies beside the warehouse, or count it, and put all of it down."""
+        """Take away the files that lie beside the warehouse, or count them, and put all of it down."""
         state_dir, tenant = self.settings.state_dir, self.contract.tenant
-        inbox, answers = Inbox.at(state_dir), OperationalStore.at(state_dir, API)
-        receipt = Receipt(
+        deliveries, answers = delivered
+        return Receipt(
             tenant=tenant,
             learner=Suppression.at(state_dir).empty(tenant).of(LmsEntity.LEARNERS, person.learner),
             at=self.now.isoformat(timespec="seconds"),
@@ -116,13 +136,9 @@ class Forgetting:
             archived={str(obj): number for obj, number in archived.items()},
             rows=dict(rows),
             files=erase_files(state_dir, tenant, dry_run=dry_run),
-            deliveries=erase_deliveries(inbox, self.contract, person, dry_run=dry_run),
-            answers=erase_answers(answers, tenant, person.words(), dry_run=dry_run),
+            deliveries=deliveries,
+            answers=answers,
         )
-        if not dry_run:
-            inbox.store.scrub()
-            answers.scrub()
-        return receipt
 
 
 def _counted(con: duckdb.DuckDBPyConnection, person: Person) -> dict[str, int]:

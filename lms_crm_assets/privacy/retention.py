@@ -5,7 +5,7 @@ A warehouse's file keeps its size: DuckDB reuses the room. `lms-crm forget` alon
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops.answers import API, purge_answers
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.store import OperationalStore
-from lms_crm_assets.privacy.files import purge_files
+from lms_crm_assets.privacy.files import purge_files, purge_set_aside
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.journal import drop_older
 from lms_crm_assets.warehouse.connection import connect, held_still
@@ -65,14 +65,17 @@ def purge_tenant(settings: Settings, contract: Contract, now: datetime, *, dry_r
     return counts
 
 
-def purge_shared(settings: Settings, contracts: Iterable[Contract], *, dry_run: bool = False) -> dict[str, int]:
-    """Purge what all tenants share: the connector API's kept answers, and deliveries of tenants that are no more."""
+def purge_shared(settings: Settings, contracts: Collection[Contract], *, dry_run: bool = False) -> dict[str, int]:
+    """Purge what all tenants share: the connector API's kept answers, deliveries of tenants that are no more, former states."""
     counts = {}
     days = max((contract.retention.inbox_days for contract in contracts), default=_OTHERS_DAYS)
     if not dry_run and (inbox := _inbox(settings)) is not None:
         counts["deliveries"] = inbox.purge(inbox.store.clock() - days * 86_400.0)
     store = OperationalStore.at(settings.state_dir, API)
-    return {**counts, "kept answers of the API": purge_answers(store, dry_run=dry_run)}
+    counts["kept answers of the API"] = purge_answers(store, dry_run=dry_run)
+    days = max((contract.retention_days for contract in contracts), default=_OTHERS_DAYS)
+    counts["states set aside"] = purge_set_aside(settings.state_dir, time.time() - days * 86_400.0, dry_run=dry_run)
+    return counts
 
 
 @contextmanager

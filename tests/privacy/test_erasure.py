@@ -1,5 +1,7 @@
 """One learner's rows go from every table; what is others' stays."""
 
+import base64
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,12 +12,14 @@ import pytest
 from lms_crm_assets.contract.loading import parse_contract
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.domain import LmsEntity
-from lms_crm_assets.errors import FatalError
+from lms_crm_assets.errors import CredentialError, FatalError
 from lms_crm_assets.lms.landing import ensure_raw_table
 from lms_crm_assets.ops.inbox import Delivery, Inbox, Side
 from lms_crm_assets.ops.lanes import Lane, Place
 from lms_crm_assets.ops.suppression import NOBODY
 from lms_crm_assets.privacy.erasure import WITHHELD, erase_rows
+from lms_crm_assets.privacy.files import purge_set_aside
+from lms_crm_assets.privacy.forgetting import Forgetting
 from lms_crm_assets.privacy.person import find_person
 from lms_crm_assets.privacy.retention import purge_tenant
 from lms_crm_assets.settings import Settings
@@ -150,6 +154,42 @@ def test_who_fits_nobody_or_several_is_not_forgotten(con: duckdb.DuckDBPyConnect
     with pytest.raises(FatalError, match="nothing is known of a learner"):
         find_person(con, contract, "nobody", NOBODY)
     assert find_person(con, contract, "7", NOBODY).keys[LmsEntity.ENROLLMENTS] == {"e7"}
+
+
+def test_a_second_attempt_finds_what_the_first_one_did_not_come_to(
+    warehouse: Path, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, other = ENVIRON["LMS_CRM_KEY"], base64.b64encode(bytes(32)).decode()
+
+    def deliver(name: str, body: bytes) -> None:
+        Inbox.at(tmp_path).add([Delivery("acme", Side.LMS, name, "application/json", body)])
+
+    monkeypatch.setenv("LMS_CRM_KEY", other)
+    deliver("under a key that is missing", b"{}")
+    monkeypatch.setenv("LMS_CRM_KEY", key)
+    deliver("of them", b'{"user": {"email": "Jane@example.org"}}')
+    forgetting = Forgetting(Settings(tmp_path, tmp_path), contract, "dpo", NOW)
+    with pytest.raises(CredentialError, match="put the former key"):
+        forgetting.forget("7")
+
+    monkeypatch.setenv("LMS_CRM_KEY", f"{key} {other}")
+    receipt, _ = forgetting.forget("7")
+
+    assert [event.delivery_id for event in Inbox.at(tmp_path).find("acme")] == ["under a key that is missing"]
+    assert receipt.deliveries == 1
+    with connect(warehouse) as con:
+        assert "jane@example.org" not in str(_rows(con)).lower()
+
+
+def test_states_that_were_set_aside_go_as_well(tmp_path: Path) -> None:
+    for name, at in (("old", 1_000.0), ("new", 3_000.0)):
+        (tmp_path / "set-aside" / name / "warehouse").mkdir(parents=True)
+        os.utime(tmp_path / "set-aside" / name, (at, at))
+
+    for dry_run in (True, False):
+        assert purge_set_aside(tmp_path, 2_000.0, dry_run=dry_run) == 1
+        left = sorted(each.name for each in (tmp_path / "set-aside").iterdir())
+        assert left == (["new", "old"] if dry_run else ["new"])
 
 
 def test_what_was_kept_for_long_enough_goes(
