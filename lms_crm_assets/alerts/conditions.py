@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from lms_crm_assets.alerts.state import Reading, RunTold, TenantState
 from lms_crm_assets.contract.alerts import AlertKind, Alerts
@@ -57,7 +57,7 @@ def findings(state: TenantState, limits: Alerts) -> Findings:
         found: Iterable[Violation] = [_unreadable(state)]
         unknown: set[tuple[AlertKind, str]] = {(kind, "*") for kind in AlertKind if kind is not AlertKind.CONTRACT}
     else:
-        unknown = set(_unknown(state.comparing))
+        unknown = {*_unknown(state.comparing), *_unknown_of_all(state)}
         found = _all(state, limits)
     one_each = {(each.kind, each.subject): each for each in found if each.kind not in limits.muted}
     return Findings(tuple(one_each.values()), frozenset(pair for pair in unknown if pair[0] not in limits.muted))
@@ -67,9 +67,11 @@ def _all(state: TenantState, limits: Alerts) -> Iterator[Violation]:
     for run in state.newest.values():
         yield from _failed(state, run, limits)
     if (newest := state.comparing) is not None:
-        yield from _told_by_checks(state.tenant, newest, limits)
-    yield from _stale(state)
-    yield from _queue(state, limits)
+        yield from _told_by_checks(state, newest, limits)
+    if state.paused is None:
+        yield from _stale(state)
+        yield from _queue(state, limits)
+    yield from _parked(state, limits)
     yield from _running_out(state, limits)
     yield from _held(state, limits)
 
@@ -80,9 +82,6 @@ def _unknown(newest: RunTold | None) -> Iterator[tuple[AlertKind, str]]:
         return
     if not newest.succeeded:
         yield AlertKind.REJECTED, "*"
-        yield AlertKind.CREDENTIAL, "*"
-        # One that was found under way is over when a run came to its end.
-        yield AlertKind.SCHEMA_CHANGED, "under way"
     elif any(not check.passed and "undelivered" not in check.figures for check in newest.said("delivered")) or any(
         not check.passed for check in newest.said("approved")
     ):
@@ -95,6 +94,18 @@ def _unknown(newest: RunTold | None) -> Iterator[tuple[AlertKind, str]]:
             yield AlertKind.SCHEMA_CHANGED, side
     if not newest.said("fits_contract"):
         yield AlertKind.SCHEMA_CHANGED, "contract"
+
+
+def _unknown_of_all(state: TenantState) -> Iterator[tuple[AlertKind, str]]:
+    """What is over only when runs of each kind come to their end, and what nobody expects of a tenant that is paused."""
+    newest = max(state.newest.values(), key=lambda run: run.ended_at, default=None)
+    if any(run is not None and not run.succeeded for run in (newest, state.comparing)):
+        yield AlertKind.CREDENTIAL, "*"
+        yield AlertKind.SCHEMA_CHANGED, "under way"
+    if state.paused is not None:
+        yield AlertKind.STALE, "*"
+        yield AlertKind.QUEUE, "age"
+        yield AlertKind.QUEUE, "depth"
 
 
 def _unreadable(state: TenantState) -> Violation:
@@ -138,7 +149,8 @@ def _covers(reading: Reading, other: Reading) -> bool:
     return order.index(reading) <= order.index(other)
 
 
-def _told_by_checks(tenant: str, run: RunTold, limits: Alerts) -> Iterator[Violation]:
+def _told_by_checks(state: TenantState, run: RunTold, limits: Alerts) -> Iterator[Violation]:
+    tenant = state.tenant
     refused = sum(check.figures.get("undelivered", 0) for check in run.said("delivered"))
     withheld = sum(check.figures.get("refused", 0) for check in run.said("destination_rules"))
     if refused + withheld >= limits.rejected_records:
@@ -164,6 +176,10 @@ def _told_by_checks(tenant: str, run: RunTold, limits: Alerts) -> Iterator[Viola
     if any(not check.passed for check in run.said("guardrails")):
         told = "a guardrail stopped the plan: nothing was sent"
         yield Violation(AlertKind.PLAN_WAITS, "guardrails", told, f"{todo} --despite-guardrails", run.run_id)
+    elif any(not check.passed for check in run.said("approved")) and state.switches:
+        told = f"not all of the plan is sent, or nothing, and switches are set: {_line(state.switches)}"
+        todo = f"lms-crm switches clear --tenant {tenant} when it shall go on; lms-crm plan --tenant {tenant} shows what waits"
+        yield Violation(AlertKind.PLAN_WAITS, "approval", told, todo, run.run_id)
     elif any(not check.passed for check in run.said("approved")):
         yield Violation(AlertKind.PLAN_WAITS, "approval", "a plan waits for a person", todo, run.run_id)
 
@@ -183,11 +199,13 @@ def _not_taken(run: RunTold, refused: int, withheld: int) -> str:
 def _stale(state: TenantState) -> Iterator[Violation]:
     fresh = state.freshness
     todo = f"look at the newest runs of {state.tenant}; lms-crm reconcile --tenant {state.tenant} runs it now"
-    if fresh.is_stale and fresh.agreed_at is not None:
-        told = f"no run brought everything over since {fresh.agreed_at:%Y-%m-%d %H:%M} UTC; promised are {fresh.promised_minutes} minutes"
+    if fresh.is_stale:
+        since = f"since {_minute(fresh.agreed_at)}" if fresh.agreed_at else "yet"
+        since += f", the first was at {_minute(fresh.begun_at)}" if fresh.begun_at else ""
+        told = f"no run brought everything over {since}; promised are {fresh.promised_minutes} minutes"
         yield Violation(AlertKind.STALE, "", told, todo)
     if fresh.misses_full:
-        when = f" since {fresh.full_at:%Y-%m-%d %H:%M} UTC" if fresh.full_at else ""
+        when = f" since {_minute(fresh.full_at)}" if fresh.full_at else ""
         yield Violation(AlertKind.STALE, "full", f"no full reconciliation brought everything over{when}", todo)
 
 
@@ -202,6 +220,10 @@ def _queue(state: TenantState, limits: Alerts) -> Iterator[Violation]:
         if minutes > limits.queue_minutes:
             todo = f"lms-crm events list --tenant {tenant} shows what waits; is lms-crm worker or the Dagster daemon at work?"
             yield Violation(AlertKind.QUEUE, "age", f"the oldest event waits for {minutes:,.0f} minutes", todo)
+
+
+def _parked(state: TenantState, limits: Alerts) -> Iterator[Violation]:
+    depth, tenant = state.depth, state.tenant
     if depth.parked >= limits.parked_events:
         todo = f"lms-crm events list --tenant {tenant} --state parked tells why; lms-crm events replay tries them again"
         yield Violation(AlertKind.QUEUE, "parked", f"{depth.parked:,} events are tried no more", todo)
@@ -230,6 +252,10 @@ def _held(state: TenantState, limits: Alerts) -> Iterator[Violation]:
             told = f"paused for {hours:,.0f} hours: {_line(state.paused.reason)}"
             todo = f"lms-crm switches clear --tenant {state.tenant} lets it go on"
             yield Violation(AlertKind.PAUSED, "", told, todo)
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _line(text: str) -> str:

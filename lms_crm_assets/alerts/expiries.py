@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from lms_crm_assets.alerts.state import Expiry
-from lms_crm_assets.contract.credentials import resolve
+from lms_crm_assets.contract.credentials import references, resolve
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.crm.lifecycle import endings
 from lms_crm_assets.errors import CredentialError
@@ -23,17 +23,19 @@ def expiries(contract: Contract, store: OperationalStore) -> list[Expiry]:
     A token that is no JWT with `exp` (RFC 7519), or can't be read here, tells no day.
     """
     return [
-        *_vaulted(contract.tenant, store),
+        *_vaulted(contract, store),
         *_tokens(contract),
         *(Expiry(each.what, each.on, each.remedy) for each in endings(contract.destination)),
     ]
 
 
-def _vaulted(tenant: str, store: OperationalStore) -> Iterator[Expiry]:
-    for kept in kept_in(store, tenant):
-        if kept.name is not None and kept.expires_at is not None:
+def _vaulted(contract: Contract, store: OperationalStore) -> Iterator[Expiry]:
+    # What the contract does not name any more may end.
+    named = {ref for _, ref in references(contract.model_dump(mode="json", by_alias=True))}
+    for kept in kept_in(store, contract.tenant):
+        if kept.expires_at is not None and f"vault:{kept.name}" in named:
             ends = datetime.fromtimestamp(kept.expires_at, UTC).date()
-            todo = f"lms-crm credentials set {kept.name} --tenant {tenant} keeps a new one"
+            todo = f"lms-crm credentials set {kept.name} --tenant {contract.tenant} keeps a new one"
             yield Expiry(f"the credential vault:{kept.name}", ends, todo)
 
 

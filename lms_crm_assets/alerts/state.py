@@ -64,12 +64,16 @@ class RunTold:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """When runs last ended with everything sent and taken, and how old that may be."""
+    """When runs last ended with everything sent and taken, and how old that may be.
+
+    `begun_at`: when the first run was over, where none has ended so yet.
+    """
 
     agreed_at: datetime | None
     full_at: datetime | None
     age_minutes: int | None
     promised_minutes: int | None
+    begun_at: datetime | None = None
     is_stale: bool = False
     misses_full: bool = False
 
@@ -131,15 +135,24 @@ class TenantState:
 
 
 def freshness(
-    agreed_at: datetime | None, full_at: datetime | None, promised_minutes: int | None, full: str, now: datetime
+    agreed_at: datetime | None,
+    full_at: datetime | None,
+    promised_minutes: int | None,
+    full: str,
+    now: datetime,
+    *,
+    begun_at: datetime | None = None,
 ) -> Freshness:
     """How fresh a tenant is; `full` is the cron expression of its full reconciliations.
 
-    Without a promise (the contract can't be read) nothing is judged.
+    Without a promise (the contract can't be read) nothing is judged, nor is a tenant of which nothing has run yet.
     """
     age = int((now - agreed_at).total_seconds() // 60) if agreed_at else None
-    if age is None or promised_minutes is None:
+    if promised_minutes is None:
         return Freshness(agreed_at, full_at, age, promised_minutes)
+    if age is None:
+        too_long = begun_at is not None and now - begun_at > timedelta(minutes=promised_minutes)
+        return Freshness(agreed_at, full_at, age, promised_minutes, begun_at, is_stale=too_long)
     # The newest time may still be under way; the one before it is over.
     missed = last_due(full, last_due(full, now) - timedelta(seconds=1))
     return Freshness(

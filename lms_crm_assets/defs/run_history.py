@@ -11,6 +11,7 @@ from lms_crm_assets.defs.agreement import was_taken
 from lms_crm_assets.defs.edge import ERROR
 from lms_crm_assets.defs.jobs import apply, full_reconcile, incremental_pull, sync_events
 from lms_crm_assets.defs.orphans import GONE
+from lms_crm_assets.errors import SwitchedOffError
 
 _JOBS = {
     Reading.FULL: (full_reconcile.name, apply.name),
@@ -40,7 +41,10 @@ class RunHistory:
         self._events: dict[str, list[dg.DagsterEvent]] = {}
 
     def agreed_at(self, tenant: str, readings: Iterable[Reading]) -> datetime | None:
-        """The end of the tenant's newest such run that ended well with a plan that was sent and taken in full."""
+        """The end of the tenant's newest such run that ended well with a plan that was sent and taken in full.
+
+        Of each job the newest twenty that succeeded are looked at.
+        """
         ends = []
         for job in (job for reading in readings for job in _JOBS[reading]):
             for record in self._records(tenant, job, [dg.DagsterRunStatus.SUCCESS], _LOOKED_AT):
@@ -48,6 +52,16 @@ class RunHistory:
                     ends.append(record.end_time)
                     break
         return datetime.fromtimestamp(max(ends), UTC) if ends else None
+
+    def begun_at(self, tenant: str, readings: Iterable[Reading]) -> datetime | None:
+        """The end of the tenant's oldest such run that is known still, whatever came of it."""
+        ends = [
+            record.end_time
+            for job in (job for reading in readings for job in _JOBS[reading])
+            for record in self._records(tenant, job, _OVER, 1, oldest_first=True)
+            if record.end_time
+        ]
+        return datetime.fromtimestamp(min(ends), UTC) if ends else None
 
     def telling_runs(self, tenant: str) -> set[str]:
         """The runs that the tenant's state is made of: the newest of each job that is over, and the newest that was taken."""
@@ -62,7 +76,7 @@ class RunHistory:
         return found
 
     def newest(self, tenant: str) -> Mapping[Reading, RunTold]:
-        """The newest run of each kind that is over and had its place; a kind that never ran is not in it."""
+        """The newest run of each kind that is over, had its place and was not switched off; a kind that never ran is not in it."""
         told = {reading: self._newest(tenant, reading) for reading in Reading}
         return {reading: run for reading, run in told.items() if run is not None}
 
@@ -72,7 +86,7 @@ class RunHistory:
         newest, failures = None, 0
         for record in found:
             succeeded = record.dagster_run.status is dg.DagsterRunStatus.SUCCESS
-            if not succeeded and self._was_busy(record.dagster_run.run_id):
+            if not succeeded and self._says_nothing(record.dagster_run.run_id):
                 continue
             newest = newest or record
             if succeeded:
@@ -96,15 +110,18 @@ class RunHistory:
         )
 
     def _records(
-        self, tenant: str, job: str, statuses: list[dg.DagsterRunStatus], limit: int
+        self, tenant: str, job: str, statuses: list[dg.DagsterRunStatus], limit: int, *, oldest_first: bool = False
     ) -> Iterable[dg.RunRecord]:
         of_tenant = dg.RunsFilter(job_name=job, statuses=statuses, tags={"dagster/partition": tenant})
-        return self._instance.get_run_records(of_tenant, limit=limit)
+        return self._instance.get_run_records(of_tenant, limit=limit, ascending=oldest_first)
 
     def _was_taken(self, run_id: str) -> bool:
         return was_taken(self._checks(run_id))
 
-    def _was_busy(self, run_id: str) -> bool:
+    def _says_nothing(self, run_id: str) -> bool:
+        """Whether it did not come to its work: another one was at it, or a person's switch ended it."""
+        if self._failure(run_id)[0] == SwitchedOffError.__name__:
+            return True
         return any(
             event.event_type is dg.DagsterEventType.RUN_FAILURE and _BUSY in _innermost(event)
             for event in self._told_events(run_id)

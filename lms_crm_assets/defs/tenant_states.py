@@ -14,6 +14,7 @@ from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.run_history import RunHistory
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.ops.inbox import Depth, Inbox
+from lms_crm_assets.ops.metrics import last_success
 from lms_crm_assets.ops.modes import Modes
 from lms_crm_assets.ops.switches import SwitchBoard
 
@@ -49,12 +50,15 @@ def _state(history: RunHistory, tenants: TenantsResource, tenant: str, depth: De
     standing = Modes(store).standing(tenant)
     switches = SwitchBoard(store).of(tenant)
     pause = switches.paused
+    # Of more runs than the history looks at the figures tell.
+    agreed_at = history.agreed_at(tenant, _RECONCILING) or last_success(store, tenant)
     fresh = freshness(
-        history.agreed_at(tenant, _RECONCILING),
+        agreed_at,
         history.agreed_at(tenant, [Reading.FULL]),
         contract.sla.freshness_minutes if contract else None,
         (contract.schedules if contract else Schedules()).full,
         now,
+        begun_at=None if agreed_at else history.begun_at(tenant, _RECONCILING),
     )
     return TenantState(
         tenant,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -236,6 +237,12 @@ def figures(store: OperationalStore) -> Iterator[Figure]:
     for tenant, name, labels, value in store.read("SELECT tenant, name, labels, value FROM metrics ORDER BY 2, 1, 3"):
         if name in CATALOGUE:
             yield Figure(tenant, name, orjson.loads(labels), float(value))
+
+
+def last_success(store: OperationalStore, tenant: str) -> datetime | None:
+    """The tenant's `last_success_timestamp_seconds`, where there is one."""
+    query = "SELECT value FROM metrics WHERE tenant = ? AND name = 'last_success_timestamp_seconds'"
+    return next((datetime.fromtimestamp(value, UTC) for (value,) in store.read(query, (tenant,))), None)
 
 
 def note_systems(store: OperationalStore, tenant: str, systems: dict[Side, tuple[str, str]]) -> None:

@@ -102,6 +102,16 @@ def refused(undelivered: int, withheld: int = 0) -> tuple[CheckTold, ...]:
         (state(run(), switched=Since(AT, "7 events wait")), [("switched_to_pull", "")]),
         (state(run(), paused=Since(AT - 24 * 3600, "moving")), []),
         (state(run(), paused=Since(AT - 25 * 3600, "moving")), [("paused", "")]),
+        # Of a tenant that is paused nobody expects more.
+        (
+            state(
+                run(),
+                age=timedelta(days=3),
+                depth=Depth(pending=10_000, parked=1, oldest_at=AT - 7200),
+                paused=Since(AT - 7200, "moving"),
+            ),
+            [("queue", "parked")],
+        ),
         (state(failed(), problem="acme.yaml:3: no"), [("contract", "")]),
     ],
 )  # fmt: skip
@@ -127,13 +137,25 @@ def test_failures_in_a_row_and_kinds_that_are_muted_are_the_contracts() -> None:
         # Where a plan waits nothing was sent.
         (state(run(checks=saying(CheckTold(PLAN, "approved", passed=False)))), ["rejected"]),
         (state(run(checks=saying(CheckTold(CONTACT, "delivered", passed=False)))), ["rejected"]),
+        # That a run of events failed otherwise does not tell that the credential works again.
+        (state(run(at=AT - 60), failed(Reading.EVENTS)), ["credential"]),
+        (state(run(), failed(Reading.EVENTS, at=AT - 60)), []),
+        (state(run(), paused=Since(AT, "moving")), ["stale", "queue"]),
         (state(problem="no"), sorted(set(AlertKind) - {"contract"})),
     ],
 )
 def test_what_the_newest_run_did_not_come_to_tell_is_not_over(found: TenantState, unknown: Sequence[str]) -> None:
     told = findings(found, LIMITS)
-    subjects = {AlertKind.SCHEMA_CHANGED: "crm", AlertKind.CREDENTIAL: "refused"}
+    subjects = {AlertKind.SCHEMA_CHANGED: "crm", AlertKind.CREDENTIAL: "refused", AlertKind.QUEUE: "age"}
     assert {kind for kind in AlertKind if not told.is_known(kind, subjects.get(kind, ""))} == set(unknown)
+
+
+def test_a_plan_that_a_switch_holds_back_does_not_wait_for_apply() -> None:
+    unsent = saying(CheckTold(PLAN, "approved", passed=False))
+    [found] = findings(state(run(checks=unsent), switches="dry run, switched on by cli:ann"), LIMITS).violations
+    assert (found.kind, found.subject) == (AlertKind.PLAN_WAITS, "approval")
+    assert "dry run, switched on by cli:ann" in found.told
+    assert "lms-crm switches clear --tenant acme" in found.todo
 
 
 def test_what_a_contract_leaves_out_is_as_all_tenants_have_it_and_channels_add_up() -> None:
@@ -155,6 +177,7 @@ def test_a_token_that_says_when_it_ends_is_known_to(tmp_path: Path, monkeypatch:
     store = OperationalStore(tmp_path)
     Vault.opened(store).keep("acme", "crm-token", "canary", datetime(2026, 12, 1, tzinfo=UTC).timestamp())
     Vault.opened(store).keep("other", "crm-token", "canary", AT)
+    Vault.opened(store).keep("acme", "former-token", "canary", AT)
     token = jwt.encode({"exp": datetime(2026, 12, 24, tzinfo=UTC)}, "x" * 32)
     monkeypatch.setenv("LMS_TOKEN", token)
     monkeypatch.setenv("CRM_TOKEN", "a.b.c")
@@ -164,6 +187,7 @@ def test_a_token_that_says_when_it_ends_is_known_to(tmp_path: Path, monkeypatch:
             "tenant": "acme",
             "source": {"adapter": "changes", "url": "https://lms.example", "token": "env:LMS_TOKEN"},
             "destination": {"adapter": "hubspot", "api_version": "2026-09", "access_token": "env:CRM_TOKEN"},
+            "clients": [{"id": "teacher", "secret": "vault:crm-token", "scopes": ["status"]}],
             "objects": {"contact": {"to": "contacts", "match_key": "lms_user_id", "fields": {"email": "email"}}},
         }
     )

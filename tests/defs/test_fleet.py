@@ -2,18 +2,25 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from pydantic import SecretStr
 
+from lms_crm_assets.alerts.conditions import findings
+from lms_crm_assets.contract.alerts import AlertKind, Alerts
 from lms_crm_assets.contract.webhooks import Backpressure
+from lms_crm_assets.defs.edge import ERROR
 from lms_crm_assets.defs.fleet import fleet_health
 from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.defs.tenant_states import tenant_states
 from lms_crm_assets.ops.inbox import Delivery, Inbox, Side
 from lms_crm_assets.ops.keys import KeyRing
+from lms_crm_assets.ops.metrics import Tally
 from lms_crm_assets.ops.modes import Mode, Modes, Sample
 from lms_crm_assets.ops.store import OperationalStore
 
@@ -42,6 +49,7 @@ def ran(
     succeeded: bool = True,
     checks: dict[str, bool] | None = None,
     told: Sequence[AssetCheckEvaluation] = (),
+    error: str = "",
 ) -> None:
     named = dg.job(name=job)(lambda: None)
     run = instance.create_run_for_job(named, tags={"dagster/partition": tenant})
@@ -53,6 +61,15 @@ def ran(
             event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value, job_name=job, event_specific_data=each
         )
         instance.report_dagster_event(evaluated, run.run_id, timestamp=ended)
+    if error:
+        ours = UserFailureData("failure", "its line", {ERROR: dg.MetadataValue.text(error)})
+        broken = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.STEP_FAILURE.value,
+            job_name=job,
+            step_key="sync__contact",
+            event_specific_data=StepFailureData(None, ours),
+        )
+        instance.report_dagster_event(broken, run.run_id, timestamp=ended)
     instance.report_dagster_event(event, run.run_id, timestamp=ended)
 
 
@@ -101,6 +118,71 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
     ages = {row.data["tenant"]: (row.data["state"], row.data["age_minutes"]) for row in rows.records}  # type: ignore[union-attr]
     assert ages["daily"] == ("fresh", 1200)
     assert ages["hourly"] == ("fresh", 30)
+
+
+def test_a_tenant_is_stale_however_many_runs_did_not_bring_everything_over(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    now = time.time()
+    for tenant in ("withheld", "never", "young"):
+        (tmp_path / f"{tenant}.yaml").write_text(CONTRACT.format(tenant=tenant, minutes=60), encoding="utf-8")
+    tenants = TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))
+    ran(instance, "withheld", "incremental_pull", now - 3 * 3600)
+    tally = Tally()
+    tally.put("last_success_timestamp_seconds", now - 3 * 3600)
+    tally.save(tenants.store(), "withheld")
+    for minutes in range(100, 0, -5):
+        ran(instance, "withheld", "incremental_pull", now - minutes * 60, checks={"approved": False})
+    ran(instance, "never", "full_reconcile", now - 3 * 3600, succeeded=False)
+    ran(instance, "never", "full_reconcile", now - 60, succeeded=False)
+    ran(instance, "young", "full_reconcile", now - 60, succeeded=False)
+
+    names = ["withheld", "never", "young"]
+    states = {each.tenant: each for each in tenant_states(instance, tenants, names, datetime.now(UTC))}
+
+    assert {name: each.freshness.word for name, each in states.items()} == {
+        "withheld": "stale",
+        "never": "never reconciled",
+        "young": "never reconciled",
+    }
+    told = {
+        name: [each.told for each in findings(state, Alerts()).violations if each.kind is AlertKind.STALE][:1]
+        for name, state in states.items()
+    }
+    assert told == {
+        "withheld": [f"no run brought everything over since {moment(now - 3 * 3600)} UTC; promised are 60 minutes"],
+        "never": [
+            f"no run brought everything over yet, the first was at {moment(now - 3 * 3600)} UTC; promised are 60 minutes"
+        ],
+        "young": [],
+    }
+
+
+def test_a_run_that_a_persons_switch_ended_says_nothing_of_its_tenant(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    for tenant in ("good", "bad"):
+        (tmp_path / f"{tenant}.yaml").write_text(CONTRACT.format(tenant=tenant, minutes=60), encoding="utf-8")
+        now = time.time()
+        ran(
+            instance,
+            tenant,
+            "full_reconcile",
+            now - 600,
+            succeeded=tenant == "good",
+            error="" if tenant == "good" else "CredentialError",
+        )
+        ran(instance, tenant, "full_reconcile", now - 60, succeeded=False, error="SwitchedOffError")
+    tenants = TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))
+
+    states = tenant_states(instance, tenants, ["good", "bad"], datetime.now(UTC))
+
+    told = {each.tenant: [found.kind for found in findings(each, Alerts()).violations] for each in states}
+    assert told == {"good": [], "bad": [AlertKind.CREDENTIAL]}
+
+
+def moment(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
 
 
 def test_what_a_tenants_newest_run_refused_is_told_whatever_the_others_do(
