@@ -16,7 +16,7 @@ from lms_crm_assets.delta.forecast import Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import Plan, record_plan
 from lms_crm_assets.domain import CrmObject
-from lms_crm_assets.errors import FatalError, RetryableError
+from lms_crm_assets.errors import FatalError, RetryableError, SwitchedOffError
 from lms_crm_assets.ops.audit import person as actor
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.switches import SwitchBoard
@@ -44,15 +44,21 @@ def archive_records(
 ) -> dict[CrmObject, int]:
     """Archive them, children first; gives how many of each object.
 
-    `FatalError` where a guardrail refuses it or the tenant's switches do, `RetryableError` where the CRM did not take all of it: then nobody is
-    forgotten yet.
+    `FatalError` where a guardrail refuses it or the tenant's switches do, `RetryableError` where the CRM did not take all of
+    it: then nobody is forgotten yet.
     """
     with connect(warehouse) as con:
         counts = to_archive(con, contract, person)
     if not counts:
         return {}
     specs, store = {obj: object_spec(contract, obj) for obj in counts}, OperationalStore.at(state_dir)
-    SwitchBoard(store).of(contract.tenant).check_may_send()
+    board = SwitchBoard(store)
+    board.of(contract.tenant).check_may_send()
+    if left := [obj.value for obj in counts if obj in board.of(contract.tenant).left_out]:
+        raise SwitchedOffError(
+            f"{contract.tenant}: {board.of(contract.tenant).only}, so that {', '.join(left)} can't be archived. Nobody was"
+            f" forgotten; first lms-crm switches clear --tenant {contract.tenant} --only, or set privacy.forget to leave"
+        )
     with closing(crm_adapter(contract, store)) as crm:
         quota = crm.quota()
         pace = Pace(crm.batch_size, crm.linker.batch_size if crm.linker else 0, crm.calls_per_second)
@@ -76,6 +82,7 @@ def archive_records(
                 folder=state_dir / "sync" / contract.tenant,
                 sync_run_id=run_id,
                 max_attempts=contract.delivery.max_attempts,
+                may_go_on=lambda: board.of(contract.tenant).check_may_send(),
             ).run()
             if told.archived < counts[obj]:
                 reasons = ", ".join(told.reasons) or "no reason is known"

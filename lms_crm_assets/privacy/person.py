@@ -13,6 +13,7 @@ from lms_crm_assets.domain import CrmObject, LmsEntity, RawRecord
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.lms.forgotten import people_of
 from lms_crm_assets.ops.suppression import NAME, Marks
+from lms_crm_assets.snapshot.capture import parent_column
 from lms_crm_assets.warehouse.sql import table_exists
 
 # What the systems call a learner's names, in raw payloads and in the quarantine's rows.
@@ -70,6 +71,7 @@ def find_person(con: duckdb.DuckDBPyConnection, contract: Contract, text: str, m
         [learner] = ids
         names = _names(con, contract, learner)
         keys = _keys(con, learner, names)
+        keys = _with_linked(con, contract, keys)
         return Person(learner, names, keys, _crm_ids(con, contract, keys))
     if marks.hold(_LEARNERS, text):
         return Person(text, frozenset(), {_LEARNERS: frozenset({text})})
@@ -149,6 +151,32 @@ def _keys(con: duckdb.DuckDBPyConnection, learner: str, names: frozenset[str]) -
                 query = f"SELECT external_id FROM delta.desired_{obj} WHERE contact_key = $1"
                 found[obj.entity].update(row[0] for row in con.execute(query, [learner]).fetchall())
     return {entity: frozenset(keys) for entity, keys in found.items() if keys}
+
+
+def _with_linked(
+    con: duckdb.DuckDBPyConnection, contract: Contract, keys: dict[LmsEntity, frozenset[str]]
+) -> dict[LmsEntity, frozenset[str]]:
+    """The keys, and those of records that the CRM has linked to theirs: of rows that the LMS has no more nothing else tells.
+
+    Whose the LMS's rows are the rows say: a link that somebody set in the CRM makes them nobody else's.
+    """
+    contacts = sorted(_crm_ids(con, contract, keys).get(CrmObject.CONTACT, ()))
+    column, found = parent_column(CrmObject.CONTACT), dict(keys)
+    for obj in contract.in_order():
+        entity = obj.entity
+        if entity not in _CHILDREN or not table_exists(con, "crm_snapshot", obj):
+            continue
+        if column in {row[0] for row in con.execute(f"DESCRIBE crm_snapshot.{obj}").fetchall()}:
+            known = [f"SELECT source_id FROM staging.{table} WHERE entity = $2" for table in ("quarantine", "warnings")]
+            if table_exists(con, "staging", entity.staging_table):
+                known.append(f"SELECT source_id FROM staging.{entity.staging_table}")
+            rows = con.execute(
+                f"SELECT external_id FROM crm_snapshot.{obj} WHERE {column} IN (SELECT unnest($1::VARCHAR[]))"
+                f" AND external_id NOT IN (SELECT source_id FROM ({' UNION ALL '.join(known)}) WHERE source_id IS NOT NULL)",
+                [contacts, entity],
+            ).fetchall()
+            found[entity] = found.get(entity, frozenset()) | {row[0] for row in rows}
+    return {entity: each for entity, each in found.items() if each}
 
 
 def raw_rows(con: duckdb.DuckDBPyConnection, entity: LmsEntity, person: Person) -> list[tuple[int, str]]:

@@ -12,11 +12,14 @@ import pytest
 from lms_crm_assets.contract.loading import parse_contract
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.domain import LmsEntity
-from lms_crm_assets.errors import CredentialError, FatalError
+from lms_crm_assets.errors import CredentialError, FatalError, SwitchedOffError
 from lms_crm_assets.lms.landing import ensure_raw_table
 from lms_crm_assets.ops.inbox import Delivery, Inbox, Side
 from lms_crm_assets.ops.lanes import Lane, Place
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.suppression import NOBODY
+from lms_crm_assets.ops.switches import Name, SwitchBoard
+from lms_crm_assets.privacy.archiving import archive_records
 from lms_crm_assets.privacy.erasure import WITHHELD, erase_rows
 from lms_crm_assets.privacy.files import purge_set_aside
 from lms_crm_assets.privacy.forgetting import Forgetting
@@ -154,6 +157,31 @@ def test_who_fits_nobody_or_several_is_not_forgotten(con: duckdb.DuckDBPyConnect
     with pytest.raises(FatalError, match="nothing is known of a learner"):
         find_person(con, contract, "nobody", NOBODY)
     assert find_person(con, contract, "7", NOBODY).keys[LmsEntity.ENROLLMENTS] == {"e7"}
+
+
+def test_records_of_which_the_lms_knows_nothing_more_are_found_by_their_link(
+    con: duckdb.DuckDBPyConnection, contract: Contract
+) -> None:
+    for table in ("raw_lms.enrollments", "staging.enrollment", "delta.desired_enrollment"):
+        con.execute(f"DELETE FROM {table} WHERE {'external_id' if 'delta' in table else 'source_id'} = 'e7'")
+    # Somebody linked another's record to them, too.
+    con.execute("ALTER TABLE crm_snapshot.enrollment ADD COLUMN parent_contact VARCHAR DEFAULT 'crm7'")
+
+    person = find_person(con, contract, "7", NOBODY)
+
+    assert person.keys[LmsEntity.ENROLLMENTS] == {"e7"}
+
+
+def test_no_object_is_archived_that_a_switch_leaves_alone(
+    warehouse: Path, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRM_TOKEN", "none")
+    SwitchBoard(OperationalStore.at(tmp_path)).set("acme", {Name.ONLY: "contact"}, "cli:ann", "")
+    with connect(warehouse) as con:
+        person = find_person(con, contract, "7", NOBODY)
+
+    with pytest.raises(SwitchedOffError, match="enrollment can't be archived"):
+        archive_records(warehouse, tmp_path, contract, person, run_id="r", now=NOW)
 
 
 def test_a_second_attempt_finds_what_the_first_one_did_not_come_to(
