@@ -9,6 +9,9 @@ from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.masking import masked, safe_key
 from lms_crm_assets.staging.tables import PERSONAL_COLUMNS
 
+# Ids that a school gave its people, or by which they log in (canonical: `username`, `external_id`); without underscores.
+_TELLING_IDS = frozenset({"loginid", "sisloginid", "sisuserid", "sispseudonymid", "integrationid", "externalid"})
+
 MESSAGE = "(it may quote the record: --show-values)"
 """What stands in place of a CRM's message."""
 
@@ -73,13 +76,14 @@ def _raw(raw: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _masked(value: Any, name: str) -> Any:
-    """Of what an LMS sends nobody knows which member tells who somebody is, but for ids."""
+    """Of what an LMS sends nobody knows which member tells who somebody is, but for the LMS's own ids."""
     if isinstance(value, dict):
         return {inner: _masked(each, inner) for inner, each in value.items()}
     if isinstance(value, list):
         return [_masked(each, name) for each in value]
     if value is None or isinstance(value, bool):
         return value
-    if name.lower().endswith("id"):
+    plain = name.lower().replace("_", "")
+    if plain.endswith("id") and plain not in _TELLING_IDS:
         return safe_key(value) if isinstance(value, str) else value
     return masked(value) if isinstance(value, str) else "(a number)"
