@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.errors import CredentialError
 from lms_crm_assets.ops.database import Schema
 from lms_crm_assets.ops.store import OperationalStore
@@ -37,6 +38,7 @@ NAME = "name"
 VAULT_KIND = "suppression-key"
 """What the vault calls the key of a tenant's list."""
 
+_LEARNERS = LmsEntity.LEARNERS.value
 _PATIENCE_SECONDS = 30.0
 
 
@@ -95,10 +97,15 @@ class Suppression:
 
     def add(self, tenant: str, named: Iterable[tuple[str, str]]) -> None:
         """Keep the marks of one learner's values; on the disk when this returns."""
-        marks, person = self.empty(tenant), secrets.token_hex(8)
+        marks, values = self.empty(tenant), list(named)
+        # Who is forgotten once more, after a restore say, is the same person: else only a part of them could come again.
+        by_id = [marks.of(kind, value) for kind, value in values if kind == _LEARNERS]
         with self._store.transaction(on=tenant, durable=True) as run:
             now = self._store.clock()
-            for kind, value in named:
+            query = "SELECT person FROM forgotten WHERE tenant = ? AND mark = ?"
+            known = [person for mark in by_id for (person,) in run(query, (tenant, mark))]
+            person = known[0] if known else secrets.token_hex(8)
+            for kind, value in values:
                 run(
                     "INSERT INTO forgotten (tenant, mark, person, since) VALUES (?, ?, ?, ?)"
                     " ON CONFLICT (tenant, mark) DO NOTHING",

@@ -124,3 +124,13 @@ def test_who_is_taken_off_the_list_goes_with_all_their_marks(suppression: Suppre
         True,
     ]
     assert suppression.lift("acme", [("learners", "7")]) == 0
+
+
+def test_who_was_forgotten_twice_may_come_again_whole(suppression: Suppression) -> None:
+    suppression.add("acme", [("learners", "7"), (NAME, "jane@new.example"), ("enrollments", "e2")])
+    suppression.add("acme", [("learners", "8"), (NAME, "jane@example.org"), ("enrollments", "e3")])
+
+    assert suppression.lift("acme", [("learners", "7")]) == 1
+
+    marks = suppression.marks("acme")
+    assert [marks.hold("enrollments", key) for key in ("e1", "e2", "e3")] == [False, False, True]
