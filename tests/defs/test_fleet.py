@@ -62,12 +62,12 @@ def ran(
         )
         instance.report_dagster_event(evaluated, run.run_id, timestamp=ended)
     if error:
-        ours = UserFailureData("failure", "its line", {ERROR: dg.MetadataValue.text(error)})
+        ours = UserFailureData("failure", "its line", {ERROR: dg.MetadataValue.text(error)})  # type: ignore[no-untyped-call]
         broken = dg.DagsterEvent(
             event_type_value=dg.DagsterEventType.STEP_FAILURE.value,
             job_name=job,
             step_key="sync__contact",
-            event_specific_data=StepFailureData(None, ours),
+            event_specific_data=StepFailureData(None, ours),  # type: ignore[no-untyped-call]
         )
         instance.report_dagster_event(broken, run.run_id, timestamp=ended)
     instance.report_dagster_event(event, run.run_id, timestamp=ended)
