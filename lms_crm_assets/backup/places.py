@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lms_crm_assets.backup.forgotten import FILE as FORGOTTEN
 from lms_crm_assets.settings import Settings
 
 STATE, CONTRACTS = "state", "tenants"
@@ -13,7 +12,7 @@ STATE, CONTRACTS = "state", "tenants"
 # The inbox before the warehouses: an event that is done there is in the warehouse. After them the list of forgotten learners,
 # which else would lack whom a warehouse lacks; what is counted, and the keys of that list, come last.
 STORES_BEFORE = ("inbox.sqlite", "api.sqlite")
-STORES_AFTER = (FORGOTTEN, "ops.sqlite")
+STORES_AFTER = ("privacy.sqlite", "ops.sqlite")
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,10 @@ class Places:
     def journals(self, tenant: str) -> Path:
         """The tenant's folder of outcomes that are not in its warehouse yet."""
         return self.settings.state_dir / "sync" / tenant
+
+    def receipts(self) -> Path:
+        """The folder of the receipts of erasures."""
+        return self.settings.state_dir / "receipts"
 
     def locks(self, tenant: str) -> Path:
         """The tenant's folder of locks."""

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import duckdb
 
-from lms_crm_assets.backup.forgotten import add_keys, add_marks, is_kept
+from lms_crm_assets.backup.carrying import carry_over
 from lms_crm_assets.backup.manifest import Entry, Manifest, synced
 from lms_crm_assets.backup.places import CONTRACTS, STATE, Places
 from lms_crm_assets.backup.users import users
@@ -32,18 +32,21 @@ _SET_ASIDE = "set-aside"
 class Restored:
     """What was put back. `set_aside`: where the former state is, None where there was none.
 
-    `contracts_kept`: contracts that are there already and say something else than those of the backup.
+    `contracts_kept`: contracts that are there already and say something else than those of the backup. `warnings`: what of
+    the former state could not be kept, in plain words.
     """
 
     manifest: Manifest
     tenants: list[str]
     set_aside: Path | None
     contracts_kept: list[str]
+    warnings: list[str]
 
 
 def restore(settings: Settings, folder: Path, *, tenant: str | None = None, force: bool = False) -> Restored:
     """Put a backup, or one tenant's warehouse of it, into the state folder.
 
+    Of a whole state that is replaced what must not be taken back is kept, see `carrying`.
     `FatalError`, with nothing changed, when the backup is damaged, something still runs, or there is a state already and
     `force` doesn't allow to replace it.
     """
@@ -65,8 +68,6 @@ def restore(settings: Settings, folder: Path, *, tenant: str | None = None, forc
     with _disk_troubles(settings.state_dir):
         aside = _set_aside(settings.state_dir, replaced)
         kept = _put_back(settings, folder, chosen)
-        if aside is not None and tenant is None:
-            add_keys(settings.state_dir, aside)
         for name in tenants:
             try:
                 with connect(places.warehouse(name)) as con:
@@ -76,7 +77,9 @@ def restore(settings: Settings, folder: Path, *, tenant: str | None = None, forc
                     f"{name}'s warehouse was written by DuckDB {manifest.duckdb}, which this one ({duckdb.__version__})"
                     " can't open: install the version that requirements.lock of then named"
                 ) from exc
-    return Restored(manifest, tenants, aside, kept)
+        whole = tenant is None and aside is not None and manifest.store == "sqlite"
+        warnings = carry_over(aside, settings.state_dir) if whole and aside is not None else []
+    return Restored(manifest, tenants, aside, kept, warnings)
 
 
 def _is_of(entry: Entry, tenant: str) -> bool:
@@ -90,8 +93,7 @@ def _replaced(places: Places, tenants: Sequence[str], *, whole: bool) -> Iterato
         yield from places.of_tenant(tenant)
     if whole:
         for store in places.stores():
-            if not is_kept(store):
-                yield from sorted(store.parent.glob(f"{store.name}*"))
+            yield from sorted(store.parent.glob(f"{store.name}*"))
 
 
 def _set_aside(state_dir: Path, replaced: Sequence[Path]) -> Path | None:
@@ -102,7 +104,9 @@ def _set_aside(state_dir: Path, replaced: Sequence[Path]) -> Path | None:
     for path in replaced:
         target = folder / path.relative_to(state_dir)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.rename(target)
+        # SQLite takes a file's -wal and -shm away when the last one closes it.
+        with suppress(FileNotFoundError):
+            path.rename(target)
     # Copies for readers, of a state that is no more.
     shutil.rmtree(folder / "published", ignore_errors=True)
     return folder
@@ -116,9 +120,6 @@ def _put_back(settings: Settings, folder: Path, entries: Sequence[Entry]) -> lis
         source = folder / entry.path
         if kind == STATE:
             target = settings.state_dir.joinpath(*inside)
-            if is_kept(target):
-                add_marks(target, source)
-                continue
         elif kind == CONTRACTS:
             target = settings.tenants_dir.joinpath(*inside)
             if target.exists():

@@ -48,9 +48,10 @@ def back_up(settings: Settings, folder: Path, tell: Callable[[str], None], *, in
             _copy_store(store, state / store.name)
         rows = {}
         for tenant in tenants:
-            _copy_journals(places.journals(tenant), state / "sync" / tenant)
+            _copy_files(places.journals(tenant), state / "sync" / tenant)
             rows[tenant] = _copy_warehouse(places.warehouse(tenant), state / "warehouse" / f"{tenant}.duckdb")
             tell(f"{tenant}: {rows[tenant]:,} rows")
+        _copy_files(places.receipts(), state / "receipts")
         for store in [] if in_postgres else places.stores(STORES_AFTER):
             _copy_store(store, state / store.name)
         _copy_contracts(settings.tenants_dir, folder / CONTRACTS)
@@ -103,7 +104,7 @@ def _copy_store(source: Path, target: Path) -> None:
         con.execute("VACUUM INTO ?", (str(target),))
 
 
-def _copy_journals(source: Path, target: Path) -> None:
+def _copy_files(source: Path, target: Path) -> None:
     for file in sorted(source.glob("*")):
         if file.is_file() and file.suffix != ".back":
             target.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ _MIB = 1 << 20
 
 
 def backup(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder for this backup.")]) -> None:
-    """Copy warehouses, inbox, operational store and contracts to a folder, while runs go on.
+    """Copy warehouses, inbox, operational store, the list of forgotten learners and contracts to a folder, while runs go on.
 
     The key of LMS_CRM_KEY_FILE is not in it: keep that elsewhere, for without it what is sealed opens for nobody.
     Example: [bold]lms-crm backup /backups/2026-11-27[/bold]
@@ -52,11 +52,15 @@ def restore(
     typer.echo(f"restored as of {done.manifest.taken_at:%Y-%m-%d %H:%M} UTC: {', '.join(done.tenants) or 'no tenant'}")
     if done.set_aside is not None:
         typer.echo(f"The former state is in {done.set_aside}: delete it when all is well, it holds learner data.")
+    for warning in done.warnings:
+        typer.echo(warning)
     for name in done.contracts_kept:
         typer.echo(f"{name} differs from the backup's and was left alone: compare it with {folder / 'tenants' / name}")
     if done.manifest.store == "postgres" and tenant is None:
         typer.echo("The operational store was in Postgres: restore its dump of the same time too (pg_restore).")
-    typer.echo("Learners who were forgotten since then are back in it: lms-crm forget them once more.")
+    typer.echo(
+        "Data of learners who were forgotten since then is back in it: lms-crm forget them once more, before all else."
+    )
     typer.echo("What was written since then is in the CRM, but not in the ledger. Next, for each tenant:")
     for name in done.tenants:
         typer.echo(f"  lms-crm reconcile --tenant {name}")

@@ -1,6 +1,9 @@
 """Backing up a state folder and restoring it, without an LMS or a CRM."""
 
+import base64
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +18,13 @@ from lms_crm_assets.backup.manifest import Manifest
 from lms_crm_assets.backup.restoring import restore
 from lms_crm_assets.backup.saving import back_up
 from lms_crm_assets.errors import FatalError
+from lms_crm_assets.ops.audit import AuditLog
 from lms_crm_assets.ops.lanes import Lane, Place
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.suppression import PRIVACY, Suppression
+from lms_crm_assets.ops.switches import Name, SwitchBoard
+from lms_crm_assets.ops.vault import Vault
+from lms_crm_assets.privacy.receipt import Receipt
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
 from tests.receiver_server import ENVIRON
@@ -111,6 +118,67 @@ def test_whom_somebody_had_forgotten_stays_away(state: Settings, tmp_path: Path)
     restore(state, tmp_path / "before", force=True)
     assert are_kept_away(state.state_dir, "7", "8")
     assert beats(state) == ["before"]
+
+
+@pytest.mark.parametrize("first_forgotten", ["before", "after"])
+def test_what_a_restore_must_not_take_back_stays(
+    state: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_forgotten: str
+) -> None:
+    monkeypatch.setenv("LMS_CRM_KEY", base64.b64encode(bytes(32)).decode())
+
+    def act(moment: str) -> None:
+        with (
+            closing(OperationalStore(state.state_dir)) as store,
+            closing(OperationalStore(state.state_dir, schema=PRIVACY)) as privacy,
+        ):
+            vault, list_ = Vault.opened(store), Suppression(privacy, store, os.environ)
+            vault.keep("acme", "crm-token", f"entered {moment}")
+            AuditLog(store).note("cli:ann", "credentials.set", "acme", moment)
+            if moment in {first_forgotten, "after"}:
+                list_.add("acme", [("learners", moment)])
+            if moment == "after":
+                SwitchBoard(store).set("acme", {Name.PAUSE: ""}, "cli:ann", "bad mapping")
+
+    act("before")
+    taken(state, tmp_path / "backup")
+    act("after")
+
+    done = restore(state, tmp_path / "backup", force=True)
+
+    assert done.warnings == []
+    with (
+        closing(OperationalStore(state.state_dir)) as store,
+        closing(OperationalStore(state.state_dir, schema=PRIVACY)) as privacy,
+    ):
+        marks = Suppression(privacy, store, os.environ).marks("acme")
+        assert {key for key in ("before", "after") if marks.hold("learners", key)} == {first_forgotten, "after"}
+        assert SwitchBoard(store).of("acme").paused
+        assert Vault.opened(store).named("acme", "crm-token").get_secret_value() == "entered after"
+        deeds = [(deed.action, deed.subject) for deed in AuditLog(store).deeds("acme")]
+    assert deeds == [("credentials.set", "before"), ("credentials.set", "after"), ("switches.set", "pause")]
+
+
+def test_who_was_forgotten_and_the_receipt_come_back_after_the_state_folder_is_lost(
+    state: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMS_CRM_KEY", base64.b64encode(bytes(32)).decode())
+    with (
+        closing(OperationalStore(state.state_dir)) as store,
+        closing(OperationalStore(state.state_dir, schema=PRIVACY)) as privacy,
+    ):
+        Suppression(privacy, store, os.environ).add("acme", [("learners", "4711")])
+    Receipt("acme", "0123456789abcdef", "2026-11-27T20:15:00", "cli:ann", "left").keep(state.state_dir)
+    taken(state, tmp_path / "backup")
+    shutil.rmtree(state.state_dir)
+
+    restore(state, tmp_path / "backup")
+
+    with (
+        closing(OperationalStore(state.state_dir)) as store,
+        closing(OperationalStore(state.state_dir, schema=PRIVACY)) as privacy,
+    ):
+        assert Suppression(privacy, store, os.environ).marks("acme").hold("learners", "4711")
+    assert [file.stat().st_mode & 0o077 for file in (state.state_dir / "receipts").iterdir()] == [0]
 
 
 def test_one_tenants_warehouse_alone(state: Settings, tmp_path: Path) -> None:
