@@ -15,6 +15,7 @@ from lms_crm_assets.contract.spec import ObjectSpec, object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
+from lms_crm_assets.defs.started import is_by_hand
 from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts
 from lms_crm_assets.delta.destination import blamed, refusals, refused_records
 from lms_crm_assets.delta.forecast import Pace, Quota, forecast
@@ -28,6 +29,7 @@ from lms_crm_assets.events.share import Share
 from lms_crm_assets.ops.audit import AuditLog
 from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.sync.canary import why_held
 from lms_crm_assets.sync.journal import drop_older, recover
 from lms_crm_assets.warehouse.sql import scalar
 
@@ -258,6 +260,8 @@ def plan(
                 )
                 if switches.dry_run:
                     made = withhold(con, made.plan_id, f"{switches.dry_run}; {switches.why_dry}", "dry_run")
+                elif why := why_held(con, switches, by_hand=is_by_hand(tenants.started_by)):
+                    made = withhold(con, made.plan_id, why)
                 oldest = now - timedelta(days=contract.retention_days)
                 drop_older(con, oldest)
                 drop_plans(con, oldest)

@@ -36,3 +36,8 @@ def _first_started_by(tags: Mapping[str, str]) -> str:
         due = tags.get(DUE_TAG)
         return f"schedule:{schedule} due {due}" if due else f"sensor:{schedule}"
     return next((how + tags[tag] for tag, how in _DAGSTERS.items() if tag in tags), "ui")
+
+
+def is_by_hand(started: str) -> bool:
+    """Whether a person started the run of which `started_by` tells this, and looks at what comes of it."""
+    return started.startswith(("cli:", "ui"))

@@ -85,9 +85,11 @@ class Switches:
                 f" {self.tenant} --pause"
             )
 
-    def check_may_send(self) -> None:
-        """`SwitchedOffError` while the tenant is paused or its runs are dry."""
+    def check_may_send(self, obj: CrmObject | None = None) -> None:
+        """`SwitchedOffError` while the tenant is paused, its runs are dry, or this object is left alone."""
         self.check_not_paused()
+        if obj in self.left_out:
+            raise SwitchedOffError(f"{self.tenant}: {obj} is left alone, {self.only}")
         if self.dry_run:
             raise SwitchedOffError(f"{self.tenant}: {self.dry_run}; {self.why_dry}")
 

@@ -75,7 +75,8 @@ class Phase(Generic[Item]):
 
     def _send_one(self, first: int, number: int, batch: list[Item]) -> list[Outcome]:
         """Send a batch, with a line that says what came of it; every line below carries its ids."""
-        batch_id, keys, began = f"{self.name}-{first + number}", [item.external_id for item in batch], time.monotonic()
+        batch_id, began = f"{self.label}{self.name}-{first + number}", time.monotonic()
+        keys = [item.external_id for item in batch]
         with (
             bound(batch_id=batch_id, delivery_ids=self.told_by(keys)),
             span("batch", batch=batch_id, records=len(batch)),

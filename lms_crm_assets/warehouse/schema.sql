@@ -217,5 +217,8 @@ CREATE TABLE IF NOT EXISTS sync.unsent (object VARCHAR, external_id VARCHAR, syn
 -- The records of a plan that are sent before the rest, where the switch `canary` is set.
 CREATE TABLE IF NOT EXISTS sync.canaries (plan_id VARCHAR, object VARCHAR, external_id VARCHAR);
 
+-- How the canaries of each object fared when they were sent last; `told` has the figures.
+CREATE TABLE IF NOT EXISTS sync.trials (object VARCHAR, plan_id VARCHAR, passed BOOLEAN, told VARCHAR, ended_at TIMESTAMPTZ);
+
 -- The objects whose ledger came from a backup and is older than the CRM, until the first delta after it, see delta.restored.
 CREATE TABLE IF NOT EXISTS sync.restored (object VARCHAR, restored_at TIMESTAMPTZ);

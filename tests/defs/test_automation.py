@@ -12,7 +12,7 @@ from lms_crm_assets.defs.automation import full_reconciles, incremental_pulls
 from lms_crm_assets.defs.edge import TENANTS as PARTITIONS
 from lms_crm_assets.defs.edge import key
 from lms_crm_assets.defs.resources import TenantsResource
-from lms_crm_assets.defs.started import DUE_TAG, SCHEDULE_TAG, STARTED_TAG, started_by
+from lms_crm_assets.defs.started import DUE_TAG, SCHEDULE_TAG, STARTED_TAG, is_by_hand, started_by
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.ops.switches import Name, SwitchBoard
 
@@ -131,16 +131,20 @@ def test_a_paused_tenant_is_skipped_with_the_reason_and_made_up_for_afterwards(
 
 
 @pytest.mark.parametrize(
-    ("tags", "told"),
+    ("tags", "told", "by_hand"),
     [
-        ({}, "ui"),
-        ({"user": "ann"}, "ui:ann"),
-        ({STARTED_TAG: "cli:ann"}, "cli:ann"),
-        ({STARTED_TAG: "ann"}, "ui:ann"),
-        ({SCHEDULE_TAG: "full", DUE_TAG: "2026-11-24T02:00:00+00:00"}, "schedule:full due 2026-11-24T02:00:00+00:00"),
-        ({SCHEDULE_TAG: "events", "dagster/sensor_name": "waiting_events"}, "sensor:events"),
-        ({STARTED_TAG: "worker", "dagster/parent_run_id": "r1"}, "worker, again after run r1"),
+        ({}, "ui", True),
+        ({"user": "ann"}, "ui:ann", True),
+        ({STARTED_TAG: "cli:ann"}, "cli:ann", True),
+        ({STARTED_TAG: "ann"}, "ui:ann", True),
+        (
+            {SCHEDULE_TAG: "full", DUE_TAG: "2026-11-24T02:00:00+00:00"},
+            "schedule:full due 2026-11-24T02:00:00+00:00",
+            False,
+        ),
+        ({SCHEDULE_TAG: "events", "dagster/sensor_name": "waiting_events"}, "sensor:events", False),
+        ({STARTED_TAG: "worker", "dagster/parent_run_id": "r1"}, "worker, again after run r1", False),
     ],
 )
-def test_who_started_a_run_is_told_by_its_tags(tags: dict[str, str], told: str) -> None:
-    assert started_by(tags) == told
+def test_who_started_a_run_is_told_by_its_tags(tags: dict[str, str], told: str, by_hand: bool) -> None:  # noqa: FBT001 - a case
+    assert (started_by(tags), is_by_hand(told)) == (told, by_hand)

@@ -25,9 +25,13 @@ def test_each_switch_is_kept_with_who_when_and_why_and_every_change_is_a_deed(pl
     )
     with pytest.raises(SwitchedOffError, match="lms-crm switches clear --tenant acme --pause"):
         found.check_may_send()
+    board.clear("acme", [Name.PAUSE], "cli:bob", "over")
+    board.of("acme").check_may_send(CrmObject.COURSE)
+    with pytest.raises(SwitchedOffError, match="acme: completion is left alone, only contact, course, switched on by"):
+        board.of("acme").check_may_send(CrmObject.COMPLETION)
     assert (str(board.of("globex")), board.of("globex").left_out) == ("", frozenset())
 
-    assert board.clear("acme", list(Name), "cli:bob", "over") == [Name.PAUSE, Name.ONLY, Name.CANARY]
+    assert board.clear("acme", list(Name), "cli:bob", "over") == [Name.ONLY, Name.CANARY]
     assert board.clear("acme", list(Name), "cli:bob", "over") == []
     assert str(board.all_of(["acme", "globex"])["acme"]) == ""
     assert [(deed.actor, deed.action, deed.subject, deed.reason) for deed in AuditLog(store).deeds("acme")] == [

@@ -10,13 +10,14 @@ import duckdb
 import pytest
 
 from lms_crm_assets.audit import AuditRow, trail
-from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
+from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec, ParentSpec
 from lms_crm_assets.delta.plan import drop_plans, find_plan
 from lms_crm_assets.domain import CrmObject, FieldType, Owner
 from lms_crm_assets.errors import SwitchedOffError
 from lms_crm_assets.ops.lanes import Lane
+from lms_crm_assets.ops.switches import Name, Switch, Switches
 from lms_crm_assets.snapshot.capture import ensure_snapshot
-from lms_crm_assets.sync.canary import LEAST, Trial, deliver
+from lms_crm_assets.sync.canary import LEAST, Trial, choose_canaries, deliver, why_held
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.journal import drop_older
 from lms_crm_assets.sync.runs import SyncRun, note_run
@@ -126,6 +127,42 @@ def test_a_refused_canary_keeps_the_rest_and_a_dead_letter_is_none(planned: Plan
     planned.crm.refused = frozenset(KEYS)
     trial = planned.run()
     assert (trial and trial.passed, trial and trial.not_taken, planned.sent()) == (False, LEAST, [])
+
+
+def test_a_child_whose_parent_the_crm_lacks_is_no_canary(planned: Planned) -> None:
+    enrollment = ObjectSpec(
+        CrmObject.ENROLLMENT, "Enrollment", "Key", {}, {CrmObject.CONTACT: ParentSpec("Contact", "Key", "Contact__r")}
+    )
+    planned.con.execute("INSERT INTO crm_snapshot.contact (external_id, crm_id) VALUES ('there', '1')")
+    planned.con.execute(
+        "INSERT INTO delta.plan_rows SELECT 'p', 'enrollment', unnest($1), NULL, 'create', 'ours', [],"
+        " MAP {'contact': unnest($2)}, MAP {}",
+        [["a", "b"], ["there", "a dead letter"]],
+    )
+
+    assert choose_canaries(planned.con, "p", enrollment, 0.1, max_attempts=5) == (1, 1)
+    assert planned.con.execute("SELECT external_id FROM sync.canaries").fetchall() == [("a",)]
+
+
+def test_a_failed_trial_holds_what_starts_by_itself_until_one_passes_or_the_switch_is_set_anew(
+    planned: Planned,
+) -> None:
+    def held(since: datetime, *, by_hand: bool = False) -> str:
+        switch = Switch(Name.CANARY, "0.1", "cli:ann", "", since)
+        return why_held(planned.con, Switches("acme", {Name.CANARY: switch}), by_hand=by_hand)
+
+    began = datetime.now(UTC)
+    planned.crm.refused = frozenset(CANARIES[:1])
+    planned.run()
+
+    assert "of 20 contact canaries 1 were not taken" in held(began)
+    assert (held(began, by_hand=True), held(datetime.now(UTC))) == ("", "")
+    assert why_held(planned.con, Switches("acme", {}), by_hand=False) == ""
+    # By hand: the refused one is a dead letter by now, and the others pass.
+    trial = planned.run()
+    assert trial is not None
+    assert trial.passed
+    assert held(began) == ""
 
 
 def test_a_canary_that_does_not_hold_what_was_written_keeps_the_rest(
