@@ -36,13 +36,14 @@ def doctor(
     from lms_crm_assets.doctor.next_step import next_step  # noqa: PLC0415 - as above
 
     settings = Settings.from_environ()
-    if tenant is not None:
+    barred = not os.access(settings.tenants_dir, os.R_OK | os.X_OK)
+    if tenant is not None and not barred:
         contract_file(settings.tenants_dir, tenant)
     machine = list(examine_machine(settings, os.environ, daemon_health()))
     if not as_json:
         _show("machine", machine)
     tenants: dict[str, list[Verdict]] = {}
-    names = [tenant] if tenant else tenant_names(settings.tenants_dir) if settings.tenants_dir.is_dir() else []
+    names = [] if barred else [tenant] if tenant else tenant_names(settings.tenants_dir)
     for name in names:
         tenants[name] = list(examine_tenant(settings, os.environ, name))
         if not as_json:

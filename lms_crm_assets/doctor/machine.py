@@ -20,6 +20,7 @@ from lms_crm_assets.warehouse.connection import held_still
 _MIB = 1 << 20
 # A full pull lands as files and is then loaded, and DuckDB writes beside what it replaces.
 _TIMES_THE_WAREHOUSES = 2
+_OF_ANOTHER = "run this as the user whose runs made it, or give this user the right"
 _LEAST_FREE, _FULL = 1024 * _MIB, 200 * _MIB
 
 
@@ -35,7 +36,8 @@ def settings_stand(settings: Settings, environ: Mapping[str, str]) -> Iterator[V
 def room(settings: Settings) -> Verdict:
     """Whether the disk of the state folder holds another run or two."""
     free = shutil.disk_usage(_nearest(settings.state_dir)).free
-    held = sum(file.stat().st_size for file in settings.state_dir.glob("warehouse/*.duckdb"))
+    files = settings.state_dir.glob("warehouse/*.duckdb") if is_there(settings.state_dir) else ()
+    held = sum(file.stat().st_size for file in files)
     wanted = max(_LEAST_FREE, _TIMES_THE_WAREHOUSES * held)
     says = f"{free // _MIB:,} MiB free where the state is, warehouses hold {held // _MIB:,} MiB"
     remedy = (
@@ -51,8 +53,10 @@ def room(settings: Settings) -> Verdict:
 def warehouse(settings: Settings, tenant: str) -> Verdict:
     """Whether the tenant's DuckDB file opens, read only."""
     file = Path(settings.warehouse.format(tenant=tenant))
-    if not file.exists():
+    if not is_there(file):
         return ok("warehouse", "none yet: the first reconciliation makes it")
+    if not os.access(file, os.R_OK | os.W_OK) or not file.is_file():
+        return fail("warehouse", f"{file} can't be read and written by this user", _OF_ANOTHER)
     try:
         with held_still(file):
             return ok("warehouse", f"{file.stat().st_size // _MIB:,} MiB, opens")
@@ -62,8 +66,15 @@ def warehouse(settings: Settings, tenant: str) -> Verdict:
         return ok("warehouse", f"{file.stat().st_size // _MIB:,} MiB, open in a run")
 
 
+def is_there(path: Path) -> bool:
+    """Whether this user can see that it is: one that lies in a folder of somebody else's is none, and no error."""
+    return os.access(path, os.F_OK)
+
+
 def _tenants_dir(folder: Path) -> Verdict:
-    if not folder.is_dir():
+    if is_there(folder) and not os.access(folder, os.R_OK | os.X_OK):
+        return fail("tenants", f"{folder.absolute()} can't be read by this user", _OF_ANOTHER)
+    if not is_there(folder) or not folder.is_dir():
         return fail(
             "tenants",
             f"there is no folder {folder.absolute()}",
@@ -79,11 +90,11 @@ def _tenants_dir(folder: Path) -> Verdict:
 
 def _state_dir(folder: Path) -> Verdict:
     where = _nearest(folder)
-    if folder.exists() and not folder.is_dir():
+    if is_there(folder) and not folder.is_dir():
         return fail("state", f"{folder.absolute()} is no folder", "set LMS_CRM_STATE_DIR to a folder")
     if not os.access(where, os.W_OK | os.X_OK):
         return fail("state", f"{where} can't be written", "give this user the right, or set LMS_CRM_STATE_DIR")
-    if not folder.exists():
+    if not is_there(folder):
         return ok("state", f"{folder.absolute()} will be made")
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & stat.S_IWOTH:
@@ -142,7 +153,7 @@ def _store(settings: Settings, environ: Mapping[str, str]) -> Verdict:
             return fail("store", str(exc), "docs/operational-store.md")
         return ok("store", where)
     file = settings.state_dir / "ops.sqlite"
-    if not file.exists():
+    if not is_there(file):
         return ok("store", "none yet: the first command that calls out makes it")
     try:
         con = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
@@ -161,6 +172,6 @@ def _store(settings: Settings, environ: Mapping[str, str]) -> Verdict:
 def _nearest(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     found = folder.absolute()
-    while not found.exists():
+    while not is_there(found):
         found = found.parent
     return found

@@ -36,7 +36,7 @@ def look(url: str) -> Seen:
     host, path = str(parts.hostname), parts.path or "/"
     try:
         socket.getaddrinfo(host, parts.port or parts.scheme)
-    except OSError:
+    except (OSError, UnicodeError):  # the second of one that is none, as with two dots side by side
         return Seen(f"the name {host} is not known", "check the address in the contract, and this machine's DNS")
     try:
         connection: http.client.HTTPConnection
@@ -108,5 +108,5 @@ def _certificate_ends(sock: socket.socket) -> datetime | None:
 def _moment(told: str | None) -> datetime | None:
     try:
         return parsedate_to_datetime(told).astimezone(UTC) if told else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -1,13 +1,17 @@
 """What the doctor makes of what it saw."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-from lms_crm_assets.doctor.network import Seen, judge
+from lms_crm_assets.doctor import machine
+from lms_crm_assets.doctor.network import Seen, judge, look
 from lms_crm_assets.doctor.packages import locked, packages
 from lms_crm_assets.doctor.services import daemons
+from lms_crm_assets.settings import Settings
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
@@ -51,3 +55,32 @@ def test_daemons() -> None:
     assert daemons({"SENSOR": True, "SCHEDULER": True}).level == "ok"
     assert daemons(None).level == daemons({"SENSOR": False}).level == "warn"
     assert "without SCHEDULER" in daemons({"SENSOR": True, "SCHEDULER": False}).says
+
+
+@pytest.mark.parametrize("host", ["crm..example.org", f"{'a' * 64}.example.org"])
+def test_a_host_that_cannot_be_one_is_a_line(host: str) -> None:
+    assert look(f"https://{host}/services").trouble == f"the name {host} is not known"
+
+
+def test_a_warehouse_that_cannot_be_opened_is_a_line(tmp_path: Path) -> None:
+    (tmp_path / "warehouse" / "acme.duckdb").mkdir(parents=True)
+
+    verdict = machine.warehouse(Settings(tmp_path, tmp_path), "acme")
+
+    assert (verdict.level, "can't be read and written by this user" in verdict.says) == ("fail", True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_lies_in_a_folder_of_somebody_elses_is_a_line(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    settings = Settings(closed / "tenants", closed / "state")
+    settings.tenants_dir.mkdir(parents=True)
+    closed.chmod(0)
+    try:
+        verdicts = {each.about: each for each in machine.settings_stand(settings, {})}
+        disk, warehouse = machine.room(settings), machine.warehouse(settings, "acme")
+    finally:
+        closed.chmod(0o700)
+
+    assert [verdicts[about].level for about in ("tenants", "state")] == ["fail", "fail"]
+    assert (disk.about, warehouse.about) == ("disk", "warehouse")
