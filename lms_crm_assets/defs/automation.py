@@ -5,6 +5,7 @@ minute which tenants are due.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -16,6 +17,7 @@ from lms_crm_assets.defs.jobs import full_reconcile, incremental_pull
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.started import DUE_TAG, SCHEDULE_TAG
 from lms_crm_assets.errors import LmsCrmError
+from lms_crm_assets.ops.metrics import drop_figures
 from lms_crm_assets.ops.modes import Mode, Modes
 from lms_crm_assets.ops.switches import SwitchBoard
 
@@ -68,11 +70,14 @@ def incremental_pulls(
     description="Makes a partition of every contract in the tenants folder, and takes it away with the file.",
 )
 def tenants_folder(context: dg.SensorEvaluationContext, tenants: TenantsResource) -> dg.SensorResult | dg.SkipReason:
-    """Keep the tenants partitions equal to the contracts."""
+    """Keep the tenants partitions equal to the contracts; of a tenant that is gone no figures are shown any more."""
     known = set(context.instance.get_dynamic_partitions(str(TENANTS.name)))
     files = set(tenants.names())
     if known == files:
         return dg.SkipReason("partitions and contracts agree")
+    for gone in known - files:
+        with suppress(LmsCrmError):  # they are shown for longer, which is no reason to keep the partition
+            drop_figures(tenants.store(), gone)
     return dg.SensorResult(
         dynamic_partitions_requests=[
             TENANTS.build_add_request(sorted(files - known)),

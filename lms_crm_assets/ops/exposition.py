@@ -10,7 +10,7 @@ from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.metrics import CATALOGUE, Figure, figures
 from lms_crm_assets.ops.store import OperationalStore
 
-_SWITCHED = "SELECT tenant, switched FROM modes"
+_SWITCHED = "SELECT tenant, switched FROM modes WHERE tenant IN (SELECT tenant FROM systems)"
 _OPEN = (
     "SELECT s.tenant, s.side, b.opened_at IS NOT NULL FROM systems s LEFT JOIN breakers b ON b.name = s.address"
     " ORDER BY s.tenant, s.side"

@@ -258,6 +258,13 @@ def note_systems(store: OperationalStore, tenant: str, systems: dict[Side, tuple
                 run("INSERT INTO systems (tenant, side, kind, address) VALUES (?, ?, ?, ?)", row)
 
 
+def drop_figures(store: OperationalStore, tenant: str) -> None:
+    """Forget a tenant that is no more: its age would grow, and an alert about it stand, for ever."""
+    with store.transaction(on=tenant) as run:
+        for table in ("metrics", "systems"):
+            run(f"DELETE FROM {table} WHERE tenant = ?", (tenant,))
+
+
 def _key(name: str, kind: str, labels: dict[str, Any]) -> tuple[str, str]:
     metric = CATALOGUE[name]
     if metric.kind != kind or not metric.kept or set(labels) != set(metric.labels):

@@ -8,12 +8,13 @@ import dagster as dg
 import pytest
 
 from lms_crm_assets.definitions import defs
-from lms_crm_assets.defs.automation import full_reconciles, incremental_pulls
+from lms_crm_assets.defs.automation import full_reconciles, incremental_pulls, tenants_folder
 from lms_crm_assets.defs.edge import TENANTS as PARTITIONS
 from lms_crm_assets.defs.edge import key
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.started import DUE_TAG, SCHEDULE_TAG, STARTED_TAG, is_by_hand, started_by
 from lms_crm_assets.domain import CrmObject
+from lms_crm_assets.ops.metrics import Tally, figures
 from lms_crm_assets.ops.switches import Name, SwitchBoard
 
 CONTRACT = """\
@@ -128,6 +129,23 @@ def test_a_paused_tenant_is_skipped_with_the_reason_and_made_up_for_afterwards(
     board.clear("early", [Name.PAUSE], "cli:ann", "")
     later = due(full_reconciles, instance, tenants, next_day + timedelta(hours=1))
     assert [request.partition_key for request in later] == ["early"]
+
+
+def test_of_a_tenant_whose_contract_is_gone_no_figure_stays(
+    instance: dg.DagsterInstance, tenants: TenantsResource
+) -> None:
+    instance.add_dynamic_partitions(str(PARTITIONS.name), ["removed"])
+    for tenant in ("early", "removed"):
+        tally = Tally()
+        tally.put("last_success_timestamp_seconds", 1.0)
+        tally.save(tenants.store(), tenant)
+
+    with dg.build_sensor_context(
+        instance, repository_def=defs.get_repository_def(), resources={"tenants": tenants}
+    ) as context:
+        tenants_folder.evaluate_tick(context)
+
+    assert {figure.tenant for figure in figures(tenants.store())} == {"early"}
 
 
 @pytest.mark.parametrize(
