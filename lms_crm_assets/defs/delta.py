@@ -16,7 +16,7 @@ from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.defs.started import is_by_hand
-from lms_crm_assets.delta.build import DeltaCounts, build_delta, read_counts
+from lms_crm_assets.delta.build import DeltaCounts, build_delta, leave_delta, read_counts
 from lms_crm_assets.delta.destination import blamed, refusals, refused_records
 from lms_crm_assets.delta.forecast import Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
@@ -107,6 +107,8 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
             share_allowed = contract.checks.max_invalid_share
             if why := tenants.why_left(tenant, context.run.run_id, obj):
                 with warehouse.connect(tenant) as con:
+                    if tenants.is_concerned(tenant, context.run.run_id, obj):  # a switch leaves it
+                        leave_delta(con, obj)
                     verdict = _acceptable(con, tenant, spec, share_allowed, mask=mask)
                 return dg.MaterializeResult(metadata={"skipped": why}, check_results=[verdict])
             share = tenants.share(tenant, context.run.run_id) if config.only_touched else None

@@ -6,7 +6,7 @@ external id of the links to make, `parents_before` the CRM ids that are linked n
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from math import ceil
 
@@ -24,7 +24,7 @@ from lms_crm_assets.delta.restored import catch_up
 from lms_crm_assets.domain import Action, CrmObject, Owner
 from lms_crm_assets.snapshot.capture import ensure_snapshot
 from lms_crm_assets.warehouse.connection import transaction
-from lms_crm_assets.warehouse.sql import literal, scalar
+from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
 
 _log = structlog.get_logger(__name__)
 
@@ -104,6 +104,17 @@ def build_delta(
             con.execute(f"DROP TABLE {table}")
     _log.info("delta_built", **asdict(counts))
     return counts
+
+
+def leave_delta(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> None:
+    """Forget the delta of a former run: of an object that this one leaves alone nothing old may get into its plan.
+
+    The switch may be cleared before the plan is made.
+    """
+    if table_exists(con, "delta", obj):
+        con.execute(f"DELETE FROM delta.{obj}")
+        nothing = dict.fromkeys((each.name for each in fields(DeltaCounts)), 0)
+        con.execute("UPDATE delta.counts SET counts = $1 WHERE object = $2", [orjson.dumps(nothing).decode(), obj])
 
 
 def read_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> DeltaCounts:

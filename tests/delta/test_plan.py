@@ -1,5 +1,6 @@
 """A plan is what was read, and only what still is true is sent."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import pytest
 
 from lms_crm_assets.contract.models import Guardrails
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
-from lms_crm_assets.delta.build import DeltaCounts
+from lms_crm_assets.delta.build import DeltaCounts, leave_delta, read_counts
 from lms_crm_assets.delta.forecast import Forecast, Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import (
@@ -76,6 +77,16 @@ def test_a_plan_waits_is_approved_and_is_sent_once(con: duckdb.DuckDBPyConnectio
     mark_sent(con, plan_id, CrmObject.COURSE)
     with pytest.raises(FatalError, match="was sent already"):
         approve(con, plan_id, [COURSE], sync_run_id="run-2", despite_guardrails=False, now=NOW)
+
+
+def test_of_an_object_that_is_left_alone_no_former_delta_gets_into_a_plan(con: duckdb.DuckDBPyConnection) -> None:
+    before = dict.fromkeys((each.name for each in fields(DeltaCounts)), 3)
+    con.execute("INSERT INTO delta.counts VALUES ('course', $1)", [json.dumps(before)])
+
+    leave_delta(con, CrmObject.COURSE)
+
+    assert plan_totals(con, made(con)).written == read_counts(con, CrmObject.COURSE).update == 0
+    leave_delta(con, CrmObject.CONTACT)  # there never was one
 
 
 def test_the_newest_plan_counts_even_if_an_older_one_is_approved(con: duckdb.DuckDBPyConnection) -> None:
