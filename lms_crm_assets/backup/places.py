@@ -9,9 +9,10 @@ from lms_crm_assets.settings import Settings
 STATE, CONTRACTS = "state", "tenants"
 """The folders of a backup: what goes into the state folder, and what into the folder of contracts."""
 
-# The inbox before the warehouses: an event that is done there is in the warehouse. After them the list of forgotten learners,
+# What was answered before the inbox: a sender that heard that a delivery was taken doesn't bring it again. The inbox before
+# the warehouses: an event that is done there is in the warehouse. After them the list of forgotten learners,
 # which else would lack whom a warehouse lacks; what is counted, and the keys of that list, come last.
-STORES_BEFORE = ("inbox.sqlite", "api.sqlite")
+STORES_BEFORE = ("api.sqlite", "inbox.sqlite")
 STORES_AFTER = ("privacy.sqlite", "ops.sqlite")
 
 

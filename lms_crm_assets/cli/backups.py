@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from lms_crm_assets.ops.audit import AuditLog, person
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
 _MIB = 1 << 20
@@ -64,3 +66,6 @@ def restore(
     typer.echo("What was written since then is in the CRM, but not in the ledger. Next, for each tenant:")
     for name in done.tenants:
         typer.echo(f"  lms-crm reconcile --tenant {name}")
+    log = AuditLog(OperationalStore.at(Settings.from_environ().state_dir))
+    for name in done.tenants:
+        log.note(person(), "state.restored", name, f"as of {done.manifest.taken_at:%Y-%m-%dT%H:%MZ}")

@@ -54,5 +54,6 @@ def test_after_a_restore_a_reconciliation_writes_what_still_differs_and_nothing_
     assert (writes(sandbox.hubspot) - before).total() == 1  # the forty contacts in one batch
     proof = prove_globex(sandbox.school, sandbox.hubspot)
     assert agrees({obj: found for obj, found in proof.items() if not found.surplus}), proof
+    assert "state.restored" in lms_crm_here("audit", "list", "--tenant", "globex", "--json").stdout
     keys = [r["properties"].get("lms_user_id") for r in records(sandbox.hubspot, "contacts")]
     assert len(keys) == len(set(keys))
