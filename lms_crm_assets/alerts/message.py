@@ -50,9 +50,9 @@ class Message:
         name = _NAMES.get(self.kind, self.kind)
         match self.event:
             case "alert.recovered":
-                name = f"Recovered: {name.lower()}"
+                name = f"Recovered: {name[:1].lower()}{name[1:]}"
             case "alert.reminded":
-                name = f"Still: {name.lower()}"
+                name = f"Still: {name[:1].lower()}{name[1:]}"
             case "alert.test":
                 name = "Test message"
         return f"[{self.tenant}] {name}"
@@ -80,7 +80,7 @@ class Message:
                 "subject": self.subject or None,
                 "title": self.title,
                 "text": self.told,
-                "todo": self.todo,
+                "todo": self.todo or None,
                 "since": _iso(self.since),
                 "recovered_at": _iso(self.at) if self.event == "alert.recovered" else None,
                 "run_id": self.run_id or None,
@@ -101,7 +101,7 @@ def message_of(alert: Alert, channel: str, what: str, at: float, environ: Mappin
         kind=alert.kind,
         subject=alert.subject,
         told=alert.told,
-        todo=alert.todo,
+        todo="" if what == RECOVERED else alert.todo,
         since=alert.since,
         at=alert.recovered_at if what == RECOVERED and alert.recovered_at is not None else at,
         run_id=alert.run_id,

@@ -33,7 +33,11 @@ Object = Annotated[CrmObject | None, typer.Option("--object", "-o", help="Of thi
 Record = Annotated[str | None, typer.Option("--record", "-r", help="Of the record with this LMS id only.")]
 Since = Annotated[
     datetime | None,
-    typer.Option(help="Since then only (UTC).", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%SZ"]),
+    typer.Option(
+        help="Since then only (UTC).",
+        metavar="DAY or DAYTHH:MM[:SS]",
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"],
+    ),
 ]
 Run = Annotated[str | None, typer.Option("--run", help="Of this run only: its id, or how it begins.")]
 

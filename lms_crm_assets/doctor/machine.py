@@ -40,9 +40,7 @@ def room(settings: Settings) -> Verdict:
     held = sum(file.stat().st_size for file in files)
     wanted = max(_LEAST_FREE, _TIMES_THE_WAREHOUSES * held)
     says = f"{free // _MIB:,} MiB free where the state is, warehouses hold {held // _MIB:,} MiB"
-    remedy = (
-        "make room: delete old backups and set-aside states, or move LMS_CRM_STATE_DIR (docs/runbook.md, Disk full)"
-    )
+    remedy = "make room: delete old backups and set-aside states, or move LMS_CRM_STATE_DIR (docs/runbook.md, The disk is full)"
     if free < _FULL:
         return fail("disk", says, remedy)
     return (

@@ -10,7 +10,7 @@ from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.crm.examine import examine
 from lms_crm_assets.crm.lifecycle import nearing
 from lms_crm_assets.doctor.verdict import Verdict, fail, ok, warn
-from lms_crm_assets.errors import LmsCrmError, RetryableError
+from lms_crm_assets.errors import LmsCrmError, PermissionMissingError, RetryableError
 from lms_crm_assets.lms.adapters import lms_adapter
 from lms_crm_assets.ops.store import OperationalStore
 
@@ -87,5 +87,8 @@ def _api_version(contract: Contract, today: date) -> Iterator[Verdict]:
 
 
 def _of_error(about: str, exc: LmsCrmError) -> Verdict:
-    passing = isinstance(exc, RetryableError)
-    return fail(about, str(exc), "try again in some minutes" if passing else _PRIVILEGES)
+    if isinstance(exc, RetryableError):
+        return fail(about, str(exc), "try again in some minutes")
+    if isinstance(exc, PermissionMissingError):
+        return fail(about, str(exc), _PRIVILEGES)
+    return fail(about, str(exc), "put the right one where the contract says: docs/credentials.md")

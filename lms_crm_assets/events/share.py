@@ -124,7 +124,7 @@ class Share:
 
     def save(self, file: Path) -> None:
         """Keep it for the steps to come; it holds ids of the LMS and of the CRM and nothing else of anybody."""
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         events = [[e.number, e.attempts, e.keys, e.crm, e.delivery_id] for e in self.events]
         kept = {"events": events, "unseen": sorted(self.unseen), "everything": self.everything}
         part = file.with_suffix(".part")

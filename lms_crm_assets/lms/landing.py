@@ -97,7 +97,7 @@ def landing_folder(parent: Path) -> Iterator[Path]:
     """
     shutil.rmtree(parent, ignore_errors=True)
     folder = parent / "pull"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, mode=0o700)
     try:
         yield folder
     finally:
@@ -112,7 +112,7 @@ def land(
 ) -> Landed:
     """Write all pages to `folder`, one file an entity; holds one page in memory."""
     landed = Landed(folder, dict.fromkeys(entities, 0))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for entity in entities:
         landed.file(entity).write_bytes(b"")
     land_more(pages, landed, progress)

@@ -84,7 +84,7 @@ def _subject(warehouse: Path, scratch: Path, *, dry_run: bool) -> Iterator[Path]
     if not dry_run:
         yield warehouse
         return
-    scratch.mkdir(parents=True, exist_ok=True)
+    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
     with TemporaryDirectory(dir=scratch) as folder:
         copy = Path(folder) / warehouse.name
         with held_still(warehouse):

@@ -37,7 +37,7 @@ def land_records(
     pages: Iterable[list[CrmRecord]], file: Path, progress: Callable[[int], None] = lambda _rows: None
 ) -> int:
     """Write the CRM's records to `file`, holding one page in memory; gives their number."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     rows = 0
     with file.open("wb") as lines:
         for records in pages:

@@ -77,7 +77,7 @@ class Delivery:
 
     def run(self) -> DeliveryCounts:
         """Send the object's part of the plan; gives the counts."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         settle_left(self.crm.bulk, self.spec.object, self.folder)
         with self.open_warehouse() as con:
             recover(con, self.spec, self.folder)

@@ -64,7 +64,7 @@ class Journal:
     """The open journal of one phase of a delivery: upserts, or the links to one parent."""
 
     def __init__(self, file: Path, sync_run_id: str) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.file = file
         self._sync_run_id = sync_run_id
         self._lines = file.open("ab")

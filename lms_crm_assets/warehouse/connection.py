@@ -65,7 +65,7 @@ def connect(path: Path, settings: dict[str, str] | None = None) -> Iterator[duck
 
     Waits up to two minutes for another process to close the file; `RetryableError` after that.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = _file(path.resolve())
     with file.turn:
         engine = _engine(file, {**SETTINGS, "temp_directory": str(path.with_suffix(".tmp")), **(settings or {})})

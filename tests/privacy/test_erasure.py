@@ -48,7 +48,8 @@ NOT_OF_LEARNERS = {
     "raw_lms.cursors", "raw_lms.doubted", "raw_lms.courses", "discovery.crm_schema", "discovery.crm_baseline",
     "discovery.compared", "discovery.lms_shape", "discovery.lms_baseline", "staging.course", "staging.builds",
     "staging.broken", "staging.invalid_days", "staging.feed", "crm_snapshot.captures", "delta.mappings", "delta.counts",
-    "delta.plans", "sync.runs", "sync.restored",
+    "delta.plans", "sync.runs",
+    "sync.trials", "sync.restored",
 }  # fmt: skip
 
 
