@@ -16,7 +16,9 @@ def judged(result: Result) -> None:
     assert result.ok, f"seed {SEED}: {result.as_json()}"
 
 
-@pytest.mark.parametrize(("crm", "bulk"), [("salesforce", True), ("hubspot", False)])
+@pytest.mark.parametrize(
+    ("crm", "bulk"), [pytest.param("salesforce", True, marks=pytest.mark.long), ("hubspot", False)]
+)
 def test_a_killed_run_loses_nothing_and_doubles_nothing(crm: Crm, bulk: bool) -> None:  # noqa: FBT001 - a parameter
     judged(scenarios.kills(crm, 2, SEED, bulk=bulk))
 

@@ -142,6 +142,7 @@ def live(sandbox: Sandbox, settings: Settings, tmp_path: Path, monkeypatch: pyte
         yield Live(sandbox, settings, client, instance)
 
 
+@pytest.mark.long
 def test_the_crm_follows_the_recorded_webhooks_through_a_learner_s_whole_life(live: Live) -> None:
     live.run("full_reconcile")
     for stage, names in STAGES.items():

@@ -14,6 +14,7 @@ from tests.e2e.conftest import LmsCrmHere
 from tests.sandbox_control import mutate, records, writes
 
 
+@pytest.mark.long
 def test_after_a_restore_a_reconciliation_writes_what_still_differs_and_nothing_else(
     sandbox: Sandbox, lms_crm_here: LmsCrmHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

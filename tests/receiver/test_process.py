@@ -23,6 +23,7 @@ from tests.receiver_server import ReceiverProcess, Running, signed
 SEED = 20261127
 
 
+@pytest.mark.long
 def test_nothing_that_was_acknowledged_is_lost_or_doubled_by_kills() -> None:
     result = kills(3, SEED, a_second=100)
 

@@ -110,6 +110,7 @@ def hosts(
         yield Hosts(daemon, [at_first, at_second], instance)
 
 
+@pytest.mark.long
 def test_what_two_receivers_acknowledged_is_taken_by_one_run_on_a_third_host(sandbox: Sandbox, hosts: Hosts) -> None:
     hosts.run("full_reconcile")
     learners = [r for r in records(sandbox.school, "learners") if r["email"] and r["status"] == "active"][:6]

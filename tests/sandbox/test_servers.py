@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lms_crm_assets.demo.sandbox_process import running_sandbox
 from tests.sandbox_control import mutate, records
 
@@ -12,6 +14,7 @@ SMALL = ["--learners", "60", "--courses", "4", "--enrollments", "120"]
 GENERATED = ("school", "canvas", "oneroster", "thinkific")
 
 
+@pytest.mark.long
 def test_all_generated_systems_serve_the_same_school() -> None:
     with running_sandbox(SMALL) as sandbox:
         held = {name: records(getattr(sandbox, name), "learners") for name in GENERATED}
@@ -23,6 +26,7 @@ def test_all_generated_systems_serve_the_same_school() -> None:
         assert usernames <= {row["username"] for row in moodle}
 
 
+@pytest.mark.long
 def test_every_system_takes_up_what_it_held(tmp_path: Path) -> None:
     options = [*SMALL, "--state-dir", str(tmp_path)]
     with running_sandbox(options) as sandbox:

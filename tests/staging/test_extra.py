@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lms_crm_assets.checks.rules import rules_for
@@ -221,6 +221,7 @@ def test_a_very_deep_attribute_is_kept(con: duckdb.DuckDBPyConnection, tmp_path:
     assert "bottom" in str(extras(con))
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.recursive(st.none() | st.integers(-9, 9) | st.text(max_size=3), lambda v: st.dictionaries(st.text(), v)))
 def test_whatever_is_added_is_kept_as_it_is(added: Any) -> None:
     kept = extra(orjson.dumps({**LEARNER, "added": added}).decode(), "changes", LmsEntity.LEARNERS)

@@ -25,6 +25,7 @@ SEED = random.randrange(10**6)
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.long
 def test_a_killed_pull_loses_nothing_and_no_cursor_is_ahead_of_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
