@@ -154,7 +154,7 @@ def _counts(found: Contract) -> dict[LmsEntity, int]:
         lms.close()
 
 
-@pytest.mark.parametrize("crm", ["acme", "globex"])
+@pytest.mark.parametrize("crm", [pytest.param("acme", marks=pytest.mark.long), "globex"])
 def test_definitions_of_the_crm_are_kept_and_nothing_is_written_there(
     sandbox: Sandbox, tenants: Path, tmp_path: Path, crm: str
 ) -> None:
@@ -191,7 +191,7 @@ def test_definitions_of_the_crm_are_kept_and_nothing_is_written_there(
     assert [each["value"].startswith("text-") for each in listed] == [False, True]
 
 
-@pytest.mark.parametrize("crm", ["acme", "globex"])
+@pytest.mark.parametrize("crm", [pytest.param("acme", marks=pytest.mark.long), "globex"])
 def test_no_token_is_in_a_recording_that_had_to_get_one(
     sandbox: Sandbox, tenants: Path, tmp_path: Path, crm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
