@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,8 +24,14 @@ FLEET_ALERTS = "_alerts.yaml"
 
 _TENANT = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _CHANNELS = ("slack", "webhook", "email")
-_ENDS = ("source", "destination")
-_ADAPTERS = ("moodle", "changes", "salesforce", "hubspot")
+_ADAPTERS = {
+    end: [
+        str(get_args(model.model_fields["adapter"].annotation)[0])
+        for model in get_args(Contract.model_fields[end].annotation)
+    ]
+    for end in ("source", "destination")
+}
+"""What each end of a contract can be, as its models say."""
 
 
 def tenant_names(folder: Path) -> list[str]:
@@ -110,7 +116,7 @@ def _valid(model: type[Model], content: Mapping[str, Any], document: Document) -
             place = _place(problem["loc"])
             if place not in document.lines:
                 place = MOVED.get(place, place)
-            if problem["type"] in {"union_tag_invalid", "union_tag_not_found"} and place[0] in _ENDS:
+            if problem["type"] in {"union_tag_invalid", "union_tag_not_found"} and place[0] in _ADAPTERS:
                 place = (*place, "adapter")
             if place[-1:] == ("from",) and place not in document.lines:  # the short form
                 place = place[:-1]
@@ -126,7 +132,7 @@ def _place(location: Sequence[Any]) -> tuple[str, ...]:
         str(part)
         for number, part in enumerate(location)
         if part != "[key]"
-        and not (number == 1 and part in _ADAPTERS)
+        and not (number == 1 and part in _ADAPTERS.get(str(location[0]), ()))
         and not (number > 0 and isinstance(location[number - 1], int) and part in _CHANNELS)
         and not str(part).startswith(("function-", "constrained-"))
         and not (number > 0 and location[number - 1] == "value" and part in ("str", "bool", "int", "float"))
@@ -146,8 +152,8 @@ def _message(kind: str, message: str, place: tuple[str, ...]) -> str:
             return f"must be {VERSION} (files of version 1 are read as well)"
         case "string_pattern_mismatch" if place[-1] in _SECRET_KEYS:
             return "must say where the secret lies, env:NAME, file:PATH or vault:NAME: a contract never holds the secret itself"
-        case "union_tag_invalid" | "union_tag_not_found" if place[0] in _ENDS:
-            return f"must be one of {', '.join(_ADAPTERS[:2] if place[0] == 'source' else _ADAPTERS[2:])}"
+        case "union_tag_invalid" | "union_tag_not_found" if place[0] in _ADAPTERS:
+            return f"must be one of {', '.join(_ADAPTERS[str(place[0])])}"
         case "union_tag_invalid":
             return f"must be one of {message.rpartition('expected tags: ')[2]}"
         case "string_type":

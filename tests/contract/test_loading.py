@@ -35,7 +35,12 @@ def test_the_examples_are_valid_and_list_parents_first() -> None:
             r"^tenants/acme.yaml:\d+: objects.contact.fields.FirstName: 'gvn_name' is no column",
         ),
         ("match_key: LMS_User_Id__c", "key: LMS_User_Id__c", r":\d+: objects.contact.match_key: this key is missing"),
-        ("adapter: moodle", "adapter: noodle", r":\d+: source.adapter: must be one of moodle, changes"),
+        (
+            "adapter: moodle",
+            "adapter: noodle",
+            r":\d+: source.adapter: must be one of moodle, canvas, oneroster, thinkific, changes",
+        ),
+        ("adapter: moodle", "adapter: canvas\n  tok: 1", r":\d+: source.tok: there is no key 'tok' here"),
         ("version: 2", "version: 3", r":\d+: version: must be 2"),
         ("contact: Contact__r", "completion: Contact__r", r"objects.enrollment.parents.completion: enrollment has no"),
         ("      Email: email\n", "      LMS_User_Id__c: email\n", "the match key is filled from the LMS's id"),

@@ -246,7 +246,12 @@ MANGLED: dict[str, tuple[str, str, int, str]] = {
     "no version": ("version: 2\n", "", 1, "version: this key is missing"),
     "wrong tenant name": ("tenant: acme", "tenant: acne", 2, "tenant is 'acne' but the file is called 'acme.yaml'"),
     "a tenant name with a path": ("tenant: acme", "tenant: ../acme", 2, "tenant: String should match pattern"),
-    "unknown adapter": ("adapter: moodle", "adapter: noodle", 4, "source.adapter: must be one of moodle, changes"),
+    "unknown adapter": (
+        "adapter: moodle",
+        "adapter: noodle",
+        4,
+        "source.adapter: must be one of moodle, canvas, oneroster, thinkific, changes",
+    ),
     "plain http": ("${LMS_URL}", "http://lms.acme.test", 5, "source.url: must start with https://"),
     "an address that only looks like loopback": (
         "${LMS_URL}",
