@@ -1,0 +1,45 @@
+"""docs/benchmarks.md, made of the kept figures: `python -m benchmarks.page`; each measurement makes it anew."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+_HEAD = """# Benchmarks
+
+<!-- Generated: python -m benchmarks.page -->
+
+What was measured last, each figure beside the goal that it has to stay at or under. `make bench` measures most of them
+anew, `python -m benchmarks diff` (or another of its parts) some; those of the receiver have
+[commands of their own](receiver.md#how-it-is-measured). A missed goal is exit code 1, and stays in the table as missed.
+
+The machine was one of two cores that others used meanwhile, so that times are rather too long than too short. What each
+figure is measured against, and how, stands at the head of its file in `benchmarks/`.
+
+| what | measured | goal | |
+|---|---|---|---|
+"""
+
+
+def text(figures: Sequence[Mapping[str, Any]]) -> str:
+    """The page; `figures` are those of results.json."""
+    rows = [
+        f"| {figure['name']} | {_number(figure['value'])} {figure['unit']} | {_number(figure['goal'])} {figure['unit']}"
+        f" | {'met' if figure['ok'] else '**missed**'} |\n"
+        for figure in figures
+    ]
+    return _HEAD + "".join(rows)
+
+
+def _number(value: float) -> str:
+    """Two decimals at most, none of large numbers."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+if __name__ == "__main__":
+    from benchmarks.results import RESULTS
+
+    PAGE.write_text(text(json.loads(RESULTS.read_text(encoding="utf-8"))), encoding="utf-8")
