@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 and make; each sets itself up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-long test-live lint audit format bench chaos lock clean
+.PHONY: help setup demo dev test test-long test-live lint docs audit format bench chaos lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -45,6 +45,10 @@ lint: $(READY) ## Style, types, the direction of imports, the lock, and secrets 
 	$(BIN)/python -m lint.lock
 	$(BIN)/python -m lint.secrets
 
+# Warnings are errors: a link or an anchor that leads nowhere, a page that is in no table of contents.
+docs: $(READY) ## The documentation as a site to read without a network: .lms-crm/docs/index.html
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --doctree-dir .lms-crm/doctrees docs .lms-crm/docs
+
 # Advisories come from a service: no package of the index keeps them (safety-db ended in 2021), so this is no part of "make lint".
 # --strict: where the service does not know a package nothing is known of it, which else would pass for clean.
 AUDIT := .lms-crm/audit
@@ -65,7 +69,7 @@ bench: $(READY) ## The measured figures
 	$(BIN)/python -m benchmarks
 
 lock: $(READY) ## Resolve the dependencies anew into requirements.lock (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --group dev --group docs --universal --python-version 3.11 --generate-hashes \
 		--no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock
 
 clean: ## Remove the state of the demo (not the environment)
