@@ -117,7 +117,8 @@ def test_an_edit_in_the_crm_is_put_right_though_the_lms_did_not_change(sandbox: 
     assert agrees(prove_acme(sandbox.moodle, sandbox.salesforce))
 
 
-@pytest.mark.parametrize("tenant", ["acme", pytest.param("globex", marks=pytest.mark.long)])
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+@pytest.mark.long
 def test_trouble_that_passes_is_waited_out(sandbox: Sandbox, reconcile: Reconcile, tenant: str) -> None:
     lms, crm = (sandbox.moodle, sandbox.salesforce) if tenant == "acme" else (sandbox.school, sandbox.hubspot)
     fault(lms, {"route": "^(GET|POST) /(api|webservice)", "kind": "status", "status": 503, "times": 2})
@@ -150,6 +151,7 @@ def test_an_enrollment_that_moves_to_another_learner_moves_in_the_crm(sandbox: S
     assert not proof["enrollment"].differing, proof["enrollment"]
 
 
+@pytest.mark.long
 def test_bad_rows_are_in_quarantine_with_a_code_and_leave_it_when_mended(
     sandbox: Sandbox, reconcile: Reconcile, settings: Settings
 ) -> None:
@@ -210,7 +212,7 @@ def quarantined(settings: Settings, tenant: str, keys: Iterable[str]) -> dict[st
                 {"route": "GET .*/query", "kind": "cut_after", "times": 1, "skip": 1},
             ],
         ),
-        pytest.param(
+        (
             "globex",
             [
                 {"route": "GET /crm/v3/objects", "kind": "status", "status": 503, "times": 2, "skip": 1},
@@ -222,10 +224,10 @@ def quarantined(settings: Settings, tenant: str, keys: Iterable[str]) -> dict[st
                     "times": 12,
                 },
             ],
-            marks=pytest.mark.long,
         ),
     ],
 )
+@pytest.mark.long
 def test_trouble_while_the_crm_is_read_is_waited_out(
     sandbox: Sandbox, reconcile: Reconcile, tenant: str, troubles: list[dict[str, object]]
 ) -> None:
