@@ -46,7 +46,7 @@ def test_a_password_in_the_product_is_found_and_one_of_a_test_is_its_own_matter(
         ("a==1\n", "a (line 1) has no sha256"),
         (f"a>=1 \\\n{HASH}", "line 1: a is not pinned to one version"),
         (f"a @ https://example.org/a.whl \\\n{HASH}", "line 1: a is not pinned to one version of the index"),
-        (f"--index-url https://example.org\na==1 \\\n{HASH}", "line 1: an option or address of its own"),
+        (f"-i https://example.org\na==1 \\\n{HASH}", "line 1: an option or address of its own"),
         (f"a==1 \\\n{HASH}    --hash=md5:00\n", "line 3: is neither a package nor its sha256"),
         (f"a==3 \\\n{HASH}", "a<2 of pyproject.toml is not in it (it has 3)"),
     ],

@@ -16,6 +16,7 @@ from lms_crm_assets.alerts.look import KEPT_SECONDS
 from lms_crm_assets.alerts.message import Message
 from lms_crm_assets.alerts.register import Alert, Register
 from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
+from lms_crm_assets.cli.options import JsonLines
 from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.loading import FLEET_ALERTS, contract_file, load_contract, load_fleet_alerts
 from lms_crm_assets.errors import LmsCrmError
@@ -32,7 +33,7 @@ def list_alerts(
     tenant: AnyTenant = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Also what was over within the last 90 days.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """What is amiss now, the oldest first, as the newest look found it.
 

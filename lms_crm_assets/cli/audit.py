@@ -14,8 +14,8 @@ from rich.table import Table
 
 from lms_crm_assets.audit import COLUMNS, Asked, AuditRow, plain_fields, shown, trail
 from lms_crm_assets.cli.console import output_console
-from lms_crm_assets.cli.export_files import Format, cell, target
-from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.export_files import Format, FormatOption, cell, target
+from lms_crm_assets.cli.options import SHOWN_ROWS, JsonLines, Limit, ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.ops.audit import AuditLog, person
@@ -23,7 +23,6 @@ from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.published import reading
 
-_SHOWN_ROWS = 100
 _SHORT_ID = 8
 
 audit_app = typer.Typer(
@@ -50,17 +49,15 @@ def list_audit(
     obj: Object = None,
     since: Since = None,
     run: Run = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help=f"So many; {_SHOWN_ROWS}, or all with --json.")
-    ] = None,
-    show_values: Annotated[bool, typer.Option("--show-values", help="Don't mask learner data.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    limit: Limit = None,
+    show_values: ShowValues = False,
+    as_json: JsonLines = False,
 ) -> None:
     """The newest changes first, a line a field.
 
     Example: [bold]lms-crm audit list --tenant acme --record 5 --object contact[/bold]
     """
-    most = limit if limit is not None or as_json else _SHOWN_ROWS
+    most = limit if limit is not None or as_json else SHOWN_ROWS
     asked = Asked(obj, record, _in_utc(since), run)
     with _found(tenant, asked, newest_first=True, limit=most, masked=not show_values) as found:
         if as_json:
@@ -78,7 +75,7 @@ def export(
     obj: Object = None,
     since: Since = None,
     run: Run = None,
-    fmt: Annotated[Format, typer.Option("--format", "-f", help="Of the file.")] = Format.CSV,
+    fmt: FormatOption = Format.CSV,
     output: Annotated[
         Path | None, typer.Option("--output", help="Write there, for nobody else to read; else to stdout.")
     ] = None,

@@ -14,7 +14,7 @@ from rich import box
 from rich.table import Table
 
 from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
-from lms_crm_assets.cli.options import ShowValues, Tenant
+from lms_crm_assets.cli.options import JsonLines, ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.masking import safe_key
@@ -33,7 +33,6 @@ dead_letters_app = typer.Typer(
 Object = Annotated[CrmObject | None, typer.Option("--object", "-o", help="Of this object only.")]
 Code = Annotated[str | None, typer.Option("--code", "-c", help="Refused with this code only.")]
 Key = Annotated[str | None, typer.Option("--key", "-k", help="The record with this LMS id only.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 @dead_letters_app.command("list")
@@ -45,7 +44,7 @@ def list_letters(
     refused: Annotated[
         bool, typer.Option("--refused", help="Also those that were refused last time and are sent again.")
     ] = False,
-    as_json: JsonFlag = False,
+    as_json: JsonLines = False,
     show_values: ShowValues = False,
 ) -> None:
     """Which records are dead letters, since when, and with which code.
@@ -90,7 +89,7 @@ def show(
     tenant: Tenant,
     *,
     key: Annotated[str, typer.Option("--key", "-k")],
-    as_json: JsonFlag = False,
+    as_json: JsonLines = False,
     show_values: ShowValues = False,
 ) -> None:
     """When and with which code the CRM refused a record; with --show-values what it said, which may quote its data.

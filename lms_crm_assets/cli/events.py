@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 
 from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
+from lms_crm_assets.cli.options import JsonLines
 from lms_crm_assets.contract.loading import contract_file, load_contract
 from lms_crm_assets.contract.webhooks import TokenVerifier
 from lms_crm_assets.errors import ContractError
@@ -33,7 +34,6 @@ Ids = Annotated[list[str] | None, typer.Option("--id", help="A number of the lis
 Since = Annotated[str | None, typer.Option("--since", help="Received from this moment on (ISO 8601; UTC by default).")]
 Until = Annotated[str | None, typer.Option("--until", help="Received before this moment.")]
 StateOption = Annotated[State | None, typer.Option("--state", "-s", help="In this state only.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 # What tells which kind of change it is, of which record; never who somebody is. Everything else is masked.
 _PLAIN_MEMBERS = frozenset(
@@ -52,7 +52,7 @@ def list_events(
     since: Since = None,
     until: Until = None,
     state: StateOption = None,
-    as_json: JsonFlag = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Which events were received, the oldest first, and where they stand.
 
@@ -92,7 +92,7 @@ def show(
     *,
     tenant: AnyTenant = None,
     reveal: Annotated[bool, typer.Option("--reveal", help="Learner data too; never secrets.")] = False,
-    as_json: JsonFlag = False,
+    as_json: JsonLines = False,
 ) -> None:
     """What an event says. Learner data is masked.
 

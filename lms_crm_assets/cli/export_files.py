@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import orjson
+import typer
 
 from lms_crm_assets.errors import FatalError
 
@@ -22,6 +23,9 @@ class Format(StrEnum):
 
     CSV = "csv"
     NDJSON = "ndjson"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Of the file.")]
 
 
 @contextmanager

@@ -15,14 +15,12 @@ from rich.table import Table
 
 from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.cli.console import output_console
-from lms_crm_assets.cli.export_files import Format, cell, target
-from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.export_files import Format, FormatOption, cell, target
+from lms_crm_assets.cli.options import SHOWN_ROWS, JsonLines, Limit, ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.refusals import KINDS, Layer, Refusal, Wanted, refusals, shown
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.published import reading
-
-_SHOWN_ROWS = 100
 
 quarantine_app = typer.Typer(
     help="Rows and records that are refused, by our checks, for the CRM's schema, or by the CRM.", no_args_is_help=True
@@ -52,11 +50,9 @@ def list_refused(
     kind: Kind = None,
     code: Code = None,
     warnings: Warnings = False,
-    limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help=f"So many; {_SHOWN_ROWS}, or all with --json.")
-    ] = None,
-    show_values: Annotated[bool, typer.Option("--show-values", help="Don't mask learner data.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    limit: Limit = None,
+    show_values: ShowValues = False,
+    as_json: JsonLines = False,
 ) -> None:
     """What is refused at present, since when, and what to do. Personal values are masked.
 
@@ -67,7 +63,7 @@ def list_refused(
             for refusal in islice(found, limit):
                 typer.echo(orjson.dumps(asdict(refusal)))
             return
-        chosen = sorted(islice(found, limit or _SHOWN_ROWS), key=_place)
+        chosen = sorted(islice(found, limit or SHOWN_ROWS), key=_place)
         left = sum(1 for _ in found)
     if not chosen:
         unknown = f"; {code} is no code of ours, see docs/error-codes.md" if code and code not in CATALOGUE else ""
@@ -91,7 +87,7 @@ def export(
     kind: Kind = None,
     code: Code = None,
     warnings: Warnings = False,
-    fmt: Annotated[Format, typer.Option("--format", "-f", help="Of the file.")] = Format.CSV,
+    fmt: FormatOption = Format.CSV,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write there, for nobody else to read; else to stdout.")
     ] = None,
