@@ -46,7 +46,7 @@ class Server:
             return cursor.fetchall() if cursor.description else []
 
     def start(self) -> None:
-        options = f"-k {self.folder} -p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=50"
+        options = f"-k {self.folder} -p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=100"
         self.program("pg_ctl", "-D", self._cluster, "-w", "-s", "-l", str(self.folder / "log"), "-o", options, "start")
 
     def crash(self) -> None:
