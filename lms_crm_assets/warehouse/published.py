@@ -7,7 +7,7 @@ nothing, and what a run that was stopped by its checks left behind is seen too. 
 library takes two opens of one path for one file; whoever still reads an older copy goes on with it.
 """
 
-import os
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -118,7 +118,8 @@ class Published:
     def _copy(self, source: Path, folder: Path) -> Path:
         # Learner data: for nobody else to read.
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        half = folder / f"{os.getpid()}-{threading.get_ident()}.half"
+        # No process id: two receivers in containers of their own may have the same one.
+        half = folder / f"{secrets.token_hex(8)}.half"
         try:
             with held_still(source):
                 made = folder / f"{_stamp(source)}.duckdb"
