@@ -68,9 +68,12 @@ chaos: $(READY) ## Kills, lost answers, outages, large loads: what the CRM holds
 bench: $(READY) ## The measured figures
 	$(BIN)/python -m benchmarks
 
-lock: $(READY) ## Resolve the dependencies anew into requirements.lock (needs uv)
-	uv pip compile pyproject.toml --group dev --group docs --universal --python-version 3.11 --generate-hashes \
-		--no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock: $(READY) ## Resolve the dependencies anew into requirements.lock and the image's deploy/requirements.lock (needs uv)
+	uv pip compile pyproject.toml --group dev --group docs --extra production $(LOCKED) --output-file requirements.lock
+	uv pip compile pyproject.toml --group build --extra production --extra otel --constraint requirements.lock $(LOCKED) \
+		--output-file deploy/requirements.lock
 
 clean: ## Remove the state of the demo (not the environment)
 	rm -rf .lms-crm

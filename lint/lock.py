@@ -8,7 +8,6 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import distributions
-from itertools import chain
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -81,13 +80,23 @@ def _licences() -> dict[str, str]:
 def main() -> int:
     """The exit code."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    direct = [*project["project"]["dependencies"], *chain.from_iterable(project["dependency-groups"].values())]
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    found = [*mistakes(lock, direct), *bound(_licences())]
+    groups, extras = project["dependency-groups"], project["project"]["optional-dependencies"]
+    always = [*project["project"]["dependencies"], *extras["production"]]
+    # What is developed and tested with, and what the image gets.
+    wanted = {
+        "requirements.lock": [*always, *groups["dev"], *groups["docs"]],
+        "deploy/requirements.lock": [*always, *groups["build"], *extras["otel"]],
+    }
+    found = [
+        f"{name}: {each}"
+        for name, direct in wanted.items()
+        for each in mistakes((ROOT / name).read_text(encoding="utf-8"), direct)
+    ]
+    found.extend(f"requirements.lock: {each}" for each in bound(_licences()))
     for each in found:
-        print(f"requirements.lock: {each}")
+        print(each)
     if not found:
-        print("The lock is whole: each package pinned, with hashes, and as pyproject.toml asks.")
+        print("The locks are whole: each package pinned, with hashes, and as pyproject.toml asks.")
     return 1 if found else 0
 
 
