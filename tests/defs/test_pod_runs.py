@@ -1,5 +1,6 @@
 """The launcher of the cluster knows which runs are its own."""
 
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -31,6 +32,8 @@ def launcher(tmp_path: Path) -> PodRunLauncher:
         dagster_home="/opt/dagster",
         load_incluster_config=False,
         kubeconfig_file=str(tmp_path / "config"),
+        only_allow_user_defined_k8s_config_fields={},
+        only_allow_user_defined_env_vars=[],
     )
 
 
@@ -64,3 +67,12 @@ def test_a_run_that_came_by_the_queue_is_asked_for_in_the_cluster(launcher: PodR
     assert health.status is WorkerStatus.UNKNOWN
     assert health.msg is not None
     assert "127.0.0.1" in health.msg
+
+
+def test_a_persons_tags_do_not_choose_what_a_pod_may_do(launcher: PodRunLauncher) -> None:
+    tags = {"dagster-k8s/config": json.dumps({"pod_spec_config": {"service_account_name": "lms-crm-launcher"}})}
+    with dg.DagsterInstance.ephemeral() as instance:
+        launcher.register_instance(instance)
+        run = create_run_for_test(instance, "full_reconcile", tags=tags)
+        with pytest.raises(Exception, match=r"pod_spec_config\.service_account_name"):
+            launcher.get_container_context_for_run(run)
