@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 and make; each sets itself up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-long test-live lint docs audit format bench chaos lock clean
+.PHONY: help setup demo dev test test-slow test-ui test-long test-live lint docs audit format bench chaos lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,10 +28,18 @@ dev: $(READY) ## The Dagster UI and the receiver, with the sandbox behind them
 # What the tests write is synced to the disk again and again, which takes half of their time: in memory where there is room.
 SCRATCH := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" -gt 4000000 ] 2>/dev/null && echo /dev/shm || echo "$${TMPDIR:-/tmp}")
 
-test: $(READY) ## The test suite
-	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long"
+SUITE := TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
-test-long: $(READY) ## What "make test" leaves out: its like is there, or it takes minutes
+test: $(READY) ## The test suite but for what takes the whole product many times, within ten minutes
+	$(SUITE) -m "not slow and not long"
+
+test-slow: $(READY) ## The whole product from end to end, its processes killed, its pages in a browser: with "make test" what has to pass
+	$(SUITE) -m "slow and not long"
+
+test-ui: $(READY) ## Of these the ones in a browser; skipped with the reason where none is
+	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest tests/ui
+
+test-long: $(READY) ## What both leave out: its like is there, or it takes minutes
 	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist load -m long
 
 test-live: $(READY) ## The vendors' recorded answers against a live org and portal that the environment names

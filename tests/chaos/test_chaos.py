@@ -9,6 +9,8 @@ from tests.chaos import scenarios
 from tests.chaos.scenarios import FAULTS, Result
 from tests.chaos.tenant import Crm
 
+pytestmark = pytest.mark.slow
+
 SEED = random.randrange(10**6)
 
 

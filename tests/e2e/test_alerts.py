@@ -44,6 +44,8 @@ from tests.mail_server import Mailbox, receiving
 from tests.sandbox_control import fault, mutate, records
 from tests.webhook_catcher import Catcher, catching
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_" + base64.b64encode(b"canary-signing-key-of-32-bytes--").decode()
 CANARY = "canary-refused"
 LIMITS = {"drift_records": 1, "queue_events": 2, "paused_hours": 1}

@@ -39,6 +39,8 @@ from tests.e2e.bad_records import (
 )
 from tests.sandbox_control import mutate, records
 
+pytestmark = pytest.mark.slow
+
 SIZE = {"learners": 30, "courses": 2, "enrollments": 40}
 TENANT = {SALESFORCE: "initech", HUBSPOT: "globex"}
 KIND = {"learners": "contact", "courses": "course", "enrollments": "enrollment", "completions": "completion", "competencies": "competency"}  # fmt: skip

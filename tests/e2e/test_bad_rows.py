@@ -24,6 +24,8 @@ from tests.conftest import TENANTS
 from tests.receiver_server import ENVIRON, serving, signed
 from tests.sandbox_control import fault, mutate, records
 
+pytestmark = pytest.mark.slow
+
 Row = tuple[str, str, dict[str, Any]]
 """Entity, id and fields of a row that the LMS gets."""
 Refusal = tuple[str, str, str, str]

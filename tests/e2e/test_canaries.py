@@ -20,6 +20,8 @@ from tests.e2e.conftest import LmsCrmHere
 from tests.receiver_server import serving
 from tests.sandbox_control import fault, mutate, records
 
+pytestmark = pytest.mark.slow
+
 GIVEN, FAMILY, ADDRESS, USERNAME = "Kanarienvoglein", "Wellensittichsson", "@birds.test", "piepmatz"
 CANARIES = [GIVEN, FAMILY, ADDRESS, USERNAME, "canary.at.nowhere"]
 HTML = f"<html><body>Fatal error for tweety{ADDRESS} ({GIVEN})</body></html>"

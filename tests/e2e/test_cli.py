@@ -49,6 +49,7 @@ def test_a_run_is_shown_as_a_table_and_refusals_are_named(lms_crm: LmsCrm) -> No
     assert row.split()[1:7] == ["contact", "203", "1", "202", "0", "0"]
 
 
+@pytest.mark.slow
 def test_records_that_the_crm_refuses_are_an_exit_code_of_their_own(sandbox: Sandbox, lms_crm: LmsCrm) -> None:
     learner = next(r for r in records(sandbox.school, "learners") if r["email"] and r["status"] == "active")
     mutate(sandbox.hubspot, object="contacts", op="create", properties={"email": learner["email"].lower()})

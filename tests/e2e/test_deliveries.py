@@ -28,6 +28,8 @@ from tests.hints.tenant import RECORDINGS
 from tests.receiver_server import serving
 from tests.sandbox_control import mutate, records, writes
 
+pytestmark = pytest.mark.slow
+
 KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
 PASSWORD = "of the record store"
 SEED = random.randrange(10**6)

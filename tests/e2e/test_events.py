@@ -31,6 +31,8 @@ from tests.e2e.test_one_run import slow, wait_for_writes
 from tests.receiver_server import serving
 from tests.sandbox_control import fault, mutate, records, requests
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 SEED = random.randrange(10**6)
 

@@ -24,6 +24,8 @@ from lms_crm_assets.warehouse.published import reading
 from tests.conftest import TENANTS
 from tests.sandbox_control import mutate, records
 
+pytestmark = pytest.mark.slow
+
 GIVEN, FAMILY, EMAIL, USERNAME = "Kanarienvoglein", "Wellensittichsson", "canary.forget@birds.test", "piepmatz.forget"
 CANARIES = [GIVEN, FAMILY, EMAIL, USERNAME]
 OTHER = "someone.else@birds.test"

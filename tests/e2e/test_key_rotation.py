@@ -20,6 +20,8 @@ from lms_crm_assets.settings import Settings
 from tests import oauth_tenants
 from tests.e2e.conftest import LmsCrm
 
+pytestmark = pytest.mark.slow
+
 SECRETS = 5_000
 TENANTS = ("acme", "globex")
 

@@ -10,6 +10,8 @@ from lms_crm_assets.demo.sandbox_process import Sandbox
 from tests.e2e.conftest import LmsCrm
 from tests.sandbox_control import fault, writes
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 300.0
 
 

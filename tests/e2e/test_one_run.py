@@ -14,6 +14,8 @@ from lms_crm_assets.settings import Settings
 from tests.e2e.conftest import LmsCrm
 from tests.sandbox_control import fault, writes
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 300.0
 
 

@@ -12,6 +12,8 @@ from tests.conftest import TENANTS
 from tests.e2e.conftest import LmsCrmHere
 from tests.sandbox_control import mutate, records, writes
 
+pytestmark = pytest.mark.slow
+
 
 def contact(sandbox: Sandbox, key: str) -> dict[str, object]:
     return next(r for r in records(sandbox.salesforce, "Contact") if r["LMS_User_Id__c"] == key)

@@ -22,6 +22,8 @@ from lms_crm_assets.warehouse.connection import connect
 from tests.conftest import TENANTS
 from tests.sandbox_control import mutate, records, writes
 
+pytestmark = pytest.mark.slow
+
 # A second run writes nothing, whichever the protocol: the rows that are compared are the same.
 _QUIET = "canvas"
 SIZE = {"learners": 60, "courses": 4, "enrollments": 120}

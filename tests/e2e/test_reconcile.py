@@ -80,6 +80,7 @@ def sends_no_write(reconcile: Reconcile, tenant: str, crm: str) -> None:
     assert all(o.created == o.updated == o.rejected == 0 for o in summary.objects.values())
 
 
+@pytest.mark.slow
 def test_only_what_changed_in_the_lms_is_written_by_a_full_and_by_an_incremental_run(
     sandbox: Sandbox, reconcile: Reconcile
 ) -> None:
@@ -106,6 +107,7 @@ def test_only_what_changed_in_the_lms_is_written_by_a_full_and_by_an_incremental
     assert agrees(prove_globex(sandbox.school, sandbox.hubspot))
 
 
+@pytest.mark.slow
 def test_an_edit_in_the_crm_is_put_right_though_the_lms_did_not_change(sandbox: Sandbox, reconcile: Reconcile) -> None:
     reconcile("acme")
     contact = next(r for r in records(sandbox.salesforce, "Contact") if r["LMS_User_Id__c"] == "5")
@@ -239,6 +241,7 @@ def test_trouble_while_the_crm_is_read_is_waited_out(
     assert summary.undelivered == 0
 
 
+@pytest.mark.slow
 def test_what_the_crm_refuses_is_told_stops_nothing_else_and_its_children_are_linked_when_it_comes(
     sandbox: Sandbox, reconcile: Reconcile
 ) -> None:
@@ -290,6 +293,7 @@ def test_nothing_of_learners_is_in_what_dagster_keeps(sandbox: Sandbox, settings
     assert [value for value in canaries if value in events] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tenant", ["acme", pytest.param("globex", marks=pytest.mark.long)])
 def test_what_was_written_is_read_back_and_a_value_that_did_not_stay_is_told(
     sandbox: Sandbox, reconcile: Reconcile, tenant: str

@@ -13,6 +13,8 @@ from lms_crm_assets.ops import store
 from tests.e2e.conftest import LmsCrmHere
 from tests.sandbox_control import mutate, records, writes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.long
 def test_after_a_restore_a_reconciliation_writes_what_still_differs_and_nothing_else(

@@ -20,6 +20,8 @@ from tests.e2e.warm_commands import CLIENT
 from tests.privileges import documented_calls, unlisted
 from tests.sandbox_control import mutate, records, requests
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 

@@ -26,6 +26,8 @@ from lms_crm_assets.settings import Settings
 from tests.conftest import TENANTS
 from tests.sandbox_control import mutate, records, writes
 
+pytestmark = pytest.mark.slow
+
 SIZE = {"learners": 12, "courses": 2, "enrollments": 15}
 SHORT, LONG, AWAY = "lrn-short", "lrn-long", "lrn-away"
 WIDTH = 5

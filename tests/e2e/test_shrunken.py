@@ -12,6 +12,8 @@ from tests.conftest import TENANTS
 from tests.e2e.conftest import LmsCrmHere
 from tests.sandbox_control import fault, mutate, records, writes
 
+pytestmark = pytest.mark.slow
+
 _OBJECTS = {
     "acme": ["Contact", "LMS_Course__c", "LMS_Enrollment__c", "LMS_Completion__c", "LMS_Competency__c"],
     "globex": ["contacts", "0-410", "p_lms_enrollment", "p_lms_completion", "p_lms_competency"],

@@ -31,6 +31,8 @@ from lms_crm_assets.sync.canary import LEAST
 from tests.conftest import TENANTS
 from tests.sandbox_control import mutate, records
 
+pytestmark = pytest.mark.slow
+
 OBJECTS = ("contact", "course", "enrollment")
 CHANGED = 60
 

@@ -14,6 +14,8 @@ from lms_crm_assets.telemetry import logs
 from tests.e2e.test_events import Pushed, good_learners, pushed  # noqa: F401 - the fixture
 from tests.sandbox_control import records, requests
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def log_file(tmp_path: Path) -> Iterator[Path]:

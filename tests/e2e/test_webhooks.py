@@ -15,6 +15,8 @@ from tests.receiver_server import serving
 from tests.sandbox_control import mutate, records
 from tests.webhook_catcher import delivered, subscribe
 
+pytestmark = pytest.mark.slow
+
 SEED = 7
 
 

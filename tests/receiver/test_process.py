@@ -20,6 +20,8 @@ from benchmarks.receiver import kept_ids, kills, prepared
 from benchmarks.receiver_fuzz import case
 from tests.receiver_server import ReceiverProcess, Running, signed
 
+pytestmark = pytest.mark.slow
+
 SEED = 20261127
 
 

@@ -29,6 +29,8 @@ from tests.postgres import Server
 from tests.receiver_server import ENVIRON, WEBHOOKS, serving, signed, write_contract
 from tests.sandbox_control import mutate, records
 
+pytestmark = pytest.mark.slow
+
 
 def test_copies_to_two_receivers_are_one_event(
     postgres: Server, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

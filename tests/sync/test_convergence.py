@@ -33,6 +33,8 @@ from lms_crm_assets.warehouse.connection import connect
 from lms_crm_assets.warehouse.sql import quoted
 from tests.sync.memory_crm import Fault, Held, Killed, Logged, MemoryCrm, normal
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, str | None]
 CONTACT, ENROLLMENT = CrmObject.CONTACT, CrmObject.ENROLLMENT
 LEARNERS, ENROLLMENTS = ("l1", "l2", "l3"), ("e1", "e2", "e3")

@@ -22,6 +22,8 @@ from tests.sync.test_convergence import (
     source_values,
 )
 
+pytestmark = pytest.mark.slow
+
 Told = Lms | Gone
 
 

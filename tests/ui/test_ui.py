@@ -12,6 +12,8 @@ from tests.sandbox_control import mutate, records
 from tests.ui.conftest import DagsterUI, Shoot
 from tests.webhook_catcher import delivered
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _materialized(ui: DagsterUI, page: Page, shoot: Shoot) -> None:

@@ -7,6 +7,8 @@ import pytest
 from tests.lms.contract.interleavings import interleave
 from tests.lms.contract.protocols import PROTOCOLS, Protocol
 
+pytestmark = pytest.mark.slow
+
 SEED = random.randrange(10**6)
 
 

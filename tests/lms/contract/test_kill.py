@@ -20,6 +20,8 @@ from tests.lms.contract.protocols import CHANGES, ENVIRON, SECRETS
 from tests.lms.contract.warehouse import Warehouse
 from tests.simulator_server import serving
 
+pytestmark = pytest.mark.slow
+
 KILLS = 10
 SEED = random.randrange(10**6)
 ROOT = Path(__file__).parents[3]
