@@ -28,6 +28,9 @@ dev: $(READY) ## The Dagster UI and the receiver, with the sandbox behind them
 # What the tests write is synced to the disk again and again, which takes half of their time: in memory where there is room.
 SCRATCH := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" -gt 4000000 ] 2>/dev/null && echo /dev/shm || echo "$${TMPDIR:-/tmp}")
 
+# What is imported again and again by children is compiled once, also where the environment would not have it kept.
+export PYTHONDONTWRITEBYTECODE :=
+
 SUITE := TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 test: $(READY) ## The test suite but for what takes the whole product many times, within ten minutes
