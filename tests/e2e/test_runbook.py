@@ -1,14 +1,9 @@
 """Every command of docs/runbook.md works as it is written there, in the situation that its heading is about."""
 
-import os
-import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,38 +11,18 @@ import pytest
 from lms_crm_assets.demo.proof import agrees, prove_acme
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.settings import Settings
-from tests.e2e.warm_commands import CLIENT
+from tests.e2e.documented import blocks, shell
 from tests.privileges import documented_calls, unlisted
 from tests.sandbox_control import mutate, records, requests
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent.parent
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 
-_BLOCK = re.compile(r"(?:<!-- exit (\d+) -->\n)?```sh\n(.*?)```", re.DOTALL)
 _DEAD = "http://127.0.0.1:9"
 
 
-@dataclass(frozen=True)
-class Block:
-    """One block: `exit_code` of its last command; `n` counts the blocks under its heading."""
-
-    heading: str
-    n: int
-    text: str
-    exit_code: int
-
-
-def blocks() -> Iterator[Block]:
-    for section in re.split(r"^#+ ", RUNBOOK, flags=re.MULTILINE)[1:]:
-        heading = section.partition("\n")[0]
-        for n, (code, text) in enumerate(_BLOCK.findall(section)):
-            yield Block(heading, n, text, int(code or 0))
-
-
 def test_every_scenario_is_in_it() -> None:
-    headings = {block.heading for block in blocks()}
+    headings = {block.heading for block in blocks("runbook.md")}
 
     assert headings >= {
         "The CRM is down",
@@ -74,7 +49,7 @@ def test_each_command_works_as_written_and_the_crm_agrees_at_the_end(
     with shell(tmp_path, settings) as run:
         for tenant in ("acme", "globex"):
             assert run(f"lms-crm reconcile --tenant {tenant}").returncode == 0
-        for block in blocks():
+        for block in blocks("runbook.md"):
             environ = situations.get((block.heading, block.n), dict)()
             done = run(block.text, **environ)
             assert done.returncode == block.exit_code, f"{block}\n{done.stdout}\n{done.stderr}"
@@ -87,40 +62,6 @@ def test_each_command_works_as_written_and_the_crm_agrees_at_the_end(
     # Nothing of all this took a right that docs/least-privilege.md does not name.
     for address, system in ((sandbox.salesforce, "Salesforce"), (sandbox.hubspot, "HubSpot")):
         assert unlisted(requests(address), documented_calls(system)) == []
-
-
-@contextmanager
-def shell(folder: Path, settings: Settings) -> Iterator[Callable[..., "subprocess.CompletedProcess[str]"]]:
-    """Runs text as a person's shell would, with `lms-crm` in the PATH."""
-    programs, backups, here = folder / "bin", folder / "backups", folder / "here"
-    for each in (programs, backups, here):
-        each.mkdir()
-    command, door = programs / "lms-crm", folder / "door"
-    command.write_text(CLIENT.format(python=sys.executable, socket=str(door)), encoding="utf-8")
-    command.chmod(0o755)
-    shutil.copy(ROOT / "requirements.lock", here)
-    environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "BACKUPS": str(backups), "COLUMNS": "140"}
-    environ["LMS_CRM_STATE_DIR"] = str(settings.state_dir)
-
-    def run(text: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
-            cwd=here,
-            env={**environ, **changes},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-
-    with subprocess.Popen([sys.executable, "-m", "tests.e2e.warm_commands", str(door)], cwd=ROOT) as warm:
-        try:
-            while not door.exists():
-                assert warm.poll() is None
-                time.sleep(0.05)
-            yield run
-        finally:
-            warm.kill()
 
 
 def _situations(sandbox: Sandbox, settings: Settings) -> Mapping[tuple[str, int], Callable[[], dict[str, str]]]:
