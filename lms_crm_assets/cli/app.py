@@ -32,6 +32,7 @@ from lms_crm_assets.cli.crm import crm_app
 from lms_crm_assets.cli.dead_letters import dead_letters_app
 from lms_crm_assets.cli.doctor import doctor
 from lms_crm_assets.cli.events import events_app
+from lms_crm_assets.cli.init import init
 from lms_crm_assets.cli.metrics import metrics
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.plans import apply, explain, plan
@@ -65,6 +66,7 @@ app.add_typer(events_app, name="events")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(switches_app, name="switches")
 app.add_typer(audit_app, name="audit")
+app.command()(init)
 app.command()(plan)
 app.command()(apply)
 app.command()(explain)

@@ -55,6 +55,13 @@ def load_fleet_alerts(folder: Path, environ: Mapping[str, str] | None = None) ->
     return found
 
 
+def tenant_name(name: str) -> str:
+    """A name that a new tenant can have; `ContractError` says what one looks like."""
+    if not _TENANT.fullmatch(name):
+        raise ContractError(f"'{name}' is no tenant's name: small letters, digits, - and _, beginning with a letter")
+    return name
+
+
 def contract_file(folder: Path, tenant: str) -> Path:
     """The file of one tenant; `ContractError` when there is none."""
     path = folder / f"{tenant}.yaml"

@@ -1,0 +1,1 @@
+"""Proposing a contract: what a CRM has, set beside what an LMS gives."""
