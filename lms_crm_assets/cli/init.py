@@ -75,8 +75,10 @@ def init(
     adapter = destination["adapter"]
     text = contract_text(tenant, source, destination, propose(adapter, names, {}))
     contract = parse_contract(text, path, AnyEnviron(os.environ) if offline else os.environ)
-    proposed, findings = (propose(adapter, names, {}), [])
-    if not offline:
+    findings: list[Finding] = []
+    if offline:
+        proposed = propose(adapter, names, {})
+    else:
         proposed, findings = _fitted(contract, path, source, destination, names, settings)
     _show(proposed, findings, asked=not offline)
     if asks and not typer.confirm(f"Write {path}?", default=True, err=True):

@@ -11,9 +11,9 @@ from tests.sandbox_control import writes
 
 
 @pytest.fixture
-def tenants(lms_crm_here: LmsCrmHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tenants(dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of contracts."""
-    assert lms_crm_here, "which sets another folder first"
+    assert dagster_home.is_dir(), "which comes first, for it sets another folder"
     folder = tmp_path / "contracts"
     monkeypatch.setenv("LMS_CRM_TENANTS_DIR", str(folder))
     for name in ("LMS_TOKEN", "CRM_CLIENT_ID", "CRM_CLIENT_SECRET", "CRM_ACCESS_TOKEN"):
