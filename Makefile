@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 and make; each sets itself up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-slow test-ui test-long test-live lint docs audit format bench chaos lock clean
+.PHONY: help setup demo dev test test-slow test-ui test-long test-live lint docs audit format bench bench-peers chaos lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -78,6 +78,9 @@ chaos: $(READY) ## Kills, lost answers, outages, large loads: what the CRM holds
 
 bench: $(READY) ## The measured figures
 	$(BIN)/python -m benchmarks
+
+bench-peers: $(READY) ## The same beside other products (drt, dlt, reladiff, datacompy, pandas), in an environment of their own
+	$(BIN)/python -m benchmarks peers
 
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 

@@ -13,7 +13,7 @@ _HEAD = """# Benchmarks
 <!-- Generated: python -m benchmarks.page -->
 
 What was measured last, each figure beside the goal that it has to stay at or under. `make bench` measures most of them
-anew, `python -m benchmarks diff` (or another of its parts) some; those of the receiver have
+anew, `make bench-peers` those beside other products, `python -m benchmarks diff` (or another part) some; those of the receiver have
 [commands of their own](receiver.md#how-it-is-measured). A missed goal is exit code 1, and stays in the table as missed.
 
 The machine was one of two cores that others used meanwhile, so that times are rather too long than too short. What each
