@@ -5,17 +5,19 @@
 
 import sys
 
-from benchmarks import backup, diff, ingest, reconcile_100k, validation
+from benchmarks import backup, delivery, delivery_drt, diff, ingest, reconcile_100k, validation
 from benchmarks.results import show
 
 PARTS = {
     "backup": backup.measure,
+    "delivery": delivery.measure,
     "diff": diff.measure,
     "reconcile": reconcile_100k.measure,
     "validation": validation.measure,
 }
 # What needs the environment of `benchmarks.peers`, which takes minutes to make.
 PEERS = {
+    "delivery-drt": delivery_drt.measure,
     "ingest": ingest.measure,
 }
 

@@ -4,8 +4,10 @@ What is read replaces the acknowledged values in the snapshot, so that the next 
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -17,13 +19,15 @@ from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.masking import masked, safe_key, shortened
 from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.snapshot.capture import land_records, parent_column, refresh_snapshot
+from lms_crm_assets.telemetry.logs import carried
 from lms_crm_assets.warehouse.connection import transaction
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar
 
 MOST_RECORDS = 10_000
 """Of larger deliveries so many records are read back, spread evenly over the keys."""
 
-_CHUNK = 1000
+# Two calls to either CRM, so that a few hundred records are read side by side too.
+_CHUNK = 200
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,13 @@ def read_back(
             con.execute("DELETE FROM sync.unconverged WHERE object = $1", [spec.object])
         if not keys:
             return Convergence(written, 0, [], standing_differences(con, spec.object))
-    pages = (crm.read(spec, keys[start : start + _CHUNK]) for start in range(0, len(keys), _CHUNK))
+    chunks = [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]
     try:
-        land_records(pages, file)
+        with ThreadPoolExecutor(max_workers=crm.concurrency, thread_name_prefix="back") as pool:
+            try:
+                land_records(pool.map(carried(partial(crm.read, spec)), chunks), file)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
         with open_warehouse() as con, transaction(con):
             con.execute("CREATE OR REPLACE TEMP TABLE asked AS SELECT unnest($1::VARCHAR[]) AS external_id", [keys])
             refresh_snapshot(con, spec, file, keys)

@@ -23,7 +23,7 @@ from lms_crm_assets.sync.jobs import Jobs, settle_left
 from lms_crm_assets.sync.journal import Journal, Sent, fold, recover
 from lms_crm_assets.sync.links import Links
 from lms_crm_assets.sync.outcomes import DeliveryCounts, outcome_counts
-from lms_crm_assets.sync.ownership import still_empty
+from lms_crm_assets.sync.ownership import StillEmpty
 from lms_crm_assets.sync.phase import Phase
 from lms_crm_assets.sync.read_back import filled_meanwhile, written_back
 from lms_crm_assets.sync.rejections import Letters, dead_letters
@@ -107,12 +107,11 @@ class Delivery:
             letters = self._letters(con, "upsert")
         bulk = self.crm.bulk if self.crm.bulk is not None and total >= self.crm.bulk.least else None
         batches = write_batches(spool, bulk.batch_size if bulk else self.crm.batch_size)
-        with (
-            still_empty(self.crm, self.spec, batches, self._file("seen"), self.open_warehouse) as safe,
-            self._sender(bulk) as send,
-        ):
+        still_empty = StillEmpty(self.crm, self.spec, self._file("seen"), self.open_warehouse)
+        with self._sender(bulk) as send:
             workers = bulk.concurrency if bulk else self.crm.concurrency
-            phase = Phase("upsert", safe, send, self._sent, workers, letters, told_by=self.told_by)
+            phase = Phase("upsert", batches, send, self._sent, workers, letters, told_by=self.told_by)
+            phase.before = still_empty.left_of
             self._send_all(phase, total)
         spool.unlink()
         return phase.left_out

@@ -3,9 +3,10 @@
 The snapshot may be hours old, and somebody may have filled such a field since: that must never be overwritten.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,50 +18,38 @@ from lms_crm_assets.domain import Action, CrmWrite
 from lms_crm_assets.snapshot.capture import land_records, refresh_snapshot
 
 
-@contextmanager
-def still_empty(
-    crm: CrmAdapter,
-    spec: ObjectSpec,
-    batches: Iterator[list[CrmWrite]],
-    file: Path,
-    open_warehouse: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]],
-) -> Iterator[Iterator[list[CrmWrite]]]:
-    """The batches without the fill-if-empty values whose fields are filled by now.
+@dataclass(frozen=True)
+class StillEmpty:
+    """Takes the fill-if-empty values whose fields are filled by now out of batches.
 
-    What was read for it goes into the snapshot, before the outcomes do.
+    What was read for it goes into the snapshot, before the outcomes do; `file` is its own for that.
     """
-    filled = spec.only_filled
-    if not filled:
-        yield batches
-        return
 
-    def checked() -> Iterator[list[CrmWrite]]:
-        for batch in batches:
-            keys = [write.external_id for write in batch if filled & write.values.keys()]
-            found = crm.read(spec, keys) if keys else []
-            _remember(found, keys, spec, file, open_warehouse)
-            live = {record.external_id: record for record in found}
-            kept = [reduced for write in batch if (reduced := _reduced(write, live.get(write.external_id), filled))]
-            if kept:
-                yield kept
+    crm: CrmAdapter
+    spec: ObjectSpec
+    file: Path
+    open_warehouse: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
-    try:
-        yield checked()
-    finally:
-        file.unlink(missing_ok=True)
+    def left_of(self, batch: list[CrmWrite]) -> list[CrmWrite]:
+        """What is still to be sent of a batch; called by the thread that sends it, so that batches don't wait for each other."""
+        filled = self.spec.only_filled
+        keys = [write.external_id for write in batch if filled & write.values.keys()]
+        if not keys:
+            return batch
+        found = self.crm.read(self.spec, keys)
+        self._remember(found, keys)
+        live = {record.external_id: record for record in found}
+        return [kept for write in batch if (kept := _reduced(write, live.get(write.external_id), filled))]
 
-
-def _remember(
-    found: Sequence[CrmRecord],
-    keys: Sequence[str],
-    spec: ObjectSpec,
-    file: Path,
-    open_warehouse: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]],
-) -> None:
-    if keys:
-        land_records([list(found)], file)
-        with open_warehouse() as con:
-            refresh_snapshot(con, spec, file, keys)
+    def _remember(self, found: Sequence[CrmRecord], keys: Sequence[str]) -> None:
+        with self._one_at_a_time:
+            try:
+                land_records([list(found)], self.file)
+                with self.open_warehouse() as con:
+                    refresh_snapshot(con, self.spec, self.file, keys)
+            finally:
+                self.file.unlink(missing_ok=True)
 
 
 def _reduced(write: CrmWrite, record: CrmRecord | None, filled: frozenset[str]) -> CrmWrite | None:

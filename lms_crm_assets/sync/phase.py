@@ -29,7 +29,8 @@ Item = TypeVar("Item", CrmWrite, Link)
 class Phase(Generic[Item]):
     """What is sent and how.
 
-    `send` sends a batch to its end, with one outcome an item; `sent` says what is kept of an item. `letters` are the
+    `send` sends a batch to its end, with one outcome an item; just before it, `before` says what of the batch is still to be
+    sent: both are called by the threads that send. `sent` says what is kept of an item. `letters` are the
     dead letters, which are not sent; `unsent` is journaled beside, of records that can't be sent at all. It goes in legs:
     `over` says that the last one was, `left_out` how many records were not sent since others had to do with them. Once the
     CRM lacks what the contract names, no further batch is sent. `label` begins the batches' ids. `told_by` gives the ids of
@@ -45,6 +46,7 @@ class Phase(Generic[Item]):
     unsent: Sequence[Entry] = ()
     label: str = ""
     told_by: Callable[[Sequence[str]], list[str]] = lambda _keys: []
+    before: Callable[[list[Item]], list[Item]] = lambda batch: batch
     over: bool = False
     left_out: int = 0
     _batches_sent: int = 0
@@ -63,8 +65,8 @@ class Phase(Generic[Item]):
         yield self._note("unsent", list(self.unsent), journal)
         self.unsent = ()
         first = self._batches_sent
-        for number, batch, outcomes in side_by_side(alive, partial(self._send_one, first), self.workers):
-            entries = [Entry(outcome, self.sent(item)) for item, outcome in zip(batch, outcomes, strict=True)]
+        for number, _, (items, outcomes) in side_by_side(alive, partial(self._send_one, first), self.workers):
+            entries = [Entry(outcome, self.sent(item)) for item, outcome in zip(items, outcomes, strict=True)]
             yield self._note(f"{first + number}", entries, journal) + self._note("skipped", skipped, journal)
             self._batches_sent = max(self._batches_sent, first + number + 1)
             self._stopped_by = self._stopped_by or next((o for o in outcomes if o.treatment is Treatment.STOP), None)
@@ -73,8 +75,8 @@ class Phase(Generic[Item]):
             said = absent_in(self._stopped_by.message) or "there is no such object"
             raise SchemaChangedError(f"the CRM answers {self._stopped_by.code} to records, {said}")
 
-    def _send_one(self, first: int, number: int, batch: list[Item]) -> list[Outcome]:
-        """Send a batch, with a line that says what came of it; every line below carries its ids."""
+    def _send_one(self, first: int, number: int, batch: list[Item]) -> tuple[list[Item], list[Outcome]]:
+        """Send what is left of a batch, with a line that says what came of it; every line below carries its ids."""
         batch_id, began = f"{self.label}{self.name}-{first + number}", time.monotonic()
         keys = [item.external_id for item in batch]
         with (
@@ -82,11 +84,14 @@ class Phase(Generic[Item]):
             span("batch", batch=batch_id, records=len(batch)),
             counting(Tally()) as tally,
         ):
-            outcomes = self.send(batch)
+            left = self.before(batch)
+            if not left:
+                return [], []
+            outcomes = self.send(left)
             counts = Counter(outcome.status.value for outcome in outcomes)
             seconds = round(time.monotonic() - began, 3)
-            _log.info("batch_sent", records=len(batch), calls=tally.calls, seconds=seconds, **counts)
-        return outcomes
+            _log.info("batch_sent", records=len(left), calls=tally.calls, seconds=seconds, **counts)
+        return left, outcomes
 
     def _leg(self, left_out: Collection[str], pause: Callable[[], bool]) -> Iterator[list[Item]]:
         for batch in self.batches:

@@ -5,21 +5,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from lms_crm_assets import interrupt
-from lms_crm_assets.domain import Outcome
 from lms_crm_assets.telemetry.logs import carried
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def side_by_side(
-    batches: Iterator[list[Item]], send: Callable[[int, list[Item]], list[Outcome]], workers: int
-) -> Iterator[tuple[int, list[Item], list[Outcome]]]:
-    """Batches with their outcomes as they come; at most `workers` under way, nothing more is read ahead.
+    batches: Iterator[list[Item]], send: Callable[[int, list[Item]], Result], workers: int
+) -> Iterator[tuple[int, list[Item], Result]]:
+    """Batches with what came of each, as it comes; at most `workers` under way, nothing more is read ahead.
 
     `send` gets a batch's number too, counted from 0. When one raises, those under way are waited for and handed out before the exception is.
     """
     numbered = enumerate(batches)
-    running: dict[Future[list[Outcome]], tuple[int, list[Item]]] = {}
+    running: dict[Future[Result], tuple[int, list[Item]]] = {}
     failure: BaseException | None = None
     there = carried(send)
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="sync") as pool:
