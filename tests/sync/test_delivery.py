@@ -369,3 +369,24 @@ def test_a_field_that_is_gone_stops_the_delivery_and_refuses_nobody(
     assert "example.test" not in str(stopped.value)
     noted = [(line["external_id"], line["status"]) for line in map(orjson.loads, file.read_bytes().splitlines())]
     assert noted == [("a", "succeeded"), ("b", "failed")]
+
+
+def test_what_is_looked_at_before_a_batch_is_sent_keeps_no_other_batch_waiting(tmp_path: Path) -> None:
+    both_look = threading.Barrier(2)
+
+    def before(batch: list[CrmWrite]) -> list[CrmWrite]:
+        both_look.wait(timeout=120)
+        return [w for w in batch if w.external_id != "filled"]
+
+    sent: list[str] = []
+
+    def send(batch: Sequence[CrmWrite]) -> list[Outcome]:
+        sent.extend(w.external_id for w in batch)
+        return succeeded(batch)
+
+    batches = iter([[write("filled")], [write("a"), write("filled")]])
+    phase = Phase("upsert", batches, send, lambda w: Sent("upsert", w.action, w.values, {}), 2, before=before)
+    with Journal(tmp_path / "upsert.ndjson", "r1") as journal:
+        assert sum(phase.run(journal)) == 1
+
+    assert sent == ["a"]
