@@ -1,8 +1,8 @@
 """The same 10,000 changed contacts to HubSpot and to Salesforce, at 300 ms latency: ours beside drt's (the package drt-core).
 
 Both get to know which contacts changed and how: ours by a plan (see `delivery`), drt by a table of its source that holds
-those contacts alone. Both write three fields of each. Calls are what the simulated CRM's log holds, each of ours with the
-calls for tokens and waits; what became of the contacts is read from the CRM's records.
+those contacts alone. Both write three fields of each. Calls are those in the simulated CRM's log, with those for a token and
+to ask how far a job is; what became of the contacts is read from the CRM's records.
 
 drt is set up as its documentation says, and as quick as it can be:
 - HubSpot: contacts are matched by `email`. It writes one record a call, whatever `batch_size` is. Its default policy tries to
