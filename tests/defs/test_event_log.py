@@ -48,6 +48,46 @@ def test_what_it_keeps_is_read_by_dagsters_own_and_the_other_way_round(
     assert len(theirs.get_logs_for_run(runs[0])) == len(theirs.get_logs_for_run(again.run_id))
 
 
+PARTS = dg.StaticPartitionsDefinition(["a", "b"])
+
+
+@dg.asset(partitions_def=PARTS, check_specs=[dg.AssetCheckSpec("good", asset="part")])
+def part() -> dg.MaterializeResult:  # type: ignore[type-arg]  # as above
+    return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
+
+
+@dg.asset(partitions_def=PARTS, deps=[part])
+def after(context: dg.AssetExecutionContext) -> None:
+    """What is told from memory while the run goes on is what Dagster's own reads from the files."""
+    told = context.instance.event_log_storage
+    theirs = SqliteEventLogStorage(str(Path(told.path_for_shard("index")).parent))  # type: ignore[attr-defined]
+    newest, tags = [], []
+    for log in (told, theirs):
+        found = log.fetch_materializations(dg.AssetRecordsFilter(part.key, asset_partitions=[context.partition_key]), 1)
+        newest.append((found.records[0].storage_id, found.records[0].run_id, found.cursor, found.has_more))
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        tags.append(log.get_latest_tags_by_partition(part.key, kind, ["dagster/data_version"], [context.partition_key]))
+    assert newest[0] == newest[1]
+    assert tags[0] == tags[1]
+    assert tags[0][context.partition_key]
+
+
+def test_a_run_is_told_from_memory_what_is_in_the_files(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(CONFIG.format(home), encoding="utf-8")
+    job = dg.Definitions([part, after], jobs=[dg.define_asset_job("j", executor_def=dg.in_process_executor)])
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        vars(instance)["_get_event_batch_size"] = lambda: 1000  # as defs/instance.py has it
+        for name in ("a", "b", "a"):
+            run = job.resolve_job_def("j").execute_in_process(instance=instance, partition_key=name)
+            assert run.success
+            targets = [check.target_materialization_data for check in run.get_asset_check_evaluations()]
+            assert [target.run_id for target in targets if target] == [run.run_id]
+        assert instance.event_log_storage._made == {}  # type: ignore[attr-defined]
+        assert len(instance.fetch_materializations(part.key, limit=9).records) == 3
+
+
 def test_who_watches_a_run_sees_each_event_as_it_comes(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
