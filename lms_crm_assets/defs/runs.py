@@ -1,5 +1,6 @@
 """Running a job for one tenant from the command line, in this process, with progress and a summary."""
 
+import queue
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from lms_crm_assets.ops.audit import person
 Progress = Callable[[str, int, int], None]
 """Called with what is under way, the steps done and the steps in all."""
 
-_POLL_SECONDS = 0.2
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,13 @@ def run_job(
             failures.append(exc)
 
     worker = threading.Thread(target=execute, name=f"run-{tenant}")
+    told: queue.SimpleQueue[dg.EventLogEntry] = queue.SimpleQueue()
+    if progress is not None:
+        instance.add_event_listener(run_id, told.put)
     with interrupt.heard():
         worker.start()
         if progress is not None:
-            _follow(worker, run_id, instance, progress)
+            _follow(worker, run_id, instance, told, progress)
         worker.join()
     if not (results and results[0].success):
         # The work looked at this between two calls, so that nothing is left half-known.
@@ -119,17 +123,22 @@ def run_job(
     return _summary(run_id, results[0])
 
 
-def _follow(worker: threading.Thread, run_id: str, instance: dg.DagsterInstance, progress: Progress) -> None:
-    """Report steps as the event log tells of them."""
-    cursor, done, total, current, told = None, 0, 0, "starting", ""
+def _follow(
+    worker: threading.Thread,
+    run_id: str,
+    instance: dg.DagsterInstance,
+    entries: "queue.SimpleQueue[dg.EventLogEntry]",
+    progress: Progress,
+) -> None:
+    """Report steps as the run tells of them."""
+    done, total, current, told = 0, 0, "starting", ""
     while True:
         alive = worker.is_alive()
-        page = instance.get_records_for_run(run_id, cursor=cursor)
-        cursor = page.cursor
-        for record in page.records:
-            event = record.event_log_entry.dagster_event
+        while not entries.empty():
+            entry = entries.get()
+            event = entry.dagster_event
             if event is None:
-                told = record.event_log_entry.user_message
+                told = entry.user_message
             elif event.event_type is dg.DagsterEventType.RUN_START:
                 run = instance.get_run_by_id(run_id)
                 plan = run and run.execution_plan_snapshot_id
@@ -145,7 +154,7 @@ def _follow(worker: threading.Thread, run_id: str, instance: dg.DagsterInstance,
         progress(f"{current} ({told})" if told else current, done, total)
         if not alive:
             return
-        worker.join(_POLL_SECONDS)
+        worker.join(_LOOK_SECONDS)
 
 
 def _summary(run_id: str, result: dg.ExecuteInProcessResult) -> RunSummary:
