@@ -101,12 +101,12 @@ def crm_schema(
             with tenants.aside():
                 found = examine(contract, tenants.store())
                 other = _other(contract, tenants)
-            with warehouse.connect(tenant) as con:
+        with warehouse.connect(tenant) as con:
+            if not known:
                 keep(con, found, now)
                 if other is not None:
                     store_other(con, other, now)
                 drop_days(con, (now - timedelta(days=contract.retention_days)).date())
-        with warehouse.connect(tenant) as con:
             discovered = {obj: newest(con, obj) for obj in specs}
             standing = {obj: standing_changes(con, spec) for obj, spec in specs.items()}
             compared_with = contract.checks.compare_schema_with

@@ -37,6 +37,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
     _share: Share | None = PrivateAttr(None)
     _started_by: str = PrivateAttr("")
     _telling: RunTelling | None = PrivateAttr(None)
+    _contracts: dict[str, tuple[object, Contract]] = PrivateAttr(default_factory=dict)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take the run's place: a second run in its lane, from the command line say, would fight for its files."""
@@ -45,6 +46,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
         if run is None or tenant is None:
             return
         self._share, self._telling = None, None
+        self._contracts.clear()
         self._started_by = started_by(run.tags)
         with translated():
             self.switches(tenant).check_not_paused()
@@ -114,8 +116,19 @@ class TenantsResource(dg.ConfigurableResource[None]):
         return "" if self.is_concerned(tenant, run_id, obj) else f"no event touches a {obj}"
 
     def contract(self, tenant: str) -> Contract:
-        """The tenant's contract as it stands now."""
-        return load_contract(Path(self.tenants_dir), tenant)
+        """The tenant's contract as it stands now; each step of a run asks for it, and reads it again once it was changed."""
+        stamp, known = self._stamp(tenant), self._contracts.get(tenant)
+        if known is None or stamp is None or known[0] != stamp:
+            known = self._contracts[tenant] = stamp, load_contract(Path(self.tenants_dir), tenant)
+        return known[1]
+
+    def _stamp(self, tenant: str) -> object:
+        """What tells one state of a contract's file from the next; None where there is none."""
+        try:
+            found = (Path(self.tenants_dir) / f"{tenant}.yaml").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def names(self) -> list[str]:
         """All tenants that have a contract."""

@@ -22,7 +22,7 @@ from lms_crm_assets.errors import FatalError
 from lms_crm_assets.masking import safe_key
 from lms_crm_assets.ops.lanes import Lane
 from lms_crm_assets.warehouse.connection import transaction
-from lms_crm_assets.warehouse.sql import literal, table_exists
+from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
 
 _log = structlog.get_logger(__name__)
 
@@ -165,6 +165,11 @@ def newest_plan(con: duckdb.DuckDBPyConnection, lane: Lane, sync_run_id: str = "
         [sync_run_id, lane],
     ).fetchall()
     return find_plan(con, rows[0][0]) if rows else None
+
+
+def plans_for(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject) -> int:
+    """How many records of an object the plan tells of."""
+    return scalar(con, "SELECT count(*) FROM delta.plan_rows WHERE plan_id = $1 AND object = $2", [plan_id, obj])
 
 
 def superseded(con: duckdb.DuckDBPyConnection, plan_id: str, obj: CrmObject, sync_run_id: str) -> set[str]:

@@ -15,7 +15,7 @@ import structlog
 
 from lms_crm_assets.contract.spec import ObjectSpec
 from lms_crm_assets.crm.protocol import BulkLoader, CrmAdapter
-from lms_crm_assets.delta.plan import mark_sent, superseded
+from lms_crm_assets.delta.plan import mark_sent, plans_for, superseded
 from lms_crm_assets.domain import Action, CrmObject, CrmWrite, Link, Outcome
 from lms_crm_assets.ops.lanes import Alone, RightOfWay
 from lms_crm_assets.sync.batches import Part, spool_archives, spool_writes, write_batches
@@ -81,6 +81,8 @@ class Delivery:
         settle_left(self.crm.bulk, self.spec.object, self.folder)
         with self.open_warehouse() as con:
             recover(con, self.spec, self.folder)
+            if not plans_for(con, self.plan_id, self.spec.object):
+                return self._ended(con, 0)
             self._look_what_others_did(con)
         left_out = self._upserts()
         if self.crm.linker is not None:
@@ -92,9 +94,12 @@ class Delivery:
                 )
         left_out += self._archives()
         with self.open_warehouse() as con:
-            if self.part is not Part.CANARIES:
-                mark_sent(con, self.plan_id, self.spec.object)
-            counts = outcome_counts(con, self.spec.object, self.sync_run_id)
+            return self._ended(con, left_out)
+
+    def _ended(self, con: duckdb.DuckDBPyConnection, left_out: int) -> DeliveryCounts:
+        if self.part is not Part.CANARIES:
+            mark_sent(con, self.plan_id, self.spec.object)
+        counts = outcome_counts(con, self.spec.object, self.sync_run_id)
         counts = replace(counts, write_calls=self._calls.value, superseded=left_out)
         _log.info("delivered", **{name: number for name, number in asdict(counts).items() if name != "reasons"})
         return counts
