@@ -12,6 +12,8 @@ Control routes, the same on each simulator:
 - `POST /_sandbox/mutate`: changes a record behind the clients' backs, the way a person in the UI would.
 - `POST /_sandbox/schema`: changes the schema of a CRM behind the clients' backs, the way its administrator would: one
   change or a list of them, of which those before a refused one stay.
+- `POST /_sandbox/day`: of a CRM, `{"seconds": S, "calls": N}`: the clock of its day moves on, and other programs of the
+  account use so many calls of it; answers with `{"used", "allowed"}`.
 - `POST /_sandbox/webhooks`: from now on tells a `Subscription` of each change; `{}` and a reset end that. `GET` shows the
   counts of events: changed, dropped, overflowed, sent, acknowledged, given_up, waiting, and of answers by status.
 """
@@ -35,6 +37,7 @@ from .webhooks import Announcing, Courier, Subscription
 __all__ = [
     "JSON",
     "Configurable",
+    "Metered",
     "Fault",
     "Reshapable",
     "SandboxRequestError",
@@ -97,6 +100,17 @@ class Reshapable(Protocol):
         """Make one change; tells what has become of the object. `SandboxRequestError` when the system would refuse."""
 
 
+@runtime_checkable
+class Metered(Protocol):
+    """A simulator that allows so many calls a day."""
+
+    def pass_day(self, seconds: float, calls: int) -> Mapping[str, int]:
+        """Move the clock on that the day goes by, then let others use calls, at most those that are left.
+
+        Gives the day's calls: `used` and `allowed`.
+        """
+
+
 def build_app(simulator: Simulator) -> Starlette:
     """The simulator's protocol and the control routes as one application."""
     control = _Control(simulator)
@@ -125,6 +139,7 @@ class _Control:
             Route("/_sandbox/reset", _refusing(self._reset), methods=["POST"]),
             Route("/_sandbox/mutate", _refusing(self._mutate), methods=["POST"]),
             Route("/_sandbox/schema", _refusing(self._schema), methods=["POST"]),
+            Route("/_sandbox/day", _refusing(self._day), methods=["POST"]),
             Route("/_sandbox/webhooks", _refusing(self._webhooks), methods=["GET", "POST"]),
         ]
 
@@ -181,6 +196,18 @@ class _Control:
         if not isinstance(self._simulator, Reshapable):
             raise SandboxRequestError(f"{self._simulator.name} has no schema to change")
         return json_response([self._simulator.reshape(each) for each in changes][-1])
+
+    async def _day(self, request: Request) -> Response:
+        given = orjson.loads(await request.body())
+        wanted = {"seconds": (int, float), "calls": (int,)}
+        if not isinstance(given, dict) or not given.keys() <= wanted.keys():
+            raise SandboxRequestError("what passes of a day is an object with `seconds` and `calls`")
+        for name, value in given.items():
+            if type(value) not in wanted[name] or not 0 <= value < float("inf"):
+                raise SandboxRequestError(f"`{name}` is a number from 0: no clock goes back")
+        if not isinstance(self._simulator, Metered):
+            raise SandboxRequestError(f"{self._simulator.name} counts no calls of a day")
+        return json_response(self._simulator.pass_day(given.get("seconds", 0), given.get("calls", 0)))
 
     async def _webhooks(self, request: Request) -> Response:
         simulator = self._simulator

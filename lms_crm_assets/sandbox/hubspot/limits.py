@@ -44,6 +44,7 @@ class Limits:
     def __init__(self, options: Options, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.options = options
         self._clock = clock
+        self._ahead_seconds = 0.0
         self._general: dict[App, Window] = {"private": Window(WINDOW_SECONDS), "oauth": Window(WINDOW_SECONDS)}
         self._associations: dict[App, Window] = {"private": Window(WINDOW_SECONDS), "oauth": Window(WINDOW_SECONDS)}
         self._searches = Window(1.0)
@@ -55,9 +56,7 @@ class Limits:
 
         Searches have a limit of their own and no headers. The daily ones are absent for OAuth apps.
         """
-        now = self._clock()
-        if now - self._day_started >= DAY_SECONDS:
-            self._day_started, self.daily_used = now, 0
+        now = self._now()
         if bucket == "search":
             windows = [(self._searches, self.options.searches_per_second)]
         else:
@@ -75,6 +74,20 @@ class Limits:
             window.count(now)
         self.daily_used += 1
         return self._headers(app, bucket)
+
+    def pass_day(self, seconds: float, calls: int) -> dict[str, int]:
+        """Move the clock on, and let other apps of the account use calls of the day; gives those used and allowed."""
+        self._ahead_seconds += seconds
+        self._now()
+        self.daily_used += max(0, min(calls, self.options.daily_limit - self.daily_used))
+        return {"used": self.daily_used, "allowed": self.options.daily_limit}
+
+    def _now(self) -> float:
+        """The clock, and the turn of the day that it brings."""
+        now = self._clock() + self._ahead_seconds
+        if now - self._day_started >= DAY_SECONDS:
+            self._day_started, self.daily_used = now, 0
+        return now
 
     def _most(self, app: App) -> int | None:
         """The app's ten-second limit."""

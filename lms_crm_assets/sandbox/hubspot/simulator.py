@@ -108,6 +108,10 @@ class HubSpotSimulator:
         """Change fields of `Options` from now on; records, tokens and what the windows counted stay."""
         self._apply(_for_schema(self._options.changed(options), self._store.schema))
 
+    def pass_day(self, seconds: float, calls: int) -> Mapping[str, int]:
+        """Move the clock of the limits on, and let other apps use calls; tokens and records keep the real time."""
+        return self._limits.pass_day(seconds, calls)
+
     def dump(self) -> dict[str, Any]:
         """Schema, records, links and refresh tokens."""
         return {"store": self._store.dump(), "refresh_tokens": self._auth.refresh_tokens}

@@ -80,6 +80,10 @@ class SalesforceSimulator:
         self._org.jobs.close()
         self._org.become(fresh)
 
+    def pass_day(self, seconds: float, calls: int) -> Mapping[str, int]:
+        """Move the clock of the day's limits on, and let others use calls; sessions and records keep the real time."""
+        return self._org.pass_day(seconds, calls)
+
     def dump(self) -> dict[str, Any]:
         """Schema, records, what was used up of the day and the refresh tokens; sessions, open cursors and jobs end with the process."""
         org = self._org
