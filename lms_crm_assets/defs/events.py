@@ -81,7 +81,8 @@ def waiting_events(
         else:
             beat(store, EVENTS_SENSOR)
             due, why = tenants_to_run(context.instance, tenants, look_at_modes(tenants)), "no event waits for a run"
-            due = [tenant for tenant in due if not _is_queued(context.instance, tenant)]
+            queued = _queued(context.instance) if due else set()
+            due = [tenant for tenant in due if tenant not in queued]
             why = "; ".join([why, *paused_tenants(tenants).values()])
     for tenant in due:
         yield dg.RunRequest(partition_key=tenant, tags={SCHEDULE_TAG: "events"})
@@ -139,7 +140,7 @@ def _with_inbox(tenants: TenantsResource) -> Iterator[Contract]:
                 yield contract
 
 
-def _is_queued(instance: dg.DagsterInstance, tenant: str) -> bool:
-    """Whether a run of the tenant's events was asked for and has yet to start: it takes all that wait when it does."""
-    queued = dg.RunsFilter(job_name=sync_events.name, statuses=[*WAITING], tags={"dagster/partition": tenant})
-    return bool(instance.get_runs(queued, limit=1))
+def _queued(instance: dg.DagsterInstance) -> set[str]:
+    """The tenants with a run of events that was asked for and has yet to start: it takes all that wait when it does."""
+    queued = instance.get_runs(dg.RunsFilter(job_name=sync_events.name, statuses=[*WAITING]))
+    return {run.tags["dagster/partition"] for run in queued if "dagster/partition" in run.tags}

@@ -26,6 +26,19 @@ def test_the_examples_are_valid_and_list_parents_first() -> None:
         assert contract.in_order() == list(CrmObject)
 
 
+def test_a_contract_is_read_anew_when_its_file_or_a_variable_that_it_names_changed(tmp_path: Path) -> None:
+    (tmp_path / "acme.yaml").write_text(ACME, encoding="utf-8")
+    first = load_contract(tmp_path, "acme", ENVIRON)
+    assert load_contract(tmp_path, "acme", {**ENVIRON, "SOMETHING_ELSE": "1"}) is first
+
+    moved = load_contract(tmp_path, "acme", {**ENVIRON, "ACME_CRM_URL": "https://other.my.salesforce.com"})
+    assert moved.destination.url == "https://other.my.salesforce.com"
+    with pytest.raises(ContractError, match="ACME_CRM_URL is not set"):
+        load_contract(tmp_path, "acme", {"ACME_LMS_URL": ENVIRON["ACME_LMS_URL"]})
+    (tmp_path / "acme.yaml").write_text(ACME.replace("Acme Academy, Moodle", "Another, Moodle"), encoding="utf-8")
+    assert load_contract(tmp_path, "acme", ENVIRON).description == "Another, Moodle to Salesforce"
+
+
 @pytest.mark.parametrize(
     ("wrong", "right", "message"),
     [

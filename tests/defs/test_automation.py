@@ -64,8 +64,9 @@ def started(
 ) -> None:
     """What the daemon does with the requests."""
     for request in requests:
+        job = {"full": "full_reconcile", "incremental": "incremental_pull"}[request.tags[SCHEDULE_TAG]]
         instance.create_run_for_job(
-            dg.job(name="full_reconcile")(lambda: None),
+            dg.job(name=job)(lambda: None),
             status=status,
             tags={**request.tags, "dagster/partition": str(request.partition_key)},
         )
