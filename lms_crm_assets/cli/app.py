@@ -40,6 +40,7 @@ from lms_crm_assets.cli.privacy import forget, purge
 from lms_crm_assets.cli.quarantine import quarantine_app
 from lms_crm_assets.cli.receiver import receiver
 from lms_crm_assets.cli.record import record
+from lms_crm_assets.cli.report import report
 from lms_crm_assets.cli.switches import switches_app
 from lms_crm_assets.cli.tenants import tenants_app
 from lms_crm_assets.cli.worker import worker
@@ -80,6 +81,7 @@ app.command()(worker)
 app.command()(doctor)
 app.command()(backup)
 app.command()(restore)
+app.command()(report)
 
 
 @app.callback()

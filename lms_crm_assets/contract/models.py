@@ -12,6 +12,7 @@ from lms_crm_assets.contract.cron import check_cron
 from lms_crm_assets.contract.destinations import HubSpotDestination, SalesforceDestination
 from lms_crm_assets.contract.endpoints import TENANT_NAME, ContractModel
 from lms_crm_assets.contract.privacy import Privacy, Retention
+from lms_crm_assets.contract.report import Report
 from lms_crm_assets.contract.rules import contradictions
 from lms_crm_assets.contract.sources import (
     CanvasSource,
@@ -225,9 +226,10 @@ class Contract(ContractModel):
         "ignore", description="Attributes of the LMS without a canonical column: dropped, or kept as JSON in `extra`."
     )
     retention_days: int = Field(
-        30, ge=1, le=3650, description="How long plans, outcomes and the ledger's former states are kept."
+        30, ge=1, le=3650, description="How long plans, outcomes, the ledger's former states and reports are kept."
     )
     retention: Retention = Field(Retention(), description="How long other things are kept.")
+    report: Report = Field(Report(), description="After which runs a page for people is made.")
     privacy: Privacy = Field(Privacy(), description="What becomes of a forgotten learner's CRM records.")
     objects: dict[CrmObject, ObjectMapping] = Field(min_length=1, description="What is kept in the CRM, and how.")
 

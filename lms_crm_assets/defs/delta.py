@@ -17,7 +17,7 @@ from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translate
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.defs.started import is_by_hand
 from lms_crm_assets.delta.build import DeltaCounts, build_delta, leave_delta, read_counts
-from lms_crm_assets.delta.destination import blamed, refusals, refused_records
+from lms_crm_assets.delta.destination import blamed, refusals, refused_by_code, refused_records
 from lms_crm_assets.delta.forecast import Pace, Quota, forecast
 from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import Plan, approve, drop_plans, has_delta, newest_plan, record_plan, withhold
@@ -176,6 +176,7 @@ def _acceptable(
             "refused": found.records,
             "refused_share": round(share, 4),
             "warned": found.warned,
+            **({"refused_by_code": dg.MetadataValue.json(refused_by_code(con, spec.object))} if found.records else {}),
             **({"refused_records": table(sample, _REFUSED_COLUMNS)} if sample else {}),
         },
     )

@@ -30,7 +30,8 @@ from lms_crm_assets.sync.outcomes import failed_keys
     partitions_def=TENANTS,
     deps=[key("sync", obj) for obj in CrmObject],
     description="The events that this run took from the inbox, settled now that the outcome of what they touched is in "
-    "the ledger: done, tried again later where the LMS does not show the row yet, or parked.",
+    "the ledger: done, tried again later where the LMS does not show the row yet, or parked. `report` is the run's page for "
+    "people, see docs/report.md.",
 )
 def settled_events(
     context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
@@ -39,9 +40,11 @@ def settled_events(
     tenant = context.partition_key
     file = tenants.share_file(tenant, context.run.run_id)
     share = tenants.share(tenant, context.run.run_id)
+    page = tenants.report(context.instance)
+    report = {"report": dg.MetadataValue.path(str(page.absolute()))} if page is not None else {}
     if not share.events:
         file.unlink(missing_ok=True)
-        return dg.MaterializeResult(metadata={"events": 0})
+        return dg.MaterializeResult(metadata={"events": 0, **report})
     with translated(), tenants.layer(tenant, "sync", "events") as tally:
         inbox = tenants.inbox()
         with warehouse.connect(tenant) as con:
@@ -58,6 +61,7 @@ def settled_events(
             "tried_again_later": settled.retried,
             "parked": settled.parked,
             "still_waiting": waiting.pending,
+            **report,
         }
     )
 

@@ -13,6 +13,7 @@ from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import translated
 from lms_crm_assets.defs.orphans import end_orphans, lane_of
+from lms_crm_assets.defs.reporting import RunReport, tell_of_page
 from lms_crm_assets.defs.started import started_by
 from lms_crm_assets.defs.telling import RunTelling, layer
 from lms_crm_assets.domain import CrmObject, LmsEntity
@@ -24,6 +25,7 @@ from lms_crm_assets.ops.metrics import Tally
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.suppression import Marks, Suppression
 from lms_crm_assets.ops.switches import SwitchBoard, Switches
+from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
 
 
@@ -38,6 +40,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
     _started_by: str = PrivateAttr("")
     _telling: RunTelling | None = PrivateAttr(None)
     _contracts: dict[str, tuple[object, Contract]] = PrivateAttr(default_factory=dict)
+    _report: RunReport | None = PrivateAttr(None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take the run's place: a second run in its lane, from the command line say, would fight for its files."""
@@ -45,7 +48,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
         tenant = run.tags.get("dagster/partition") if run else None
         if run is None or tenant is None:
             return
-        self._share, self._telling = None, None
+        self._share, self._telling, self._report = None, None, None
         self._contracts.clear()
         self._started_by = started_by(run.tags)
         with translated():
@@ -56,6 +59,8 @@ class TenantsResource(dg.ConfigurableResource[None]):
             if context.instance is not None:
                 end_orphans(context.instance, tenant, self.folder(tenant, "locks"), self._place.lane, run.run_id)
             self._telling = RunTelling(run, tenant, self._place.lane)
+            if self._place.lane is Lane.FULL:  # what single events touch is no state of the tenant
+                self._report = RunReport(run, tenant, self._started_by)
             with suppress(LmsCrmError):  # a contract that can't be read is told by the steps
                 self._telling.concerns(self.store(), self.contract(tenant))
         except BaseException:
@@ -69,11 +74,20 @@ class TenantsResource(dg.ConfigurableResource[None]):
                 with suppress(LmsCrmError):  # then their lease runs out
                     give_back(self.inbox(), Share.load(self._share_file))
                 self._share_file.unlink()
+            if context.instance is not None and (file := self.report(context.instance)) is not None and context.run:
+                tell_of_page(context.instance, context.run, file)
             if self._telling is not None and context.instance is not None:
                 with suppress(LmsCrmError):  # its figures are lost
                     self._telling.ended(self.store(), context.instance)
         finally:
             self._leave()
+
+    def report(self, instance: dg.DagsterInstance) -> Path | None:
+        """Make the run's report of what it has told up to now, if that is not done; gives the page's file, where there is one."""
+        if self._report is None:
+            return None
+        settings = Settings(Path(self.tenants_dir), Path(self.state_dir))
+        return self._report.make(instance, settings, self.store)
 
     def _leave(self) -> None:
         if self._telling is not None:

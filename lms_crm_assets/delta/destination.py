@@ -112,6 +112,16 @@ def refusals(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> Refusals:
     return Refusals(records, at_fault, warned, dict(rows))
 
 
+def refused_by_code(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> dict[str, int]:
+    """How many of an object's records are not sent, by code; one can be refused for several."""
+    rows = con.execute(
+        "SELECT code, count(DISTINCT external_id) FROM delta.refused WHERE object = $1 AND severity = 'error'"
+        " GROUP BY ALL ORDER BY ALL",
+        [obj],
+    ).fetchall()
+    return dict(rows)
+
+
 def refused_records(
     con: duckdb.DuckDBPyConnection, spec: ObjectSpec, limit: int, *, mask: bool
 ) -> list[dict[str, str | int]]:

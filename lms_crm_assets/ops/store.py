@@ -2,7 +2,7 @@
 
 Owns the tables `pace` and `turns` (`pace`), `breakers` (`breaker`), `quotas` (`quota`), `credentials` (`vault`),
 `latencies` (`latency`), `modes` (`modes`), `heartbeats` (`heartbeat`), `described` (`crm.salesforce.describe`), `alerts` and
-`alert_messages` (`alerts.register`), `switches` (`switches`), `audit` (`audit`), `metrics` and `systems` (`metrics`). They
+`alert_messages` (`alerts.register`), `switches` (`switches`), `audit` (`audit`), `metrics` and `systems` (`metrics`), `reports` (`report.history`). They
 lie in `ops.sqlite` in the state folder, or, where several machines work together, in the Postgres database that `LMS_CRM_STORE_URL` names.
 """
 
@@ -82,6 +82,13 @@ CREATE TABLE IF NOT EXISTS metrics (
     tenant TEXT, name TEXT, labels TEXT, value DOUBLE PRECISION, PRIMARY KEY (tenant, name, labels)
 );
 CREATE TABLE IF NOT EXISTS systems (tenant TEXT, side TEXT, kind TEXT, address TEXT, PRIMARY KEY (tenant, side));
+""",
+        """
+CREATE TABLE IF NOT EXISTS reports (
+    tenant TEXT, run_id TEXT, ended_at DOUBLE PRECISION, is_quiet BIGINT,
+    disagreeing BIGINT, changed BIGINT, refused BIGINT, facts TEXT, PRIMARY KEY (tenant, run_id)
+);
+CREATE INDEX IF NOT EXISTS reports_by_end ON reports (tenant, ended_at);
 """,
     ),
 )

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lms_crm_assets.ops.lanes import Lane, is_taken
+from lms_crm_assets.report.making import FOLDER as REPORTS
 
 _LANDING = "landing"
 _COPIES = "published"
 
 
 def erase_files(state_dir: Path, tenant: str, *, dry_run: bool) -> dict[str, int]:
-    """Remove them, while no run of the tenant is at work; gives how many by folder. Copies are made anew when asked for.
+    """Remove them, while no run of the tenant is at work; gives how many by folder. Copies and reports are made anew when asked for.
 
     The journals of `sync` were folded into the warehouse before: those that are left are of objects that nobody maps.
     """
@@ -26,26 +27,29 @@ def erase_files(state_dir: Path, tenant: str, *, dry_run: bool) -> dict[str, int
 
 def _of_tenant(state_dir: Path, tenant: str) -> Iterator[tuple[str, list[Path]]]:
     """What lies in each folder, but for the ids of jobs under way in the CRM."""
-    for purpose in (_LANDING, "events", _COPIES, "sync", "warehouse"):
+    for purpose in (_LANDING, "events", _COPIES, "sync", "warehouse", REPORTS):
         folder = state_dir / purpose / (f"{tenant}.tmp" if purpose == "warehouse" else tenant)
         yield purpose, [file for file in sorted(folder.rglob("*")) if file.is_file() and file.suffix != ".jobs"]
 
 
-def purge_files(state_dir: Path, tenant: str, older_than: float, *, dry_run: bool) -> dict[str, int]:
-    """Remove what dead runs left, and copies that nobody asked for since that moment (seconds since 1970).
+def purge_files(
+    state_dir: Path, tenant: str, older_than: float, reports_older_than: float, *, dry_run: bool
+) -> dict[str, int]:
+    """Remove what dead runs left, and copies that nobody asked for since that moment (seconds since 1970), and old reports.
 
     What a run has that is at work now is younger, and its lane's folder is left alone.
     """
     counts: dict[str, int] = {}
     busy = [lane for lane in Lane if is_taken(state_dir / "locks" / tenant, lane)]
     for purpose, files in _of_tenant(state_dir, tenant):
-        if busy and purpose not in {_COPIES, _LANDING}:
+        if busy and purpose not in {_COPIES, _LANDING, REPORTS}:
             continue
         for file in files:
             if purpose == _LANDING and any(lane.value in file.parts for lane in busy):
                 continue
             # Journals wait for the next run, however long that takes.
-            if _changed_at(file) < older_than and not (purpose == "sync" and file.suffix == ".ndjson"):
+            oldest = reports_older_than if purpose == REPORTS else older_than
+            if _changed_at(file) < oldest and not (purpose == "sync" and file.suffix == ".ndjson"):
                 counts[purpose] = counts.get(purpose, 0) + 1
                 if not dry_run:
                     file.unlink(missing_ok=True)

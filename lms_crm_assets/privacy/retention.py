@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +23,7 @@ from lms_crm_assets.ops.answers import API, purge_answers
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.privacy.files import purge_files, purge_set_aside
+from lms_crm_assets.report.history import drop_facts
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.journal import drop_older
 from lms_crm_assets.warehouse.connection import connect, held_still
@@ -59,8 +60,11 @@ def purge_tenant(settings: Settings, contract: Contract, now: datetime, *, dry_r
     oldest = (now - timedelta(days=contract.retention.inbox_days)).timestamp()
     if contract.has_inbox and (inbox := _inbox(settings)) is not None:
         counts["deliveries"] = inbox.purge_of(contract.tenant, oldest, dry_run=dry_run)
-    older_than = time.time() - _FILES_SECONDS
-    for purpose, number in purge_files(settings.state_dir, contract.tenant, older_than, dry_run=dry_run).items():
+    kept_since = now - timedelta(days=contract.retention_days)
+    store = OperationalStore.at(settings.state_dir)
+    counts["facts of runs"] = drop_facts(store, contract.tenant, kept_since, dry_run=dry_run)
+    ages = time.time() - _FILES_SECONDS, kept_since.timestamp()
+    for purpose, number in purge_files(settings.state_dir, contract.tenant, *ages, dry_run=dry_run).items():
         counts[f"files of {purpose}"] = number
     return counts
 
@@ -74,6 +78,9 @@ def purge_shared(settings: Settings, contracts: Collection[Contract], *, dry_run
     store = OperationalStore.at(settings.state_dir, API)
     counts["kept answers of the API"] = purge_answers(store, dry_run=dry_run)
     days = max((contract.retention_days for contract in contracts), default=_OTHERS_DAYS)
+    # Of tenants that are no more.
+    oldest = datetime.now(UTC) - timedelta(days=days)
+    counts["facts of runs"] = drop_facts(OperationalStore.at(settings.state_dir), None, oldest, dry_run=dry_run)
     counts["states set aside"] = purge_set_aside(settings.state_dir, time.time() - days * 86_400.0, dry_run=dry_run)
     return counts
 
