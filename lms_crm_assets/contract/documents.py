@@ -52,6 +52,7 @@ _PLACES = {
     "WebhookChannel": "`alerts.channels`, to `webhook`",
     "Retention": "`retention`",
     "Privacy": "`privacy`",
+    "Report": "`report`",
     "Throttle": "`throttle`",
     "LmsThrottle": "`throttle.lms`",
     "CrmThrottle": "`throttle.crm`",

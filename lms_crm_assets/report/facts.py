@@ -1,6 +1,5 @@
 """What a report says of one run, as plain values. None of them is learner data: they are kept, and shown, as they are."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -20,8 +19,8 @@ class ObjectFacts:
     `invalid`: rows that our checks refuse. `agreed`: records that agreed before anything was sent. `create`, `update` and
     `archive` are what the plan wanted, `created`, `updated` and `archived` what the CRM took. `overwritten`: planned updates
     of what others had changed in the CRM, since the LMS has the say; `kept`: records whose observed fields differ, since the
-    CRM has it. `withheld` are not sent since the CRM would refuse them; `rejected` it refused; `failed` it did not answer
-    for; `dead` were refused too often to be sent. `by_mode`: differ, but the object's mode leaves them. `replaced`: planned
+    CRM has it. `withheld` are not sent since the CRM would refuse them; `rejected` it refused; `failed` it did not
+    answer for, or they hang on others; `dead` were refused too often to be sent. `by_mode`: differ, but the object's mode leaves them. `replaced`: planned
     updates that replace something, of `live` records in the CRM. `unsent`: why nothing was sent, where nothing was.
     """
 
@@ -127,11 +126,11 @@ class RunFacts:
     ended_at: datetime
     lms: str
     crm: str
-    objects: Sequence[ObjectFacts]
-    refused: Sequence[RefusedFacts]
+    objects: tuple[ObjectFacts, ...]
+    refused: tuple[RefusedFacts, ...]
     limits: Limits
     promised_minutes: int
-    problems: Sequence[str] = ()
+    problems: tuple[str, ...] = ()
     plan: PlanFacts | None = None
     agrees: bool = False
     agreed_before: datetime | None = None

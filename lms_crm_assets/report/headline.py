@@ -92,7 +92,7 @@ def _light(facts: RunFacts) -> Iterator[str]:
     if number := facts.sum_of("dead"):
         yield f"{counted(number, 'record')} {_are(number)} not sent any more, having been refused too often."
     if number := facts.sum_of("failed"):
-        yield f"{crm} did not answer for {counted(number, 'record')}; the next run sends {_them(number)} again."
+        yield f"{counted(number, 'record')} could not be written yet; the next run tries {_them(number)} again."
     plan = facts.plan
     if plan is not None and plan.status == "waiting":
         yield f"The plan waits for a person: lms-crm apply --tenant {facts.tenant} {plan.plan_id}"
