@@ -120,6 +120,8 @@ def test_a_forgotten_learner_is_nowhere_and_does_not_come_back(sandbox: Sandbox,
         name.replace('"', "") for name in receipt["rows"]
     }
     assert receipt["archived"] == would["archived"]
+    assert receipt["files"]["reports"] == 1
+    assert list((tenants.state_dir / "reports" / "globex").iterdir()) == []
     assert learner not in done.stdout
     left = [event.body for event in Inbox.at(tenants.state_dir).find("globex")]
     assert [json.loads(body)["items"][0]["id"] for body in left] == ["other"]

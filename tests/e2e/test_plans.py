@@ -88,9 +88,16 @@ def test_a_mass_overwrite_is_stopped_with_the_figure_and_a_person_may_send_it(
     assert "of 202 contact records to update (6" in stopped.stderr
     assert "at most 50% are allowed (max_update_share)" in stopped.stderr
     assert writes(sandbox.salesforce).total() == before
+    told = json.loads(lms_crm_here("report", "--tenant", "acme", "--json").stdout)
+    assert told["problems"] == [told["plan"]["breach"]]
     command = stopped.stderr.partition("To send it all the same: lms-crm ")[2].split()
     assert lms_crm_here(*command).returncode == 0
     assert agrees(prove_acme(sandbox.moodle, sandbox.salesforce))
+    # The report of the run that was stopped says so still; the newest is that of the one that sent it.
+    page = lms_crm_here("report", "--tenant", "acme", "--run", told["run_id"][:8], "--out", "-").stdout
+    assert "A guardrail stopped the plan: " in page
+    sent = json.loads(lms_crm_here("report", "--tenant", "acme", "--json").stdout)
+    assert (sent["job"], sent["objects"][0]["updated"]) == ("apply", told["objects"][0]["update"])
 
 
 def test_without_auto_apply_the_plan_waits_for_a_person(

@@ -13,8 +13,13 @@ from lms_crm_assets.definitions import build_definitions
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.demo.proof import agrees, prove_acme, prove_globex
 from lms_crm_assets.demo.sandbox_process import Sandbox
+from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.report.facts import CRM
+from lms_crm_assets.report.history import facts_of
+from lms_crm_assets.report.making import report_file
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from tests.canaries import leaks
 from tests.sandbox_control import fault, mutate, records, requests, writes
 
 Reconcile = Callable[..., RunSummary]
@@ -108,7 +113,9 @@ def test_only_what_changed_in_the_lms_is_written_by_a_full_and_by_an_incremental
 
 
 @pytest.mark.slow
-def test_an_edit_in_the_crm_is_put_right_though_the_lms_did_not_change(sandbox: Sandbox, reconcile: Reconcile) -> None:
+def test_an_edit_in_the_crm_is_put_right_though_the_lms_did_not_change(
+    sandbox: Sandbox, reconcile: Reconcile, settings: Settings
+) -> None:
     reconcile("acme")
     contact = next(r for r in records(sandbox.salesforce, "Contact") if r["LMS_User_Id__c"] == "5")
     mutate(sandbox.salesforce, object="Contact", op="update", id=contact["Id"], fields={"LastName": "Typo"})
@@ -117,6 +124,9 @@ def test_an_edit_in_the_crm_is_put_right_though_the_lms_did_not_change(sandbox: 
 
     assert summary.objects["contact"].updated == 1
     assert agrees(prove_acme(sandbox.moodle, sandbox.salesforce))
+    told = report_file(settings.state_dir, "acme", summary.run_id).read_text(encoding="utf-8")
+    assert "It put what the LMS says in place of an edit that somebody had made there." in told
+    assert "The last 2 runs" in told
 
 
 @pytest.mark.parametrize("tenant", ["acme", "globex"])
@@ -243,7 +253,7 @@ def test_trouble_while_the_crm_is_read_is_waited_out(
 
 @pytest.mark.slow
 def test_what_the_crm_refuses_is_told_stops_nothing_else_and_its_children_are_linked_when_it_comes(
-    sandbox: Sandbox, reconcile: Reconcile
+    sandbox: Sandbox, reconcile: Reconcile, settings: Settings
 ) -> None:
     enrolled = {r["learner_id"] for r in records(sandbox.school, "enrollments")}
     valid = [r for r in records(sandbox.school, "learners") if r["email"] and r["status"] == "active"]
@@ -257,10 +267,19 @@ def test_what_the_crm_refuses_is_told_stops_nothing_else_and_its_children_are_li
     proof = prove_globex(sandbox.school, sandbox.hubspot)
     assert proof["contact"].missing == [learner["id"]]
     assert not proof["course"].missing
+    facts = facts_of(OperationalStore.at(settings.state_dir), "globex", first.run_id)
+    held = [r for r in records(sandbox.hubspot, "contacts") if r["properties"].get("lms_user_id")]
+    assert {each.name: each.agreeing for each in facts.objects}["contact"] == len(held)
+    assert ("LMS-402", CRM, "contact", 1) in {(r.code, r.by, r.kind, r.number) for r in facts.refused}
+    page = report_file(settings.state_dir, "globex", first.run_id).read_text(encoding="utf-8")
+    assert f"HubSpot agree on {facts.sum_of('agreeing'):,} of {facts.sum_of('total'):,} records." in page
+    assert "The CRM holds another record that counts as the same" in page
+    assert list(leaks(page)) == []
 
     second = reconcile("globex", "incremental_pull")
 
     assert first.objects["enrollment"].failed == second.objects["enrollment"].failed > 0
+    assert not report_file(settings.state_dir, "globex", second.run_id).exists()
     mutate(sandbox.hubspot, object="contacts", op="archive", id=other["id"])
     third = reconcile("globex")
     assert third.undelivered == 0, third.refused
