@@ -1,10 +1,14 @@
 """What listed rows tell about themselves, whichever LMS they are of: their keys, and when the newest of them changed."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from lms_crm_assets.domain import RawRecord
+
+_ID = itemgetter("id")
 
 
 def by_id(items: Iterable[Any], first: int = 0) -> list[RawRecord]:
@@ -12,9 +16,15 @@ def by_id(items: Iterable[Any], first: int = 0) -> list[RawRecord]:
 
     `first` is the place of the first row in its listing.
     """
+    rows = list(items)
+    with suppress(KeyError, TypeError):
+        # As nearly all pages are: objects with an id that is a text.
+        ids = [*map(_ID, rows)]
+        if {*map(type, ids)} == {str} and {*map(type, rows)} == {dict}:
+            return [*map(RawRecord, ids, rows)]
     return [
         RawRecord(f"(row {n} has no id)" if (given := own_id(item)) is None else str(given), item)
-        for n, item in enumerate(items, first)
+        for n, item in enumerate(rows, first)
     ]
 
 
@@ -25,9 +35,9 @@ def own_id(item: Any) -> Any:
 
 def newest(rows: Iterable[Any], name: str) -> datetime | None:
     """The newest readable stamp called `name`; one that can't be read is the check's business, not the cursor's."""
-    stamps = {row[name] for row in rows if isinstance(row, dict) and isinstance(row.get(name), str)}
+    stamps = {stamp for row in rows if isinstance(row, dict) and isinstance(stamp := row.get(name), str)}
     # Stamps of one length in UTC sort as texts; most pages hold no others.
-    alike = len({len(stamp) for stamp in stamps}) == 1 and all(stamp[-1:] == "Z" for stamp in stamps)
+    alike = len({*map(len, stamps)}) == 1 and {stamp[-1:] for stamp in stamps} == {"Z"}
     if alike and (found := _moment(max(stamps))) is not None:
         return found
     return max(filter(None, map(_moment, stamps)), default=None)

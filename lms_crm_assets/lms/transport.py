@@ -190,16 +190,18 @@ class Transport:
         return b"".join(pieces)
 
     def _received(self, response: httpx.Response, body: bytes, path: str) -> Received:
-        where = self._where(path)
-        if response.is_redirect:
-            raise ProtocolError(f"{where} redirects elsewhere ({response.status_code}); credentials are not sent along")
         if response.status_code != httpx.codes.OK:
+            where = self._where(path)
+            if response.is_redirect:
+                raise ProtocolError(
+                    f"{where} redirects elsewhere ({response.status_code}); credentials are not sent along"
+                )
             raise self._failure(response, body, where)
         try:
             content = _parsed(body)
         except ValueError as exc:
             # A proxy's HTML page or a body cut short: the next try may get the real answer.
-            raise UnreachableError(f"{where} answers something that is no JSON") from exc
+            raise UnreachableError(f"{self._where(path)} answers something that is no JSON") from exc
         self._check(content)
         return Received(content, response.headers, response.url, response.links)
 

@@ -28,6 +28,9 @@ SETTINGS: dict[str, str] = {
     "threads": "2",
 }
 
+NEW_FILE = "(STORAGE_VERSION 'v1.2.0')"
+"""How a file is attached that isn't there yet: so that it may hold what zstd has packed. DuckDB 1.2 and later read it."""
+
 _CATALOG = "warehouse"
 # How DuckDB says that a file is none of its own, or not whole any more.
 _DAMAGED = ("not a valid DuckDB database", "orrupt", "checksum", "Serialization Error", "newer version of DuckDB")
@@ -154,6 +157,8 @@ def _engine(file: _File, settings: dict[str, str]) -> _Engine:
 
 def _attach_now(con: duckdb.DuckDBPyConnection, path: Path, how: str = "") -> None:
     """`RetryableError` while another process has the file open, `FatalError` of one that is damaged."""
+    if not how and not path.exists():
+        how = NEW_FILE
     try:
         con.execute(f"ATTACH {literal(str(path))} AS {_CATALOG} {how}")
     except duckdb.Error as exc:

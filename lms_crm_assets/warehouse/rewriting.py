@@ -5,7 +5,7 @@ DuckDB reuses the blocks of deleted rows, but doesn't overwrite them.
 
 from pathlib import Path
 
-from lms_crm_assets.warehouse.connection import taken_alone
+from lms_crm_assets.warehouse.connection import NEW_FILE, taken_alone
 from lms_crm_assets.warehouse.sql import literal
 
 
@@ -18,7 +18,7 @@ def rewrite(path: Path) -> None:
     _remove(fresh)
     with taken_alone(path) as (con, catalog):
         con.execute(f"CHECKPOINT {catalog}")
-        con.execute(f"ATTACH {literal(str(fresh))} AS rewritten")
+        con.execute(f"ATTACH {literal(str(fresh))} AS rewritten {NEW_FILE}")
         con.execute(f"COPY FROM DATABASE {catalog} TO rewritten")
         con.execute("CHECKPOINT rewritten")
         fresh.chmod(path.stat().st_mode)

@@ -31,3 +31,11 @@ def table_exists(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> boo
     """Whether a table stands there."""
     query = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = $1 AND table_name = $2"
     return scalar(con, query, [schema, table]) == 1
+
+
+def stores_zstd(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the warehouse is a file of a version that can hold columns packed with zstd; others leave them unpacked."""
+    found = con.execute(
+        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchall()
+    return bool(found) and found[0][0] is not None and not str(found[0][0]).startswith(("v0.", "v1.0.", "v1.1."))

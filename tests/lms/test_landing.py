@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from lms_crm_assets.errors import RetryableError
 from lms_crm_assets.lms.landing import Landed, Weighed, absent, cursor, land, land_more, load, refuse_short, weigh
 from lms_crm_assets.lms.protocol import Page
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.rewriting import rewrite
+from lms_crm_assets.warehouse.sql import stores_zstd
 
 LEARNERS = LmsEntity.LEARNERS
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -54,6 +57,45 @@ def test_the_newest_line_of_a_key_wins(con: duckdb.DuckDBPyConnection, tmp_path:
     found = landed(tmp_path, page(row("1", "old"), row("2")), page(row("1", "new")))
 
     assert loaded(con, found) == {"1": ("new", False), "2": ("x", False)}
+
+
+def test_a_key_that_comes_again_in_another_file_is_what_came_last(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    before = [row(str(n), "x" * 1000) for n in range(6000)]
+    found = landed(tmp_path, page(row("twice", "old"), gone("back"), *before), page(row("back"), row("twice", "new")))
+
+    assert found.parts[LEARNERS] > 1
+    held_now = loaded(con, found)
+    assert (len(held_now), held_now["twice"], held_now["back"]) == (6002, ("new", False), ("x", False))
+    assert {len(name or "") for key, (name, _) in held_now.items() if key.isdecimal()} == {1000}
+
+
+def test_rows_of_any_kind_land_as_they_are(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    payloads = [{"a": [1, {"b": None}], "c": "\u2028 \n \\ \0 '\""}, "text", 7, 1.5, True, [], {}, [[None]], None]
+    found = landed(tmp_path, page(*(RawRecord(f"'{n}\n\"", payload) for n, payload in enumerate(payloads))))
+
+    load(con, LEARNERS, found, observed_at=NOW, complete=True)
+    rows = con.execute("SELECT source_id, payload FROM raw_lms.learners ORDER BY ALL").fetchall()
+    assert [(key, text and orjson.loads(text)) for key, text in rows] == [
+        (f"'{n}\n\"", payload) for n, payload in enumerate(payloads)
+    ]
+
+
+def test_a_file_of_an_older_version_is_loaded_into_as_well_and_packed_when_it_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    duckdb.connect(str(path)).close()
+    found = landed(tmp_path, page(row("1")))
+    with connect(path) as con:
+        assert not stores_zstd(con)
+        assert loaded(con, found) == {"1": ("x", False)}
+
+    rewrite(path)
+
+    with connect(path) as con:
+        assert stores_zstd(con)
+        assert held(con) == {"1": ("x", False)}
+        assert loaded(con, landed(tmp_path, page(row("2")))) == {"1": ("x", False), "2": ("x", False)}
 
 
 def test_a_row_that_is_nested_too_deep_keeps_its_key_and_stops_no_other(
