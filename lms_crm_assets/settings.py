@@ -5,22 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
+
 
 @dataclass(frozen=True)
 class Settings:
-    """`LMS_CRM_TENANTS_DIR` (default `tenants`) and `LMS_CRM_STATE_DIR` (default `.lms-crm`)."""
+    """`LMS_CRM_TENANTS_DIR` (default `tenants`), `LMS_CRM_STATE_DIR` (default `.lms-crm`) and `LMS_CRM_WAREHOUSE`.
+
+    `warehouse_url` says where the warehouses lie, see `warehouse.location`; None: in files in the state folder.
+    """
 
     tenants_dir: Path
     state_dir: Path
+    warehouse_url: SecretStr | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """The settings that the environment names."""
+        url = environ.get("LMS_CRM_WAREHOUSE", "").strip()
         return cls(
-            Path(environ.get("LMS_CRM_TENANTS_DIR", "tenants")), Path(environ.get("LMS_CRM_STATE_DIR", ".lms-crm"))
+            Path(environ.get("LMS_CRM_TENANTS_DIR", "tenants")),
+            Path(environ.get("LMS_CRM_STATE_DIR", ".lms-crm")),
+            SecretStr(url) if url else None,
         )
-
-    @property
-    def warehouse(self) -> str:
-        """The path of a tenant's warehouse, with `{tenant}` in it."""
-        return str(self.state_dir / "warehouse" / "{tenant}.duckdb")

@@ -17,6 +17,7 @@ from lms_crm_assets.ops import tokens
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 from tests.canaries import pytest_configure, pytest_runtest_makereport, pytest_runtest_teardown  # noqa: F401 - hooks
+from tests.lakes import lake_url  # noqa: F401 - as below
 from tests.postgres import _database, database, place, postgres  # noqa: F401 - fixtures for all
 
 # Every httpx client reads the root certificates anew, which takes 75 ms; on loopback they are read once for all.
@@ -74,6 +75,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("LMS_CRM_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("LMS_CRM_TENANTS_DIR", str(TENANTS))
     monkeypatch.delenv("LMS_CRM_STORE_URL", raising=False)
+    monkeypatch.delenv("LMS_CRM_WAREHOUSE", raising=False)
     return Settings.from_environ(os.environ)
 
 

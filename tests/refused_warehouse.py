@@ -17,6 +17,7 @@ from lms_crm_assets.lms.landing import ensure_raw_table
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.staging.build import build_staging
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 from tests.conftest import TENANTS
 
 GOOD = {"family_name": "Byron", "given_name": "Ada", "username": "ada", "status": "active"}
@@ -46,7 +47,7 @@ class Refused:
 
     @property
     def file(self) -> Path:
-        return Path(self.settings.warehouse.format(tenant="acme"))
+        return locate(self.settings, "acme")
 
     def build(self, rows: Sequence[dict[str, Any]], policy: ChecksPolicy | None = None) -> None:
         """What a run does: these are the LMS's learners, and staging is made of them."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lms_crm_assets.settings import Settings
+from lms_crm_assets.warehouse.location import Location, known_tenants, locate
 
 STATE, CONTRACTS = "state", "tenants"
 """The folders of a backup: what goes into the state folder, and what into the folder of contracts."""
@@ -22,9 +23,9 @@ class Places:
 
     settings: Settings
 
-    def warehouse(self, tenant: str) -> Path:
-        """The tenant's DuckDB file."""
-        return Path(self.settings.warehouse.format(tenant=tenant))
+    def warehouse(self, tenant: str) -> Location:
+        """Where the tenant's warehouse lies."""
+        return locate(self.settings, tenant)
 
     def journals(self, tenant: str) -> Path:
         """The tenant's folder of outcomes that are not in its warehouse yet."""
@@ -40,8 +41,7 @@ class Places:
 
     def tenants(self) -> list[str]:
         """The tenants that have a warehouse."""
-        folder = self.warehouse("any").parent
-        return sorted(file.stem for file in folder.glob("*.duckdb"))
+        return known_tenants(self.settings)
 
     def stores(self, names: Iterable[str] = (*STORES_BEFORE, *STORES_AFTER)) -> list[Path]:
         """The SQLite files that there are."""
@@ -49,8 +49,7 @@ class Places:
 
     def of_tenant(self, tenant: str) -> Iterator[Path]:
         """All that a tenant has in the state folder, but for its locks."""
-        file = self.warehouse(tenant)
-        yield from file.parent.glob(f"{tenant}.duckdb*")
+        yield from (self.settings.state_dir / "warehouse").glob(f"{tenant}.duckdb*")
         for purpose in ("sync", "events", "landing", "published"):
             folder = self.settings.state_dir / purpose / tenant
             if folder.exists():

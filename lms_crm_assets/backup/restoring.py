@@ -7,7 +7,7 @@ was written last (`delta.restored`), and sends only what still differs.
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,8 +22,11 @@ from lms_crm_assets.backup.users import users
 from lms_crm_assets.delta.restored import note_restored
 from lms_crm_assets.errors import FatalError
 from lms_crm_assets.settings import Settings
-from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.connection import connect, held_still
 from lms_crm_assets.warehouse.copying import copy_file
+from lms_crm_assets.warehouse.copying_out import copy_in, copy_out
+from lms_crm_assets.warehouse.generations import drop_lake
+from lms_crm_assets.warehouse.lake import Lake
 
 _SET_ASIDE = "set-aside"
 
@@ -57,17 +60,19 @@ def restore(settings: Settings, folder: Path, *, tenant: str | None = None, forc
     manifest.check(folder, chosen)
     tenants = manifest.tenants if tenant is None else [tenant]
     replaced = list(_replaced(places, tenants, whole=tenant is None))
+    lakes = _lakes(places, {*tenants, *(places.tenants() if tenant is None else [])})
     stores = places.stores() if tenant is None else []
-    if replaced and not force:
+    if (replaced or lakes) and not force:
+        there = replaced[0].name if replaced else f"the {lakes[0]}"
         raise FatalError(
-            f"{settings.state_dir.absolute()} holds a state already ({replaced[0].name} …): --force sets it aside and"
-            " restores"
+            f"{settings.state_dir.absolute()} holds a state already ({there} …): --force sets it aside and restores"
         )
     if busy := list(users(places, {*tenants, *(places.tenants() if tenant is None else [])}, stores)):
         raise FatalError(f"{'; '.join(busy)}: stop all of it first")
     with _disk_troubles(settings.state_dir):
-        aside = _set_aside(settings.state_dir, replaced)
+        aside = _set_aside(settings.state_dir, replaced, lakes)
         kept = _put_back(settings, folder, chosen)
+        _move_in(places, tenants)
         for name in tenants:
             try:
                 with connect(places.warehouse(name)) as con:
@@ -96,9 +101,25 @@ def _replaced(places: Places, tenants: Sequence[str], *, whole: bool) -> Iterato
             yield from sorted(store.parent.glob(f"{store.name}*"))
 
 
-def _set_aside(state_dir: Path, replaced: Sequence[Path]) -> Path | None:
-    """Move what is replaced into a folder beside it; gives that folder."""
-    if not replaced:
+def _lakes(places: Places, tenants: Iterable[str]) -> list[Lake]:
+    """The warehouses that are in a lake, and that the backup takes the place of."""
+    found = (places.warehouse(tenant) for tenant in sorted(tenants))
+    return [each for each in found if isinstance(each, Lake) and each.exists()]
+
+
+def _move_in(places: Places, tenants: Sequence[str]) -> None:
+    """Bring what was put back as files to where the warehouses lie."""
+    for tenant in tenants:
+        location = places.warehouse(tenant)
+        if not isinstance(location, Path):
+            file = places.settings.state_dir / "warehouse" / f"{tenant}.duckdb"
+            copy_in(file, location)
+            file.unlink()
+
+
+def _set_aside(state_dir: Path, replaced: Sequence[Path], lakes: Sequence[Lake]) -> Path | None:
+    """Move what is replaced into a folder beside it, of lakes a copy as a file; gives that folder."""
+    if not replaced and not lakes:
         return None
     folder = state_dir / _SET_ASIDE / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{time.monotonic_ns() % 1000:03}"
     for path in replaced:
@@ -107,6 +128,12 @@ def _set_aside(state_dir: Path, replaced: Sequence[Path]) -> Path | None:
         # SQLite takes a file's -wal and -shm away when the last one closes it.
         with suppress(FileNotFoundError):
             path.rename(target)
+    for lake in lakes:
+        target = folder / "warehouse" / f"{lake.tenant}.duckdb"
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with held_still(lake):
+            copy_out(lake, target)
+            drop_lake(lake)
     # Copies for readers, of a state that is no more.
     shutil.rmtree(folder / "published", ignore_errors=True)
     return folder

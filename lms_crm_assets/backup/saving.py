@@ -23,6 +23,8 @@ from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import SETTINGS, held_still
 from lms_crm_assets.warehouse.copying import copy_file, log_of
+from lms_crm_assets.warehouse.copying_out import copy_out
+from lms_crm_assets.warehouse.location import Location
 from lms_crm_assets.warehouse.sql import quoted
 
 # The longest single step of a run over millions of rows takes some minutes.
@@ -114,7 +116,7 @@ def _copy_files(source: Path, target: Path) -> None:
                 (target / file.name).unlink(missing_ok=True)
 
 
-def _copy_warehouse(source: Path, target: Path) -> int:
+def _copy_warehouse(source: Location, target: Path) -> int:
     """Copy a warehouse between two steps of its run; gives its rows."""
     target.parent.mkdir(parents=True, exist_ok=True)
     give_up_at = time.monotonic() + _PATIENCE_SECONDS
@@ -122,6 +124,9 @@ def _copy_warehouse(source: Path, target: Path) -> int:
         interrupt.check()
         try:
             with held_still(source):
+                if not isinstance(source, Path):
+                    copy_out(source, target)
+                    break
                 copy_file(source, target)
                 if (ahead := log_of(source)).exists():
                     copy_file(ahead, log_of(target))
@@ -133,7 +138,7 @@ def _copy_warehouse(source: Path, target: Path) -> int:
     return read_through(target, source)
 
 
-def read_through(file: Path, named: Path) -> int:
+def read_through(file: Path, named: Location) -> int:
     """The rows of a warehouse, each of them read: a damaged block shows here and not when the backup is needed.
 
     What lies in the log beside the file is taken into it. `FatalError` of a file that can't be read; it names `named`.
@@ -153,7 +158,7 @@ def read_through(file: Path, named: Path) -> int:
     return rows
 
 
-def _damaged(file: Path) -> FatalError:
+def _damaged(file: Location) -> FatalError:
     return FatalError(f"the warehouse {file.name} is damaged or of a newer DuckDB: see docs/runbook.md, A damaged file")
 
 

@@ -11,6 +11,7 @@ from lms_crm_assets.backup.places import Places
 from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.ops.lanes import Lane, is_taken
 from lms_crm_assets.warehouse.connection import held_still
+from lms_crm_assets.warehouse.location import Location
 
 
 def users(places: Places, tenants: Iterable[str], stores: Iterable[Path]) -> Iterator[str]:
@@ -25,11 +26,11 @@ def users(places: Places, tenants: Iterable[str], stores: Iterable[Path]) -> Ite
             yield f"a receiver, worker, Dagster or a command has {store.name} open"
 
 
-def _warehouse_is_open(file: Path) -> bool:
-    if not file.exists():
+def _warehouse_is_open(warehouse: Location) -> bool:
+    if not warehouse.exists():
         return False
     try:
-        with held_still(file):
+        with held_still(warehouse):
             return False
     except RetryableError:
         return True

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 
 import duckdb
@@ -24,6 +23,7 @@ from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.rejections import Rejection, rejections, replay
 from lms_crm_assets.veil import MESSAGE
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 
 _SHOWN_ROWS = 100
 
@@ -148,7 +148,7 @@ def _warehouse(tenant: str) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
     """The tenant's warehouse, and after how many refusals a record is a dead letter."""
     settings = Settings.from_environ()
     most = load_contract(settings.tenants_dir, tenant).delivery.max_attempts
-    with connect(Path(settings.warehouse.format(tenant=tenant))) as con:
+    with connect(locate(settings, tenant)) as con:
         yield con, most
 
 

@@ -26,6 +26,7 @@ from lms_crm_assets.explain import story_lines
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.veil import veiled_rows, veiled_story
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 
 _SHOWN_ROWS = 100
 JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable, on one line.")]
@@ -54,7 +55,7 @@ def plan(
     plan_id = summary.plan.get("plan_id")
     if plan_id is None:
         raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
-    with connect(Path(settings.warehouse.format(tenant=tenant))) as con:
+    with connect(locate(settings, tenant)) as con:
         stored = find_plan(con, plan_id)
         document: dict[str, Any] = {
             "tenant": tenant,
@@ -139,7 +140,7 @@ def apply(
     plan_id, tenant = _named_plan(plan_name, tenant)
     settings = Settings.from_environ()
     load_contract(settings.tenants_dir, tenant)
-    with connect(Path(settings.warehouse.format(tenant=tenant))) as con:
+    with connect(locate(settings, tenant)) as con:
         find_plan(con, plan_id)
     console = output_console()
     config = {"delta__plan": {"apply_plan": plan_id, "despite_guardrails": despite_guardrails}}
@@ -186,10 +187,10 @@ def explain(
     """
     settings = Settings.from_environ()
     contract = load_contract(settings.tenants_dir, tenant)
-    file = Path(settings.warehouse.format(tenant=tenant))
-    if not file.exists():
-        raise FatalError(f"{tenant} was never reconciled: there is no {file}")
-    with connect(file) as con:
+    warehouse = locate(settings, tenant)
+    if not warehouse.exists():
+        raise FatalError(f"{tenant} was never reconciled: there is no {warehouse}")
+    with connect(warehouse) as con:
         story = explained(con, contract, learner, at=at)
     if not show_values:
         story = veiled_story(story, contract)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +19,7 @@ from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import Location, locate
 
 if TYPE_CHECKING:
     import duckdb
@@ -131,5 +131,5 @@ def _print_json(tenant: str, lines: list[_Line], stops: "list[Finding]") -> None
     typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
 
 
-def _warehouse(settings: Settings, tenant: str) -> Path:
-    return Path(settings.warehouse.format(tenant=tenant))
+def _warehouse(settings: Settings, tenant: str) -> Location:
+    return locate(settings, tenant)

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, SecretStr
 
 from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
@@ -27,6 +27,7 @@ from lms_crm_assets.ops.suppression import Marks, Suppression
 from lms_crm_assets.ops.switches import SwitchBoard, Switches
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import location_of
 
 
 class TenantsResource(dg.ConfigurableResource[None]):
@@ -192,13 +193,22 @@ class TenantsResource(dg.ConfigurableResource[None]):
 
 
 class WarehouseResource(DuckDBResource):
-    """One DuckDB file a tenant; `database` is the path with `{tenant}` in it.
+    """One warehouse a tenant.
 
     The base class gives up its lock only on success and knows one file only.
     """
 
+    database: str = Field(description="LMS_CRM_WAREHOUSE; empty: each tenant has a DuckDB file in the state folder.")
+    state_dir: str = Field(description="The state folder.")
+
+    @property
+    def url(self) -> SecretStr | None:
+        """The setting of where the warehouses lie, where it is set."""
+        return SecretStr(self.database) if self.database else None
+
     @contextmanager
     def connect(self, tenant: str, settings: Mapping[str, str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to the tenant's file, closed whatever happens; `settings` come before the resource's own."""
-        with connect(Path(self.database.format(tenant=tenant)), {**self.connection_config, **(settings or {})}) as con:
+        """A connection to the tenant's warehouse, closed whatever happens; `settings` come before the resource's own."""
+        location = location_of(self.url, Path(self.state_dir), tenant)
+        with connect(location, {**self.connection_config, **(settings or {})}) as con:
             yield con

@@ -10,7 +10,7 @@ import dagster as dg
 
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import table
-from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.defs.run_history import RunHistory
 from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.privacy.retention import purge_shared, purge_tenant
@@ -37,10 +37,12 @@ _COLUMNS = {"tenant": "The tenant", "what": "What went", "number": "How much of 
         )
     ],
 )
-def retention(context: dg.AssetExecutionContext, tenants: TenantsResource) -> dg.MaterializeResult:
+def retention(
+    context: dg.AssetExecutionContext, tenants: TenantsResource, warehouse: WarehouseResource
+) -> dg.MaterializeResult:
     """Purge every tenant; one that can't be now is named, and holds up no other."""
     now = datetime.now(UTC)
-    settings = Settings(Path(tenants.tenants_dir), Path(tenants.state_dir))
+    settings = Settings(Path(tenants.tenants_dir), Path(tenants.state_dir), warehouse.url)
     rows: list[Mapping[str, str | int]] = []
     amiss: list[str] = []
     contracts: dict[str, Contract] = {}

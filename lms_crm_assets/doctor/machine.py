@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import apsw
+import duckdb
 from pydantic import SecretStr
 
 from lms_crm_assets.contract.loading import tenant_names
@@ -16,6 +17,7 @@ from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.store import OPS
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import held_still
+from lms_crm_assets.warehouse.location import Remote, locate
 
 _MIB = 1 << 20
 # A full pull lands as files and is then loaded, and DuckDB writes beside what it replaces.
@@ -49,8 +51,13 @@ def room(settings: Settings) -> Verdict:
 
 
 def warehouse(settings: Settings, tenant: str) -> Verdict:
-    """Whether the tenant's DuckDB file opens, read only."""
-    file = Path(settings.warehouse.format(tenant=tenant))
+    """Whether the tenant's warehouse opens, read only."""
+    try:
+        file = locate(settings, tenant)
+        if not isinstance(file, Path):
+            return _remote(file)
+    except LmsCrmError as exc:
+        return fail("warehouse", str(exc), "mend LMS_CRM_WAREHOUSE: docs/warehouse.md")
     if not is_there(file):
         return ok("warehouse", "none yet: the first reconciliation makes it")
     if not os.access(file, os.R_OK | os.W_OK) or not file.is_file():
@@ -62,6 +69,23 @@ def warehouse(settings: Settings, tenant: str) -> Verdict:
         return fail("warehouse", str(exc), f"lms-crm restore DIR --tenant {tenant} --force, then reconcile")
     except LmsCrmError:
         return ok("warehouse", f"{file.stat().st_size // _MIB:,} MiB, open in a run")
+
+
+def _remote(location: Remote) -> Verdict:
+    if not location.exists():
+        return ok("warehouse", "none yet: the first reconciliation makes it")
+    with duckdb.connect() as con:
+        location.attach(con, read_only=True)
+    return ok("warehouse", f"{location}, opens")
+
+
+def is_reconciled(settings: Settings, tenant: str) -> bool:
+    """Whether the tenant has a warehouse, as far as this user can see."""
+    try:
+        location = locate(settings, tenant)
+        return is_there(location) if isinstance(location, Path) else location.exists()
+    except LmsCrmError:
+        return False
 
 
 def is_there(path: Path) -> bool:

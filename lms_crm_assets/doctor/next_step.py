@@ -1,9 +1,8 @@
 """The one thing to do next."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from lms_crm_assets.doctor.machine import is_there
+from lms_crm_assets.doctor.machine import is_reconciled
 from lms_crm_assets.doctor.verdict import Level, Verdict
 from lms_crm_assets.settings import Settings
 
@@ -16,7 +15,7 @@ def next_step(machine: Sequence[Verdict], tenants: Mapping[str, Sequence[Verdict
                 whose = f"{where}: " if where else ""
                 return f"mend {whose}{verdict.about}: {verdict.remedy}"
     for tenant in tenants:
-        if not is_there(Path(settings.warehouse.format(tenant=tenant))):
+        if not is_reconciled(settings, tenant):
             return f"lms-crm plan --tenant {tenant} shows what would be written, lms-crm reconcile --tenant {tenant} writes it"
     for verdict in [*machine, *(each for verdicts in tenants.values() for each in verdicts)]:
         if verdict.level is Level.WARN:

@@ -24,6 +24,7 @@ from lms_crm_assets.privacy.person import Person
 from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.runs import SyncRun, note_run
 from lms_crm_assets.warehouse.connection import connect, transaction
+from lms_crm_assets.warehouse.location import Location
 from lms_crm_assets.warehouse.sql import literal, scalar, table_exists
 
 _NOTHING = DeltaCounts(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -40,7 +41,7 @@ def to_archive(con: duckdb.DuckDBPyConnection, contract: Contract, person: Perso
 
 
 def archive_records(
-    warehouse: Path, state_dir: Path, contract: Contract, person: Person, *, run_id: str, now: datetime
+    warehouse: Location, state_dir: Path, contract: Contract, person: Person, *, run_id: str, now: datetime
 ) -> dict[CrmObject, int]:
     """Archive them, children first; gives how many of each object.
 

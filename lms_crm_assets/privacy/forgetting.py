@@ -27,6 +27,7 @@ from lms_crm_assets.privacy.receipt import Receipt
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.journal import recover
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import Location, locate
 from lms_crm_assets.warehouse.rewriting import rewrite
 
 
@@ -86,8 +87,8 @@ class Forgetting:
         return both_lanes(self.settings.state_dir / "locks" / self.contract.tenant, self.contract.tenant)
 
     @property
-    def _warehouse(self) -> Path:
-        return Path(self.settings.warehouse.format(tenant=self.contract.tenant))
+    def _warehouse(self) -> Location:
+        return locate(self.settings, self.contract.tenant)
 
     @property
     def _archives(self) -> bool:

@@ -1,6 +1,7 @@
 """Taking away what was kept for as long as the contract says.
 
-A warehouse's file keeps its size: DuckDB reuses the room. `lms-crm forget` alone writes it anew.
+A warehouse's file keeps its size: DuckDB reuses the room. `lms-crm forget` alone writes it anew. Of a DuckLake the history goes
+that is older than a day.
 """
 
 import shutil
@@ -27,7 +28,11 @@ from lms_crm_assets.report.history import drop_facts
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.journal import drop_older
 from lms_crm_assets.warehouse.connection import connect, held_still
+from lms_crm_assets.warehouse.copying_out import copy_out
+from lms_crm_assets.warehouse.lake import Lake
+from lms_crm_assets.warehouse.location import Location, locate
 from lms_crm_assets.warehouse.sql import scalar, table_exists
+from lms_crm_assets.warehouse.upkeep import tidy
 
 # What lies beside the warehouses is of a run or a reader; a day later nobody wants it.
 _FILES_SECONDS = 86_400.0
@@ -50,13 +55,15 @@ def purge_tenant(settings: Settings, contract: Contract, now: datetime, *, dry_r
     `RetryableError` while a run holds the warehouse for long.
     """
     counts: dict[str, int] = {}
-    warehouse = Path(settings.warehouse.format(tenant=contract.tenant))
+    warehouse = locate(settings, contract.tenant)
     if warehouse.exists():
         with (
             _subject(warehouse, settings.state_dir / "landing" / contract.tenant, dry_run=dry_run) as file,
             connect(file) as con,
         ):
             counts = _purge_rows(con, contract, now)
+            if isinstance(file, Lake):
+                tidy(con, file)
     oldest = (now - timedelta(days=contract.retention.inbox_days)).timestamp()
     if contract.has_inbox and (inbox := _inbox(settings)) is not None:
         counts["deliveries"] = inbox.purge_of(contract.tenant, oldest, dry_run=dry_run)
@@ -86,7 +93,7 @@ def purge_shared(settings: Settings, contracts: Collection[Contract], *, dry_run
 
 
 @contextmanager
-def _subject(warehouse: Path, scratch: Path, *, dry_run: bool) -> Iterator[Path]:
+def _subject(warehouse: Location, scratch: Path, *, dry_run: bool) -> Iterator[Location]:
     """The warehouse, or a copy in `scratch` on which it is tried what would go; one that is left there goes a day later."""
     if not dry_run:
         yield warehouse
@@ -95,9 +102,12 @@ def _subject(warehouse: Path, scratch: Path, *, dry_run: bool) -> Iterator[Path]
     with TemporaryDirectory(dir=scratch) as folder:
         copy = Path(folder) / warehouse.name
         with held_still(warehouse):
-            for each, of in ((warehouse, copy), (_log(warehouse), _log(copy))):
-                if each.exists():
-                    shutil.copyfile(each, of)
+            if not isinstance(warehouse, Path):
+                copy_out(warehouse, copy)
+            else:
+                for each, of in ((warehouse, copy), (_log(warehouse), _log(copy))):
+                    if each.exists():
+                        shutil.copyfile(each, of)
         yield copy
 
 

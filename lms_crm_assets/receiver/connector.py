@@ -1,6 +1,7 @@
 """What the connector API works with, beside the inbox and the tenants: keys, rates, and the copies of the warehouses."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -14,6 +15,7 @@ from lms_crm_assets.receiver.signer import Signer
 from lms_crm_assets.receiver.writer import unavailable
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.staging.build import RowJudge
+from lms_crm_assets.warehouse.location import locate
 from lms_crm_assets.warehouse.published import Published
 
 
@@ -41,7 +43,7 @@ class Connector:
             Signer(ring, calls.clock),
             IdempotencyKeys(calls),
             RowJudge("changes", "UTC"),
-            Published(settings.warehouse, settings.state_dir / "published"),
+            Published(partial(locate, settings), settings.state_dir / "published"),
         )
 
 

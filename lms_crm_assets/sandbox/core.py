@@ -37,8 +37,8 @@ from .webhooks import Announcing, Courier, Subscription
 __all__ = [
     "JSON",
     "Configurable",
-    "Metered",
     "Fault",
+    "Metered",
     "Reshapable",
     "SandboxRequestError",
     "Simulator",

@@ -1,20 +1,22 @@
-"""Opening a tenant's DuckDB file: one writer at a time, waited for, and closed whatever happens.
+"""Opening a tenant's warehouse: one writer at a time, waited for, and closed whatever happens.
 
 Nobody holds a connection while talking to the network, so waits are short and openings many. To start DuckDB takes 25 ms,
 to attach a file to one that runs 2 ms: a process keeps the engine of each file with the settings that it had last, without
-the file.
+the file. One that is no file of this machine's stays attached, and only the right to write it is given back.
 """
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
-from lms_crm_assets.errors import FatalError, RetryableError
+from lms_crm_assets.errors import FatalError, RetryableError, UnreachableError
+from lms_crm_assets.warehouse.location import Location
 from lms_crm_assets.warehouse.sql import literal, sql_file
 
 LOCK_PATIENCE_SECONDS = 120.0
@@ -32,6 +34,7 @@ NEW_FILE = "(STORAGE_VERSION 'v1.2.0')"
 """How a file is attached that isn't there yet: so that it may hold what zstd has packed. DuckDB 1.2 and later read it."""
 
 _CATALOG = "warehouse"
+_Taken = TypeVar("_Taken")
 # How DuckDB says that a file is none of its own, or not whole any more.
 _DAMAGED = ("not a valid DuckDB database", "orrupt", "checksum", "Serialization Error", "newer version of DuckDB")
 _MOST_ENGINES = 4
@@ -39,18 +42,24 @@ _MOST_ENGINES = 4
 
 @dataclass
 class _Engine:
-    """A running DuckDB; `users` counts the connections to the attached file, which are of one thread."""
+    """A running DuckDB; `users` counts the connections to the attached file, which are of one thread.
+
+    A warehouse that is no file stays attached, for as long as it is the one that was `attached`; `held` gives back the
+    right to write it.
+    """
 
     settings: dict[str, str]
     base: duckdb.DuckDBPyConnection
     users: int = 0
+    attached: tuple[int, int] | None = None
+    held: Callable[[], None] | None = None
 
 
 @dataclass
 class _File:
     """Threads of one process take turns: while one closes the file another can't open it.
 
-    `made` is the file, as the disk knows it, whose schemas this process made already.
+    `made` is the file, as the disk knows it, or the lake whose schemas this process made already.
     """
 
     turn: threading.RLock = field(default_factory=threading.RLock)
@@ -58,57 +67,74 @@ class _File:
     made: tuple[int, int] | None = None
 
 
-_files: dict[Path, _File] = {}
+_files: dict[Location, _File] = {}
 _looking = threading.Lock()
 
 
 @contextmanager
-def connect(path: Path, settings: dict[str, str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to the warehouse at `path`, with its schemas made.
+def connect(location: Location, settings: dict[str, str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the warehouse at `location`, with its schemas made.
 
-    Waits up to two minutes for another process to close the file; `RetryableError` after that.
+    Waits up to two minutes for another process to close it; `RetryableError` after that.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = _file(path.resolve())
+    is_file = isinstance(location, Path)
+    scratch = location.with_suffix(".tmp") if isinstance(location, Path) else location.scratch
+    scratch.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = _file(location)
     with file.turn:
-        engine = _engine(file, {**SETTINGS, "temp_directory": str(path.with_suffix(".tmp")), **(settings or {})})
+        engine = _engine(file, {**SETTINGS, "temp_directory": str(scratch), **(settings or {})})
         if not engine.users:
-            if not path.exists():
+            if is_file and not location.exists():
                 file.made = None
-            _attach(engine.base, path)
+            _open(engine, location)
         engine.users += 1
         con = engine.base.cursor()
         try:
-            con.execute(f"USE {_CATALOG}; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-            _make_schemas(con, file, path)
+            con.execute(f"USE {_catalog(location)}; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+            _make_schemas(con, file, location, engine.attached)
             yield con
         except duckdb.OutOfMemoryException as exc:
             limit = engine.base.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
             raise FatalError(
-                f"the warehouse {path.name} needs more than {limit} of memory for this; nothing of it was changed"
+                f"the warehouse {location.name} needs more than {limit} of memory for this; nothing of it was changed"
             ) from exc
         finally:
             con.close()
             engine.users -= 1
             if not engine.users:
-                _detach(file, engine)
+                _close(file, engine)
 
 
 @contextmanager
-def held_still(path: Path) -> Iterator[None]:
-    """Keep everybody from writing the warehouse at `path` while the block runs.
+def held_still(location: Location) -> Iterator[None]:
+    """Keep everybody from writing the warehouse at `location` while the block runs.
 
     `RetryableError` at once while somebody has it open.
     """
-    turn = _file(path.resolve()).turn
+    turn = _file(location).turn
     if not turn.acquire(blocking=False):
-        raise _busy(path)
+        raise _busy(location)
     try:
-        with duckdb.connect(config=dict(SETTINGS)) as con:
-            _attach_now(con, path, "(READ_ONLY)")
-            yield
+        if isinstance(location, Path):
+            with duckdb.connect(config=dict(SETTINGS)) as con:
+                _attach_now(con, location, "(READ_ONLY)")
+                yield
+        else:
+            give_back = location.hold()
+            try:
+                yield
+            finally:
+                give_back()
     finally:
         turn.release()
+
+
+@contextmanager
+def held_patiently(location: Location) -> Iterator[None]:
+    """The same, waiting for whoever has it open as `connect` does."""
+    with ExitStack() as stack:
+        _patiently(location, lambda: stack.enter_context(held_still(location)))
+        yield
 
 
 @contextmanager
@@ -117,20 +143,21 @@ def taken_alone(path: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
 
     Waits for whoever has it open as `connect` does; the block may detach it. `FatalError` where this thread has it open.
     """
-    file = _file(path.resolve())
+    file = _file(path)
     with file.turn:
         if file.engine is not None and file.engine.users:
             raise FatalError("a warehouse that is open can't be taken alone")
         with duckdb.connect(config={**SETTINGS, "temp_directory": str(path.with_suffix(".tmp"))}) as con:
-            _attach(con, path)
+            _patiently(path, lambda: _attach_now(con, path))
             yield con, _CATALOG
 
 
-def _file(path: Path) -> _File:
-    """The file's state in this process; engines that nobody used for longest are stopped."""
+def _file(location: Location) -> _File:
+    """The warehouse's state in this process; engines that nobody used for longest are stopped."""
+    known = location.resolve() if isinstance(location, Path) else location
     with _looking:
-        file = _files.pop(path, None) or _File()
-        _files[path] = file
+        file = _files.pop(known, None) or _File()
+        _files[known] = file
         for other in list(_files.values())[:-_MOST_ENGINES]:
             if other.turn.acquire(blocking=False):
                 try:
@@ -172,35 +199,73 @@ def _attach_now(con: duckdb.DuckDBPyConnection, path: Path, how: str = "") -> No
         raise
 
 
-def _busy(path: Path) -> RetryableError:
-    return RetryableError(f"the warehouse {path.name} is open in a run", retry_after_seconds=5.0)
+def _busy(location: Location) -> RetryableError:
+    return RetryableError(f"the warehouse {location.name} is open in a run", retry_after_seconds=5.0)
 
 
-def _attach(base: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _catalog(location: Location) -> str:
+    return _CATALOG if isinstance(location, Path) else location.catalog
+
+
+def _open(engine: _Engine, location: Location) -> None:
+    """Have the engine alone write the warehouse."""
+    if isinstance(location, Path):
+        file = location
+        _patiently(file, lambda: _attach_now(engine.base, file))
+        return
+    engine.held = _patiently(location, location.hold)
+    try:
+        if engine.attached != location.identity():
+            if engine.attached is not None:
+                engine.base.execute(f"DETACH {location.catalog}")
+                engine.attached = None
+            location.attach(engine.base)
+            engine.attached = location.identity()
+    except BaseException:
+        engine.held()
+        raise
+
+
+def _patiently(location: Location, take: Callable[[], _Taken]) -> _Taken:
     give_up_at = time.monotonic() + LOCK_PATIENCE_SECONDS
     while True:
         try:
-            _attach_now(base, path)
+            return take()
+        except UnreachableError:
+            raise
         except RetryableError as exc:
             if time.monotonic() > give_up_at:
                 raise RetryableError(
-                    f"the warehouse {path.name} stays locked by another process; close what has it open and run again"
+                    f"the warehouse {location.name} stays locked by another process; close what has it open and run again"
                 ) from exc
             time.sleep(_LOCK_POLL_SECONDS)
-        else:
-            return
 
 
-def _make_schemas(con: duckdb.DuckDBPyConnection, file: _File, path: Path) -> None:
-    found = path.stat()
-    this = (found.st_dev, found.st_ino)
-    if file.made != this:
-        con.execute(sql_file("lms_crm_assets.warehouse", "schema.sql"))
-        file.made = this
+def _make_schemas(
+    con: duckdb.DuckDBPyConnection, file: _File, location: Location, attached: tuple[int, int] | None
+) -> None:
+    text = sql_file("lms_crm_assets.warehouse", "schema.sql")
+    if isinstance(location, Path):
+        found = location.stat()
+        this = (found.st_dev, found.st_ino)
+        if file.made != this:
+            con.execute(text)
+            file.made = this
+    elif file.made != attached:
+        if not location.is_made(text):
+            # In one transaction: each is a round trip or more, and forty of them take seconds.
+            with transaction(con):
+                con.execute(text)
+            location.note_made(text)
+        file.made = attached
 
 
-def _detach(file: _File, engine: _Engine) -> None:
-    """Close the file; an engine that can't do so is stopped, which closes it too."""
+def _close(file: _File, engine: _Engine) -> None:
+    """Close the file, or let others write; an engine that can't close its file is stopped, which does."""
+    if engine.held is not None:
+        engine.held()
+        engine.held = None
+        return
     try:
         engine.base.execute(f"DETACH {_CATALOG}")
     except duckdb.Error:

@@ -5,15 +5,18 @@ whole file: its bytes are copied in a hundredth of the time that it takes to cop
 in them in 5 s), and all that time a run would wait. It is made when somebody asks and the warehouse was written since: a tenant whose API nobody calls costs
 nothing, and what a run that was stopped by its checks left behind is seen too. Each copy has a name of its own, for the
 library takes two opens of one path for one file; whoever still reads an older copy goes on with it.
+
+A warehouse that is no file needs none: whoever reads it holds nobody off, and sees one state of it.
 """
 
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -22,6 +25,7 @@ from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import SETTINGS, held_still
 from lms_crm_assets.warehouse.copying import copy_file, log_of
+from lms_crm_assets.warehouse.location import Location, Remote, locate
 
 # A copy takes the file from the runs: at most a tenth of the time, and not for every request.
 _LEAST_AGE_SECONDS = 1.0
@@ -43,13 +47,14 @@ class _Tenant:
     file: Path | None = None
     con: duckdb.DuckDBPyConnection | None = None
     not_before: float = 0.0
+    identity: tuple[int, int] | None = None
 
 
 class Published:
-    """The copies of all tenants' warehouses, whose path is `warehouse` with `{tenant}` in it; for several threads."""
+    """The copies of all tenants' warehouses, which lie where `locate` says; for several threads."""
 
-    def __init__(self, warehouse: str, folder: Path) -> None:
-        self._warehouse = warehouse
+    def __init__(self, locate: Callable[[str], Location], folder: Path) -> None:
+        self._locate = locate
         self._folder = folder
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
         self._lock = threading.Lock()
@@ -59,8 +64,10 @@ class Published:
 
         `RetryableError` when there is no copy yet and a run holds the warehouse.
         """
-        source = Path(self._warehouse.format(tenant=tenant))
+        source = self._locate(tenant)
         known = self._known(tenant)
+        if not isinstance(source, Path):
+            return self._direct(source, known)
         folder = self._folder / tenant
         newest = _newest(folder)
         stamp = _stamp(source)
@@ -81,6 +88,20 @@ class Published:
                 if known.con is not None:
                     known.con.close()
             self._tenants.clear()
+
+    def _direct(self, source: Remote, known: _Tenant) -> duckdb.DuckDBPyConnection | None:
+        """A connection to the warehouse itself, which sees it as it is now until it is closed."""
+        if not source.exists():
+            return None
+        with self._lock:
+            identity = source.identity()
+            if known.con is None or known.identity != identity:
+                known.con, known.identity = duckdb.connect(config=dict(SETTINGS)), identity
+                known.con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+                source.attach(known.con, read_only=True)
+            reader = known.con.cursor()
+        reader.execute(f"USE {source.catalog}; BEGIN")
+        return reader
 
     def _known(self, tenant: str) -> _Tenant:
         with self._lock:
@@ -141,16 +162,15 @@ def reading(settings: Settings, tenant: str) -> Iterator[duckdb.DuckDBPyConnecti
 
     `FatalError` when the tenant was never reconciled, `RetryableError` when there is no copy yet and a run holds the file.
     """
-    copies = Published(settings.warehouse, settings.state_dir / "published")
+    copies = Published(partial(locate, settings), settings.state_dir / "published")
     try:
         try:
             con = copies.connection(tenant)
         except (duckdb.IOException, OSError) as exc:
             raise RetryableError(f"the copy of {tenant}'s warehouse can't be read now") from exc
         if con is None:
-            file = settings.warehouse.format(tenant=tenant)
             raise FatalError(
-                f"{tenant} was never reconciled: there is no {file}; lms-crm reconcile --tenant {tenant} makes it"
+                f"{tenant} was never reconciled: there is no {locate(settings, tenant)}; lms-crm reconcile --tenant {tenant} makes it"
             )
         with closing(con):
             yield con

@@ -29,8 +29,12 @@ def scalar(con: duckdb.DuckDBPyConnection, query: str, parameters: object = None
 
 def table_exists(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
     """Whether a table stands there."""
-    query = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = $1 AND table_name = $2"
-    return scalar(con, query, [schema, table]) == 1
+    # The list of all tables takes a DuckLake half a second.
+    try:
+        con.execute(f"SELECT 1 FROM {quoted(schema)}.{quoted(table)} LIMIT 0")
+    except duckdb.CatalogException:
+        return False
+    return True
 
 
 def stores_zstd(con: duckdb.DuckDBPyConnection) -> bool:

@@ -27,6 +27,7 @@ from lms_crm_assets.ops.vault import Vault
 from lms_crm_assets.privacy.receipt import Receipt
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 from tests.receiver_server import ENVIRON
 
 
@@ -46,12 +47,12 @@ def state(tmp_path: Path) -> Settings:
 
 
 def write(settings: Settings, tenant: str, text: str) -> None:
-    with connect(Path(settings.warehouse.format(tenant=tenant))) as con:
+    with connect(locate(settings, tenant)) as con:
         con.execute("CREATE OR REPLACE TABLE staging.note AS SELECT $1 AS text", [text])
 
 
 def held(settings: Settings, tenant: str) -> str:
-    with connect(Path(settings.warehouse.format(tenant=tenant))) as con:
+    with connect(locate(settings, tenant)) as con:
         return str(con.execute("FROM staging.note").fetchall()[0][0])
 
 

@@ -28,6 +28,7 @@ from lms_crm_assets.sync.delivery import Delivery
 from lms_crm_assets.sync.jobs import settle_left
 from lms_crm_assets.sync.journal import recover
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 
 
 def run(settings: Settings, tenant: str) -> dict[str, object]:
@@ -35,7 +36,7 @@ def run(settings: Settings, tenant: str) -> dict[str, object]:
     contract = load_contract(settings.tenants_dir, tenant)
     specs = [object_spec(contract, obj) for obj in contract.in_order()]
     folder, run_id = settings.state_dir / "sync" / tenant, f"{datetime.now(UTC):%H%M%S%f}"
-    warehouse = Path(settings.warehouse.format(tenant=tenant))
+    warehouse = locate(settings, tenant)
     crm = crm_adapter(contract, OperationalStore.at(settings.state_dir))
 
     @contextmanager

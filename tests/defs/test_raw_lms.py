@@ -1,7 +1,6 @@
 """The check `believable`: what it says of each entity of a pull, and what a pull that is not believed leaves as it was."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,6 +12,7 @@ from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import LmsEntity
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 from tests.sandbox_control import fault
 
 
@@ -21,7 +21,7 @@ class Pulls:
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self._job = build_definitions(settings).resolve_job_def("full_reconcile")
-        self._instance, self._warehouse = instance, Path(settings.warehouse.format(tenant="globex"))
+        self._instance, self._warehouse = instance, locate(settings, "globex")
         instance.add_dynamic_partitions(str(TENANTS.name), ["globex"])
 
     def pull(self, *entities: LmsEntity, mode: str = "full") -> dg.ExecuteInProcessResult:

@@ -6,7 +6,6 @@ One school is read by two tenants, for Salesforce and for HubSpot. What arrived 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -22,6 +21,7 @@ from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.ops import tokens
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 from tests.conftest import TENANTS
 from tests.e2e.bad_records import (
     BAD,
@@ -117,7 +117,7 @@ def run(settings: Settings, instance: dg.DagsterInstance) -> dict[str, RunSummar
 
 def refusals(settings: Settings, where: str) -> Iterator[Refusal]:
     """All that a tenant's warehouse holds of refusals; those on rows are the same for both."""
-    with connect(Path(settings.warehouse.format(tenant=TENANT[where]))) as con:
+    with connect(locate(settings, TENANT[where])) as con:
         for row in con.execute('SELECT entity, source_id, code, "column" FROM staging.quarantine').fetchall():
             yield Refusal(LMS, *row)
         query = "SELECT object, external_id, code, field FROM delta.refused WHERE severity = 'error'"

@@ -19,6 +19,7 @@ from lms_crm_assets.demo.proof_school import Row, school_rows, valid_rows
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 from tests.conftest import TENANTS
 from tests.sandbox_control import mutate, records, writes
 
@@ -139,7 +140,7 @@ class Tenant:
         self.crm = sandbox.hubspot
         self._protocol, self._folder = protocol, folder
         settings = dataclasses.replace(settings, tenants_dir=folder)
-        self._warehouse = Path(settings.warehouse.format(tenant="globex"))
+        self._warehouse = locate(settings, "globex")
         self._job = build_definitions(settings).resolve_job_def("full_reconcile")
         self._source = _documented_source(protocol.adapter)
         self.has_its_credential()

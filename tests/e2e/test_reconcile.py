@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator
 from math import ceil
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -19,6 +18,7 @@ from lms_crm_assets.report.history import facts_of
 from lms_crm_assets.report.making import report_file
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 from tests.canaries import leaks
 from tests.sandbox_control import fault, mutate, records, requests, writes
 
@@ -205,7 +205,7 @@ def test_bad_rows_are_in_quarantine_with_a_code_and_leave_it_when_mended(
 
 
 def quarantined(settings: Settings, tenant: str, keys: Iterable[str]) -> dict[str, set[tuple[str, str]]]:
-    with connect(Path(settings.warehouse.format(tenant=tenant))) as con:
+    with connect(locate(settings, tenant)) as con:
         rows = con.execute(
             'SELECT source_id, list((code, "column")) FROM staging.quarantine'
             " WHERE list_contains($1, source_id) GROUP BY ALL",

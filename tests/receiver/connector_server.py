@@ -26,6 +26,7 @@ from lms_crm_assets.receiver.server import server_of
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.staging.build import build_staging
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 
 TENANTS = Path(__file__).parent.parent.parent / "tenants"
 ENVIRON = {
@@ -97,7 +98,7 @@ class Api:
 
     def build(self, entity: LmsEntity, rows: Sequence[dict[str, Any]], policy: ChecksPolicy | None = None) -> None:
         """What a run does: these are the LMS's rows, and staging is made of them. A copy is due at once."""
-        path = Path(self.settings.warehouse.format(tenant="acme"))
+        path = locate(self.settings, "acme")
         lines = [orjson.dumps(row).decode() for row in rows]
         with connect(path) as con:
             ensure_raw_table(con, entity)

@@ -16,6 +16,7 @@ from lms_crm_assets.ops.breaker import FAILING_CALLS, Breaker
 from lms_crm_assets.ops.inbox import Delivery, Side
 from lms_crm_assets.ops.modes import Mode, Modes, Sample
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 from tests.receiver.connector_server import LEARNER, Api, running_api
 
 
@@ -34,7 +35,7 @@ def _refuse(con: duckdb.DuckDBPyConnection, key: str, attempts: int) -> None:
 
 
 def _warehouse(api: Api) -> Path:
-    return Path(api.settings.warehouse.format(tenant="acme"))
+    return locate(api.settings, "acme")
 
 
 def _all(api: Api, since: str | None = None, limit: int = 1) -> tuple[list[dict[str, Any]], str]:

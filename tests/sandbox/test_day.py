@@ -16,9 +16,11 @@ HALF_A_DAY = 43_200
 
 @pytest.fixture
 def hubspot() -> Iterator[httpx.Client]:
-    with serving(HubSpotSimulator(daily_limit=10)) as url:
-        with httpx.Client(base_url=url, headers={"Authorization": "Bearer pat-sandbox"}) as api:
-            yield api
+    with (
+        serving(HubSpotSimulator(daily_limit=10)) as url,
+        httpx.Client(base_url=url, headers={"Authorization": "Bearer pat-sandbox"}) as api,
+    ):
+        yield api
 
 
 def passed(api: httpx.Client, **what: float) -> dict[str, int]:

@@ -16,7 +16,7 @@ QUERY = "SELECT count(*) FROM staging.quarantine"
 
 @pytest.fixture
 def copies(tmp_path: Path) -> Published:
-    return Published(str(tmp_path / "{tenant}.duckdb"), tmp_path / "published")
+    return Published(lambda tenant: tmp_path / f"{tenant}.duckdb", tmp_path / "published")
 
 
 def _add(folder: Path, tenant: str = "acme") -> None:
@@ -87,7 +87,7 @@ def test_while_a_run_holds_the_warehouse_the_last_copy_serves(
 def test_another_process_finds_the_copy(copies: Published, tmp_path: Path) -> None:
     _add(tmp_path)
     assert _count(copies) == 1
-    other = Published(copies._warehouse, copies._folder)
+    other = Published(copies._locate, copies._folder)
     assert _count(other) == 1
     copies.close()
     other.close()
