@@ -5,14 +5,28 @@
 
 import sys
 
-from benchmarks import backup, delivery, delivery_drt, diff, ingest, reconcile_100k, validation
+from benchmarks import (
+    backup,
+    delivery,
+    delivery_drt,
+    diff,
+    ingest,
+    memory,
+    nightly,
+    reconcile_100k,
+    run_cost,
+    validation,
+)
 from benchmarks.results import show
 
 PARTS = {
     "backup": backup.measure,
     "delivery": delivery.measure,
     "diff": diff.measure,
+    "memory": memory.measure,
+    "nightly": nightly.measure,
     "reconcile": reconcile_100k.measure,
+    "run_cost": run_cost.measure,
     "validation": validation.measure,
 }
 # What needs the environment of `benchmarks.peers`, which takes minutes to make.

@@ -25,7 +25,7 @@ def measure() -> list[Figure]:
             **os.environ,
             **sandbox.environ(),
             "LMS_CRM_STATE_DIR": f"{folder}/state",
-            "LMS_CRM_TENANTS_DIR": str(_unthrottled(Path(folder))),
+            "LMS_CRM_TENANTS_DIR": str(unthrottled(Path(folder))),
             "DAGSTER_HOME": str(_dagster_home(Path(folder))),
         }
         started = time.monotonic()
@@ -46,7 +46,7 @@ def measure() -> list[Figure]:
     ]
 
 
-def _unthrottled(folder: Path) -> Path:
+def unthrottled(folder: Path) -> Path:
     """The example contract without HubSpot's limit, which would be the only thing measured."""
     contract = yaml.safe_load((ROOT / "tenants" / "globex.yaml").read_text(encoding="utf-8"))
     contract["throttle"] = {"crm": {"calls_per_10_seconds": 1_000_000}}
