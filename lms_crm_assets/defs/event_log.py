@@ -47,7 +47,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         # Of the thread that has the lock.
         self._begun: dict[str, Connection] = {}
         super().__init__(base_dir, inst_data)
-        self._db_lock = RLock()
+        self._db_lock = RLock()  # type: ignore[assignment]  # Dagster's is a lock that one thread takes once
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
@@ -109,7 +109,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     ) -> EventRecordsResult:
         """The materializations of an asset; the newest one of a partition is often of a run that is under way here."""
         if isinstance(records_filter, AssetRecordsFilter) and limit == 1 and not (cursor or ascending):
-            partition, *others = records_filter.asset_partitions or [None]
+            partition, *others = records_filter.asset_partitions or [""]
             made = self._made.get((records_filter.asset_key, partition))
             if made and partition and not others and not any(records_filter[2:]):
                 end = EventLogCursor.from_storage_id(made.storage_id).to_string()

@@ -60,7 +60,7 @@ def part() -> dg.MaterializeResult:  # type: ignore[type-arg]  # as above
 def after(context: dg.AssetExecutionContext) -> None:
     """What is told from memory while the run goes on is what Dagster's own reads from the files."""
     told = context.instance.event_log_storage
-    theirs = SqliteEventLogStorage(str(Path(told.path_for_shard("index")).parent))  # type: ignore[attr-defined]
+    theirs = SqliteEventLogStorage(str(Path(told.path_for_shard("index")).parent))
     newest, tags = [], []
     for log in (told, theirs):
         found = log.fetch_materializations(dg.AssetRecordsFilter(part.key, asset_partitions=[context.partition_key]), 1)
