@@ -1,10 +1,10 @@
-"""The delta of one object against the cost of reading both sides: time at 1M records, memory at 10M, exactness at 100k.
+"""The delta of one object against the cost of reading both sides: time at 1M and 10M records, memory, exactness.
 
 Each warehouse is a quiet one: staged rows, the CRM's records in its own spelling and a ledger that knows every field.
 Then some records get one field edited in the CRM. The first delta maps every row of ours; the later ones, which are the
 rule, find the mapping kept and are what is measured. The limit is `SELECT sum(hash(all columns))` over the staged table and
 the snapshot as they are, without the ledger. Every build and comparison is a process of its own, so that nothing but the
-measured one counts.
+measured one counts; in it limit, delta and its parts take turns.
 """
 
 import json
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -22,7 +23,8 @@ import duckdb
 from benchmarks.results import Figure
 from lms_crm_assets.contract.spec import FieldSpec, ObjectSpec
 from lms_crm_assets.crm.fingerprint import fingerprint
-from lms_crm_assets.delta.build import build_delta
+from lms_crm_assets.delta.build import build_delta, find_differing, read_counts
+from lms_crm_assets.delta.desired import refresh_desired
 from lms_crm_assets.domain import CrmObject, FieldType, Owner
 from lms_crm_assets.warehouse.connection import connect
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar
@@ -118,13 +120,19 @@ SPEC = ObjectSpec(CrmObject.COURSE, "courses", "lms_course_id", {name: f.spec fo
 
 @dataclass(frozen=True)
 class Compared:
-    """What one process found: median seconds, and the records whose delta is not the one edit that was made.
+    """What one process found: median seconds (`…_cpu`: of processor time), and the records whose delta isn't the one edit.
 
-    `peak` is the process's memory in MiB after its first delta, before anything else was read.
+    `found_by_hashes`: which records differ, from what is kept of both sides, without their fields. `sent_again`: to see
+    that of rows which the LMS sent once more none changed. `peak` is the process's memory in MiB after its first delta,
+    before anything else was read.
     """
 
     limit: float
+    limit_cpu: float
     delta: float
+    delta_cpu: float
+    found_by_hashes: float
+    sent_again: float
     peak: float
     found: int
     wrong: int
@@ -132,36 +140,62 @@ class Compared:
 
 def measure() -> list[Figure]:
     """Compare 1M, 10M and 100k records; the figures."""
-    _, million = _measured(1_000_000, 10_000)
-    edits = _measured(100_000, 137)
-    ten_million = _measured(10_000_000, 100_000, rounds=1, settings={"memory_limit": "512MB"})
-    wrong = sum(one.wrong for one in ten_million)
+    _, million = _measured(1_000_000, 10_000, {"later": {}})
+    edits = _measured(100_000, 137, {"later": {}})
+    ten_million = _measured(
+        10_000_000, 100_000, {"under 512MB": {"memory_limit": "512MB"}, "unlimited": {"memory_limit": "16GB"}}, rounds=3
+    )
+    first, limited, unlimited = ten_million
     memory = "diff of 10M × 12 columns under memory_limit 512MB: peak memory"
     return [
         Figure("diff of 1M × 12 columns: time against the scan limit", million.delta / million.limit, 2.0, "×"),
+        Figure("the same, only which records differ (kept hashes)", million.found_by_hashes / million.limit, 1.35, "×"),
+        Figure("the same, 5 % of the rows sent again as they were", million.sent_again / million.limit, 0.4, "×"),
         Figure("diff of 1M × 12 columns: records wrongly in or not in the delta", million.wrong, 0, "records"),
         Figure("137 edits in 100k records: records wrongly in or not", sum(one.wrong for one in edits), 0, "records"),
-        Figure("diff of 10M × 12 columns: records wrongly in or not in the delta", wrong, 0, "records"),
-        Figure(memory, ten_million[1].peak, 700, "MiB"),
-        Figure(f"{memory} of the first, which maps every row", ten_million[0].peak, 700, "MiB"),
+        Figure(
+            "diff of 10M × 12 columns: CPU time against the scan limit",
+            unlimited.delta_cpu / unlimited.limit_cpu,
+            2.2,
+            "×",
+        ),
+        Figure(
+            "diff of 10M × 12 columns: records wrongly in or not in the delta",
+            sum(one.wrong for one in ten_million),
+            0,
+            "records",
+        ),
+        Figure(memory, limited.peak, 700, "MiB"),
+        Figure(f"{memory} of the first, which maps every row", first.peak, 700, "MiB"),
+        Figure(
+            "diff of 10M × 12 columns under memory_limit 512MB: CPU time against without limit",
+            limited.delta_cpu / unlimited.delta_cpu,
+            1.2,
+            "×",
+        ),
     ]
 
 
-def _measured(rows: int, edits: int, *, rounds: int = ROUNDS, settings: dict[str, str] | None = None) -> list[Compared]:
-    """Build a warehouse and compare its sides twice, each in a process of its own: the first delta, and later ones."""
+def _measured(rows: int, edits: int, ways: dict[str, dict[str, str]], *, rounds: int = ROUNDS) -> list[Compared]:
+    """Build a warehouse and compare its sides in processes of their own: the first delta, and later ones by settings.
+
+    The first one has the settings of the first way.
+    """
     found = []
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         _run("build", f"{folder}/w.duckdb", str(rows), str(edits))
         print(f"diff of {rows:,}: made with {edits:,} edits in {time.monotonic() - started:.0f} s", flush=True)
-        for name, times in (("first", 1), ("later", rounds)):
-            answer = Path(folder, name)
-            _run("compare", f"{folder}/w.duckdb", str(answer), str(times), json.dumps(settings or {}))
+        for name, settings in ({"first": next(iter(ways.values()))} | ways).items():
+            answer = Path(folder, "answer")
+            times = 1 if name == "first" else rounds
+            _run("compare", f"{folder}/w.duckdb", str(answer), str(times), json.dumps(settings))
             one = Compared(**json.loads(answer.read_bytes()))
             print(
                 f"diff of {rows:,}, {name}: limit {one.limit:.2f} s, delta {one.delta:.2f} s"
-                f" ({one.delta / one.limit:.2f} ×), peak {one.peak:,.0f} MiB, {one.found:,} updates,"
-                f" {one.wrong:,} records wrong",
+                f" ({one.delta / one.limit:.2f} ×, CPU {one.delta_cpu / one.limit_cpu:.2f} ×), by hashes"
+                f" {one.found_by_hashes:.2f} s, sent again {one.sent_again:.2f} s, peak {one.peak:,.0f} MiB,"
+                f" {one.found:,} updates, {one.wrong:,} records wrong",
                 flush=True,
             )
             found.append(one)
@@ -207,32 +241,52 @@ def _build(warehouse: Path, rows: int, edits: int) -> None:
 
 
 def _compare(warehouse: Path, answer: Path, rounds: int, settings: dict[str, str]) -> None:
-    """Limit and delta in turns, and whether the delta is what was edited."""
-    limits: list[float] = []
-    deltas: list[float] = []
+    """Limit, delta and its parts in turns, and whether the delta is what was edited."""
+    limits: list[tuple[float, float]] = []
+    deltas: list[tuple[float, float]] = []
+    hashes: list[float] = []
+    again: list[float] = []
     peak = 0.0
     with connect(warehouse, settings) as con:
-        for _ in range(rounds):
-            started = time.monotonic()
-            updates = build_delta(con, SPEC).update
-            deltas.append(time.monotonic() - started)
+        for number in range(rounds):
+            deltas.append(_timed(lambda: build_delta(con, SPEC)))
             peak = peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB
-            limits.append(_limit(con))
+            limits.append(_timed(lambda: _read(con)))
+            hashes.append(_timed(lambda: _find_by_hashes(con))[0])
+            con.execute("BEGIN")
+            con.execute(f"UPDATE staging.course SET observed_at = now() WHERE hash(source_id) % 20 = {number}")
+            again.append(_timed(lambda: refresh_desired(con, SPEC))[0])
+            con.execute("ROLLBACK")
+        updates = read_counts(con, SPEC.object).update
         wrong = scalar(
             con,
             "SELECT count(*) FROM delta.course d FULL JOIN edit e ON e.key = d.external_id"
             " WHERE d.external_id IS NULL OR e.key IS NULL OR d.action <> 'update' OR d.class <> 'drift'"
             " OR list_transform(d.changes, lambda c: c.field) <> [e.field]",
         )
-    compared = Compared(median(limits), median(deltas), peak, updates, wrong)
+    limit, limit_cpu, delta, delta_cpu = (
+        median(one[which] for one in measured) for measured in (limits, deltas) for which in (0, 1)
+    )
+    compared = Compared(limit, limit_cpu, delta, delta_cpu, median(hashes), median(again), peak, updates, wrong)
     answer.write_text(json.dumps(asdict(compared)), encoding="utf-8")
 
 
-def _limit(con: duckdb.DuckDBPyConnection) -> float:
-    started = time.monotonic()
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds, and seconds of processor time, of both processors."""
+    started, spent = time.monotonic(), time.process_time()
+    work()
+    return time.monotonic() - started, time.process_time() - spent
+
+
+def _read(con: duckdb.DuckDBPyConnection) -> None:
     for table in ("staging.course", "crm_snapshot.course"):
         con.execute(f"SELECT sum(hash(*COLUMNS(*))) FROM {table}").fetchall()
-    return time.monotonic() - started
+
+
+def _find_by_hashes(con: duckdb.DuckDBPyConnection) -> None:
+    refresh_desired(con, SPEC)
+    find_differing(con, SPEC)
+    con.execute("DROP TABLE differing")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def read_counts(con: duckdb.DuckDBPyConnection, obj: CrmObject) -> DeltaCounts:
 
 def _find_different(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
     """Make the temp tables `different` and `gone`, and of what differs `desired` and `live`."""
-    _find_differing(con, spec)
+    find_differing(con, spec)
     queries = {
         "desired": desired_side(spec),
         "live": live_side(spec, f"rowid IN ({differing_rows('lr')})"),
@@ -144,7 +144,7 @@ def _find_different(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
     con.execute("DROP TABLE differing")
 
 
-def _find_differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
+def find_differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
     """Make the temp table `differing`, part by part: a join of ten million fingerprints takes 500 MiB by itself."""
     # A row of nulls: were there none in a column, `differing_rows` would have no filter, but for its name.
     con.execute("CREATE OR REPLACE TEMP TABLE differing AS SELECT NULL::BIGINT AS dr, NULL::BIGINT AS lr")
