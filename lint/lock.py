@@ -85,7 +85,7 @@ def main() -> int:
     # What is developed and tested with, and what the image gets.
     wanted = {
         "requirements.lock": [*always, *groups["dev"], *groups["docs"]],
-        "deploy/requirements.lock": [*always, *groups["build"], *extras["otel"]],
+        "deploy/requirements.lock": [*always, *groups["build"], *extras["otel"], *extras["ducklake"]],
     }
     found = [
         f"{name}: {each}"

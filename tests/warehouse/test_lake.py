@@ -74,7 +74,7 @@ def test_what_is_erased_is_in_no_file_and_no_table_and_readers_see_one_state(
         _add(con, "aaa.first", "canary.kept", "zz.canary.erased")
     with connect(lake) as con:
         con.execute("DELETE FROM sync.unconverged WHERE external_id = 'zz.canary.erased'")
-    held = _everything(postgres, database, tmp_path / "lake")
+    held = everything(postgres, database, tmp_path / "lake")
     assert held("zz.canary.erased")
 
     with reading(settings, "acme") as reader:
@@ -150,7 +150,7 @@ def _add(con: duckdb.DuckDBPyConnection, *keys: str) -> None:
     con.execute("INSERT INTO sync.unconverged SELECT 'contact', unnest($1::VARCHAR[])", [list(keys)])
 
 
-def _everything(postgres: Server, database: str, folder: Path) -> Callable[[str], bool]:
+def everything(postgres: Server, database: str, folder: Path) -> Callable[[str], bool]:
     """Whether a text is in a lake's files, whatever they are compressed with, or in its catalog."""
 
     def held(text: str) -> bool:
