@@ -47,7 +47,9 @@ class Refused:
 
     @property
     def file(self) -> Path:
-        return locate(self.settings, "acme")
+        found = locate(self.settings, "acme")
+        assert isinstance(found, Path)
+        return found
 
     def build(self, rows: Sequence[dict[str, Any]], policy: ChecksPolicy | None = None) -> None:
         """What a run does: these are the LMS's learners, and staging is made of them."""

@@ -84,7 +84,7 @@ def _narrow(text: str, scale: int) -> str:
 
 
 def _limit(scale: int) -> int:
-    return 10 ** (_SURE_DIGITS - scale)
+    return int(10 ** (_SURE_DIGITS - scale))
 
 
 def _number(text: str, scale: int) -> str:

@@ -34,6 +34,7 @@ from lms_crm_assets.report.history import keep
 from lms_crm_assets.report.making import make_page, report_file, write_page
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.location import locate
 from lms_crm_assets.withholding import discreet
 
 _log = structlog.get_logger(__name__)
@@ -140,7 +141,7 @@ class RunReport:
         if not is_telling or attach == "never" or (attach == "full" and facts.is_pull):
             return None
         file = report_file(settings.state_dir, self._tenant, facts.run_id)
-        warehouse = Path(settings.warehouse.format(tenant=self._tenant))
+        warehouse = locate(settings, self._tenant)
         write_page(file, make_page(facts, contract, store, lambda: connect(warehouse)))
         return file
 

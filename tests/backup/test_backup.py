@@ -98,7 +98,7 @@ def test_what_was_backed_up_comes_back_and_the_rest_is_set_aside(state: Settings
     # A contract that is there is a person's; one that is missing is not.
     assert done.contracts_kept == ["globex.yaml"]
     assert (state.tenants_dir / "acme.yaml").read_text(encoding="utf-8") == "tenant: acme\n"
-    with connect(Path(state.warehouse.format(tenant="acme"))) as con:
+    with connect(locate(state, "acme")) as con:
         assert con.execute("SELECT count(*) FROM sync.restored").fetchall() == [(5,)]
 
 

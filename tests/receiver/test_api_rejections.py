@@ -35,7 +35,9 @@ def _refuse(con: duckdb.DuckDBPyConnection, key: str, attempts: int) -> None:
 
 
 def _warehouse(api: Api) -> Path:
-    return locate(api.settings, "acme")
+    found = locate(api.settings, "acme")
+    assert isinstance(found, Path)
+    return found
 
 
 def _all(api: Api, since: str | None = None, limit: int = 1) -> tuple[list[dict[str, Any]], str]:
