@@ -10,11 +10,13 @@ from benchmarks import (
     delivery,
     delivery_drt,
     diff,
+    diff_peers,
     ingest,
     memory,
     nightly,
     reconcile_100k,
     run_cost,
+    state,
     validation,
 )
 from benchmarks.results import show
@@ -27,11 +29,13 @@ PARTS = {
     "nightly": nightly.measure,
     "reconcile": reconcile_100k.measure,
     "run_cost": run_cost.measure,
+    "state": state.measure,
     "validation": validation.measure,
 }
 # What needs the environment of `benchmarks.peers`, which takes minutes to make.
 PEERS = {
     "delivery-drt": delivery_drt.measure,
+    "diff-peers": diff_peers.measure,
     "ingest": ingest.measure,
 }
 

@@ -184,12 +184,12 @@ def _measured(rows: int, edits: int, ways: dict[str, dict[str, str]], *, rounds:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
-        _run("build", f"{folder}/w.duckdb", str(rows), str(edits))
+        run("build", f"{folder}/w.duckdb", str(rows), str(edits))
         print(f"diff of {rows:,}: made with {edits:,} edits in {time.monotonic() - started:.0f} s", flush=True)
         for name, settings in ({"first": next(iter(ways.values()))} | ways).items():
             answer = Path(folder, "answer")
             times = 1 if name == "first" else rounds
-            _run("compare", f"{folder}/w.duckdb", str(answer), str(times), json.dumps(settings))
+            run("compare", f"{folder}/w.duckdb", str(answer), str(times), json.dumps(settings))
             one = Compared(**json.loads(answer.read_bytes()))
             print(
                 f"diff of {rows:,}, {name}: limit {one.limit:.2f} s, delta {one.delta:.2f} s"
@@ -202,7 +202,7 @@ def _measured(rows: int, edits: int, ways: dict[str, dict[str, str]], *, rounds:
     return found
 
 
-def _run(*arguments: str) -> None:
+def run(*arguments: str) -> None:
     """Run this module in a new process. It starts with the peak of this one, in which nothing big may happen."""
     subprocess.run([sys.executable, "-m", "benchmarks.diff", *arguments], cwd=ROOT, check=True)
 

@@ -26,6 +26,7 @@ from lms_crm_assets.delta.compare import (
     differing_rows,
     gone,
     live_side,
+    written_side,
 )
 from lms_crm_assets.delta.desired import refresh_desired
 from lms_crm_assets.delta.destination import refusals, refuse, strictness
@@ -130,6 +131,7 @@ def _find_different(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
     queries = {
         "desired": desired_side(spec),
         "live": live_side(spec, f"rowid IN ({differing_rows('lr')})"),
+        "written": written_side(spec),
         "different": differences(spec),
         "gone": gone(spec),
     }
@@ -141,7 +143,7 @@ def _find_different(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
         }
     for table, query in queries.items():
         con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
-    con.execute("DROP TABLE differing")
+    con.execute("DROP TABLE differing; DROP TABLE IF EXISTS written")
 
 
 def find_differing(con: duckdb.DuckDBPyConnection, spec: ObjectSpec) -> None:
