@@ -79,7 +79,7 @@ def live(key: str, **values: Any) -> dict[str, Any]:
 
 
 def delta(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
-    found = con.execute("SELECT * FROM delta.enrollment").to_arrow_table().to_pylist()
+    found = con.sql("SELECT * FROM delta.enrollment").to_arrow_table().to_pylist()
     for row in found:
         row["parents"], row["parents_before"] = dict(row["parents"]), dict(row["parents_before"])
         written = [change for change in row["changes"] if change["written"]]
