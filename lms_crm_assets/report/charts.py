@@ -1,9 +1,10 @@
 """The trend's charts: SVG with no script, style or colour of its own; the page's style sheet gives it both.
 
-Drawn by pygal, which loads in a fifth of the time that matplotlib takes (0.1 s against 0.5 s), and draws in a seventh: a run
-pays for it. What pygal adds for browsers, a script and a style sheet, is taken off.
+Drawn by pygal, which takes a quarter of matplotlib's time to load (0.2 s of CPU against 0.8 s, on a busy machine) and to draw:
+a run pays for it. What pygal adds for browsers, a script and a style sheet, is taken off.
 """
 
+import sys
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -13,8 +14,8 @@ from pygal.etree import etree
 
 from lms_crm_assets.report.history import TrendPoint
 
-LEAST_RUNS = 2
-"""From so many runs on there is a trend."""
+# For plug-ins with maps it hooks into all later imports, in a way that Python 3.11 warns of and 3.12 has no more.
+sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 
 _WIDTH, _HEIGHT = 320, 150
 _STEPS = 3

@@ -86,7 +86,7 @@ def _charts(points: Sequence[TrendPoint]) -> Mapping[str, Markup]:
 
 
 def _drawing() -> ModuleType:
-    """Loaded when there is something to draw: it takes a tenth of a second."""
+    """Loaded when there is something to draw: it takes a tenth of a second or two."""
     from lms_crm_assets.report import charts  # noqa: PLC0415
 
     return charts
