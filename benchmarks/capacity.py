@@ -51,16 +51,27 @@ class Load:
     stored_bytes: float
 
 
+def calls_of(
+    crm: Crm, read: float, written: float, links: float, incremental_runs: float = 0.0, objects: int = OBJECTS
+) -> int:
+    """The calls that reading so many records and writing so many take; `links` a record to its parents.
+
+    What is written is read back; an incremental run asks for each object once.
+    """
+    links = links if crm == "hubspot" else 0.0
+    reading = ceil(read / LIST[crm]) + ceil(read * links / LINKS_READ)
+    writing = ceil(written / UPSERT[crm]) + ceil(written / READ_BACK)
+    linking = ceil(written * links / LINKS_READ) + ceil(written * links / LINKS_MADE)
+    return reading + writing + linking + ceil(incremental_runs * objects)
+
+
 def load_of(tenant: Tenant) -> Load:
     """One full run a day, incremental runs beside it, each change sent once and read back."""
     crm, changed = tenant.crm, tenant.records * tenant.changed
-    links = tenant.links if crm == "hubspot" else 0.0
-    reading = ceil(tenant.records / LIST[crm]) + ceil(tenant.records * links / LINKS_READ)
-    writing = ceil(changed / UPSERT[crm]) + ceil(changed / READ_BACK)
-    linking = ceil(changed * links / LINKS_READ) + ceil(changed * links / LINKS_MADE)
     runs = 24 * 60 / tenant.incremental_minutes
-    full = RUN_SECONDS + tenant.records * DELTA_SECONDS_A_RECORD + (reading + writing + linking) / CALLS_A_SECOND[crm]
-    calls = reading + writing + linking + ceil(runs * OBJECTS)
+    of_full_run = calls_of(crm, tenant.records, changed, tenant.links)
+    full = RUN_SECONDS + tenant.records * DELTA_SECONDS_A_RECORD + of_full_run / CALLS_A_SECOND[crm]
+    calls = calls_of(crm, tenant.records, changed, tenant.links, runs)
     return Load(calls, full, runs, tenant.records * WAREHOUSE_BYTES_A_RECORD * TIMES_THE_WAREHOUSE)
 
 

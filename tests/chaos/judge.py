@@ -35,11 +35,16 @@ class Verdict:
 
 
 def judged(crm: str, address: str, rows: Rows, *, without: frozenset[str] = frozenset()) -> Verdict:
-    """The CRM (`salesforce` or `hubspot`) at the address against the school; `without` are keys that don't count."""
+    """The CRM (`salesforce` or `hubspot`) at the address against the rows of the school that there are.
+
+    `without` are keys that don't count.
+    """
     mapping = SALESFORCE if crm == "salesforce" else HUBSPOT
     held = held_in_salesforce(address) if crm == "salesforce" else held_in_hubspot(address)
     found = Verdict()
     for kind, entity in _ENTITIES.items():
+        if entity not in rows:
+            continue
         expected = [
             expected_record(_valid(key, row), mapping[kind]) for key, row in rows[entity].items() if key not in without
         ]

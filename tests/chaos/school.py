@@ -69,33 +69,42 @@ _ROWS: dict[LmsEntity, tuple[str, dict[str, str]]] = {
 
 
 def stage(
-    warehouse: Path, learners: int, edition: int, entities: Iterable[LmsEntity] = LmsEntity, *, only: str = "true"
+    warehouse: Path,
+    learners: int,
+    edition: int,
+    entities: Iterable[LmsEntity] = LmsEntity,
+    *,
+    only: str = "true",
+    first: int = 0,
 ) -> None:
-    """Stage the school; of a school that is there, the rows with `only` (SQL over `n`) move on to `edition`."""
+    """Stage the school; of a school that is there, the rows with `only` (SQL over `n`) move on to `edition`.
+
+    Its learners are numbered from `first` on.
+    """
     with connect(warehouse) as con:
         for entity in entities:
             key, columns = _ROWS[entity]
             number = {LmsEntity.COURSES: COURSES, LmsEntity.SCORES: 0}.get(entity, learners)
+            begin = first if number == learners else 0
+            numbers = f"range({begin}, {begin + number}) t(n)"
             table = f"staging.{entity.staging_table}"
             names = {name: columns.get(name, "NULL") for name in COLUMNS[entity]}
             values = ", ".join(f"({names[name]})::{kind} AS {quoted(name)}" for name, kind in COLUMNS[entity].items())
-            rows = (
-                f"SELECT {key} AS source_id, {values} FROM (SELECT n, {edition} AS edition FROM range({number}) t(n))"
-            )
+            rows = f"SELECT {key} AS source_id, {values} FROM (SELECT n, {edition} AS edition FROM {numbers})"
             hashed = f"SELECT *, hash(*COLUMNS(*)) AS row_hash FROM ({rows})"
             if not _is_there(con, entity):
                 con.execute(f"CREATE TABLE {table} AS {hashed}")
                 continue
-            moved = f"SELECT {key} FROM range({number}) t(n) WHERE {only}"
+            moved = f"SELECT {key} FROM {numbers} WHERE {only}"
             con.execute(f"DELETE FROM {table} WHERE source_id IN ({moved})")
             con.execute(f"INSERT INTO {table} {hashed} WHERE source_id IN ({moved})")
 
 
-def staged(warehouse: Path) -> dict[LmsEntity, dict[str, dict[str, Any]]]:
+def staged(warehouse: Path, entities: Iterable[LmsEntity] = tuple(_ROWS)) -> dict[LmsEntity, dict[str, dict[str, Any]]]:
     """Every staged row by its key."""
     with connect(warehouse) as con:
         found = {}
-        for entity in _ROWS:
+        for entity in entities:
             rows = con.execute(f"FROM staging.{entity.staging_table}")
             names = [column[0] for column in rows.description]
             found[entity] = {row[0]: dict(zip(names, row, strict=True)) for row in rows.fetchall()}
