@@ -178,7 +178,10 @@ def _engine(file: _File, settings: dict[str, str]) -> _Engine:
         engine.base.close()
         engine = None
     if engine is None:
-        engine = file.engine = _Engine(settings, duckdb.connect(":memory:", config=dict(settings)))
+        base = duckdb.connect(":memory:", config=dict(settings))
+        # On a slow disk even closing a file takes so long that DuckDB would draw one on the terminal.
+        base.execute("SET enable_progress_bar = false")
+        engine = file.engine = _Engine(settings, base)
     return engine
 
 
