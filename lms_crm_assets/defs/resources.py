@@ -87,7 +87,9 @@ class TenantsResource(dg.ConfigurableResource[None]):
         """Make the run's report of what it has told up to now, if that is not done; gives the page's file, where there is one."""
         if self._report is None:
             return None
-        settings = Settings(Path(self.tenants_dir), Path(self.state_dir))
+        # As the resource of warehouses has it.
+        url = Settings.from_environ().warehouse_url
+        settings = Settings(Path(self.tenants_dir), Path(self.state_dir), url)
         return self._report.make(instance, settings, self.store)
 
     def _leave(self) -> None:

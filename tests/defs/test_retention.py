@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from lms_crm_assets.contract.loading import parse_contract
-from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.defs.retention import purge_runs, retention
 from lms_crm_assets.defs.run_history import RunHistory
 from tests.defs.test_fleet import CONTRACT, ran
@@ -77,7 +77,10 @@ def test_a_tenant_that_can_not_be_purged_is_named_and_holds_up_no_other(
         result = dg.materialize(
             [retention],
             instance=instance,
-            resources={"tenants": TenantsResource(tenants_dir=str(folder), state_dir=str(state))},
+            resources={
+                "tenants": TenantsResource(tenants_dir=str(folder), state_dir=str(state)),
+                "warehouse": WarehouseResource(database="", state_dir=str(state)),
+            },
         )
 
     [check] = result.get_asset_check_evaluations()
