@@ -31,12 +31,14 @@ from lms_crm_assets.warehouse.connection import connect, held_still
 from lms_crm_assets.warehouse.copying_out import copy_out
 from lms_crm_assets.warehouse.lake import Lake
 from lms_crm_assets.warehouse.location import Location, locate
+from lms_crm_assets.warehouse.rewriting import rewrite_if_worn
 from lms_crm_assets.warehouse.sql import scalar, table_exists
 from lms_crm_assets.warehouse.upkeep import tidy
 
 # What lies beside the warehouses is of a run or a reader; a day later nobody wants it.
 _FILES_SECONDS = 86_400.0
 _OTHERS_DAYS = 30
+_MIB = 1024 * 1024
 
 # In Moodle a deleted rating hides older ones of the same learner, for as long as that one is there.
 _STILL_HIDING = (
@@ -64,6 +66,8 @@ def purge_tenant(settings: Settings, contract: Contract, now: datetime, *, dry_r
             counts = _purge_rows(con, contract, now)
             if isinstance(file, Lake):
                 tidy(con, file)
+        if not dry_run:
+            counts["MiB of worn space in the warehouse"] = rewrite_if_worn(warehouse) // _MIB
     oldest = (now - timedelta(days=contract.retention.inbox_days)).timestamp()
     if contract.has_inbox and (inbox := _inbox(settings)) is not None:
         counts["deliveries"] = inbox.purge_of(contract.tenant, oldest, dry_run=dry_run)
