@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 
 from lms_crm_assets.errors import FatalError
-from lms_crm_assets.warehouse.connection import SETTINGS, held_still
+from lms_crm_assets.warehouse.connection import NEW_FILE, SETTINGS, held_still
 from lms_crm_assets.warehouse.generations import fill_lake
 from lms_crm_assets.warehouse.lake import Lake
 from lms_crm_assets.warehouse.location import Location
@@ -20,7 +20,7 @@ def copy_out(source: Location, target: Path) -> None:
     with duckdb.connect(config={**SETTINGS, "temp_directory": str(source.scratch)}) as con:
         con.execute("SET TimeZone = 'UTC'")
         source.attach(con, read_only=True)
-        con.execute(f"ATTACH {literal(str(target))} AS copied")
+        con.execute(f"ATTACH {literal(str(target))} AS copied {NEW_FILE}")
         target.chmod(0o600)
         con.execute(f"COPY FROM DATABASE {source.catalog} TO copied")
         con.execute("CHECKPOINT copied")
