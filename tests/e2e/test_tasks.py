@@ -19,7 +19,7 @@ MOST_STEPS = 3
 ANSWERS = {
     "Which learners were refused last night, and why?": [r"learners", r"LMS-104"],
     "What will tonight's run change?": [r"FirstName.*→", r"drift"],
-    "Why does this contact differ?": [r"FirstName", r"created"],
+    "Why does this contact differ?": [r"FirstName.*drift", r"succeeded as"],
     "Who changed this record, from what to what?": [r"contact", r"FirstName"],
     "Add a field to the mapping": [r"jobtitle"],
     "Pause one tenant": [r"their CRM is being moved"],
@@ -61,7 +61,7 @@ def test_each_task_is_done_as_written(
 
     assert dagster_home.is_dir()
     missing = {(task, each) for task, wanted in ANSWERS.items() for each in wanted if not re.search(each, said[task])}
-    assert missing == set(), "\n\n".join(f"## {task}\n{said[task]}" for task, _ in missing)
+    assert missing == set(), said
 
 
 def _somebody_edits_the_crm(sandbox: Sandbox) -> None:
