@@ -41,6 +41,7 @@ def test_ten_tasks_take_at_most_three_steps() -> None:
     assert max(steps.values()) <= MOST_STEPS
 
 
+@pytest.mark.long
 def test_each_task_is_done_as_written(
     sandbox: Sandbox, settings: Settings, dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
