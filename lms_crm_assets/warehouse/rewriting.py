@@ -74,7 +74,7 @@ def _worn_share(path: Path) -> float:
             name = f"{catalog}.{quoted(schema)}.{quoted(table)}"
             rows += scalar(con, f"SELECT count(*) FROM {name}")
             ever += scalar(con, f"SELECT coalesce(max(rowid) + 1, 0) FROM {name}")
-    return 1 - used / max(total, 1) * rows / max(ever, 1)
+    return float(1 - used / max(total, 1) * rows / max(ever, 1))
 
 
 def _remove(file: Path) -> None:
