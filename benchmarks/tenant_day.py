@@ -77,6 +77,10 @@ class Member:
         """The LMS's entities that it maps."""
         return [LMS_ROWS[obj] for obj in self.objects]
 
+    def warehouse(self, settings: Settings) -> Path:
+        """Its file."""
+        return settings.state_dir / "warehouse" / f"{self.name}.duckdb"
+
     def write_contract(self, folder: Path) -> None:
         """Write its contract: the example's of its CRM, with its own part of that."""
         contract = yaml.safe_load((ROOT / "tenants" / f"{EXAMPLE[self.crm]}.yaml").read_text(encoding="utf-8"))
@@ -116,7 +120,7 @@ class Run:
         self._specs: list[ObjectSpec] = [object_spec(self._contract, obj) for obj in self._contract.in_order()]
         self._folder = settings.state_dir / "sync" / member.name
         self._id = f"{store.clock():.6f}-{random.randrange(10**6)}"
-        warehouse = Path(settings.warehouse.format(tenant=member.name))
+        warehouse = member.warehouse(settings)
         self._open: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]] = partial(connect, warehouse)
 
     def run(self, *, full: bool, burst: bool) -> Told:

@@ -115,7 +115,7 @@ class Worker:
             return list(pool.map(partial(self._one, store, edition=edition, full=full), members))
 
     def _one(self, store: OperationalStore, member: Member, *, edition: int, full: bool) -> Told:
-        warehouse = Path(self.settings.warehouse.format(tenant=member.name))
+        warehouse = member.warehouse(self.settings)
         member.move(warehouse, edition)
         return Run(self.settings, store, member).run(full=full, burst=edition == 0)
 
@@ -124,7 +124,7 @@ class Worker:
         return [self._verdict(member) for member in members]
 
     def _verdict(self, member: Member) -> Verdict:
-        rows = staged(Path(self.settings.warehouse.format(tenant=member.name)), member.entities)
+        rows = staged(member.warehouse(self.settings), member.entities)
         found = judged(member.crm, member.address, rows)
         # What is too much in an account that five share is the others'.
         return Verdict(found.lost, 0, found.wrong) if member.is_shared else found
