@@ -25,6 +25,7 @@ from benchmarks.fleet import Fleet, calls_of_runs
 from benchmarks.results import Figure, show
 from lms_crm_assets.definitions import build_definitions
 from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.defs.retention import purge_runs
 from lms_crm_assets.demo.sandbox_process import running_sandbox
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.metrics import figures
@@ -32,6 +33,7 @@ from lms_crm_assets.settings import Settings
 
 TENANTS, RUNS = 1_000, 49
 _TICK_SECONDS = 60.0
+_PURGED = 300
 _BEGAN = time.process_time()
 
 
@@ -53,6 +55,7 @@ def main(tenants: int = TENANTS, runs: int = RUNS) -> None:
     found = [
         Figure(f"{what}: definitions load", told["load"], 30, "s"),
         *(Figure(f"{what}: one tick of {name}", value, _TICK_SECONDS / 2, "s") for name, value in ticks.items()),
+        Figure(f"{what}: 1,000 old runs deleted", told["purge"], 220, "s"),
         Figure(f"{what}: memory of the code location", told["memory"], 1024, "MiB"),
         Figure(f"{what}: what waits in the inbox, and whose", told["inbox"], 1, "s"),
         Figure(f"{what}: all figures of the store", told["figures"], 5, "s"),
@@ -69,7 +72,8 @@ def look(folder: Path, tenants: int, runs: int) -> dict[str, float]:
     told = {"load": time.process_time() - _BEGAN}
     resources = {"tenants": TenantsResource(tenants_dir=str(settings.tenants_dir), state_dir=str(settings.state_dir))}
     fleet = Fleet(folder, tenants, runs)
-    with fleet.instance() as instance:
+    # As the code server does.
+    with fleet.instance() as instance, dg.partition_loading_context(dynamic_partitions_store=instance):
         newest = instance.get_run_records(limit=1)[0].create_timestamp
         for _ in range(2):
             for schedule in repository.schedule_defs:
@@ -82,6 +86,9 @@ def look(folder: Path, tenants: int, runs: int) -> dict[str, float]:
             for sensor in repository.sensor_defs:
                 with dg.build_sensor_context(instance, repository_def=repository, resources=resources) as sensed:
                     told[f"tick {sensor.name}"] = _seconds(partial(sensor.evaluate_tick, sensed))
+        contracts = {name: resources["tenants"].contract(name) for name in fleet.names()}
+        later = newest + timedelta(days=31)
+        told["purge"] = _seconds(lambda: purge_runs(instance, contracts, later, most=_PURGED)) * 1_000 / _PURGED
     inbox = Inbox.at(settings.state_dir)
     told["inbox"] = _seconds(lambda: (inbox.depths(), inbox.tenants_waiting(inbox.store.clock())))
     told["figures"] = _seconds(lambda: list(figures(resources["tenants"].store())))

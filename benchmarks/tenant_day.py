@@ -4,20 +4,19 @@ A run is what the jobs `full_reconcile` and `incremental_pull` do from the CRM's
 guardrails, plan, deliver, read back, through the gate with its pace and quota. Only the LMS is not asked: its rows are staged.
 """
 
-import json
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import duckdb
 import httpx
 import yaml
 
+from benchmarks.capacity import Crm, Part, calls_of
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.contract.spec import ObjectSpec, object_spec
@@ -41,7 +40,6 @@ from lms_crm_assets.warehouse.sql import scalar
 from tests.chaos.school import stage
 
 ROOT = Path(__file__).parents[1]
-Crm = Literal["hubspot", "salesforce"]
 EXAMPLE = {"hubspot": "globex", "salesforce": "acme"}
 LMS_ROWS = {
     "contact": LmsEntity.LEARNERS,
@@ -100,13 +98,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Told:
-    """What a run said: the records that it delivered, and why not all of them where that is so."""
+    """What a run said: the records that it delivered, and why not all of them where that is so.
+
+    `calls` are those that it made, `reckoned` what the capacity model says of such a run.
+    """
 
     name: str
     delivered: int
     undelivered: int
     differing: int
-    refused_rate: int
+    calls: int
+    reckoned: float
     held: str = ""
     trouble: str = ""
 
@@ -128,9 +130,9 @@ class Run:
         crm = crm_adapter(self._contract, self._store)
         delivered = undelivered = differing = 0
         held = trouble = ""
+        parts: list[Part] = []
         try:
-            for spec in self._specs:
-                self._capture(crm, spec, full=full)
+            read = {spec.object: self._capture(crm, spec, full=full) for spec in self._specs}
             plan = self._plan(crm)
             if plan.breaches:
                 held = "; ".join(plan.breaches)
@@ -140,7 +142,9 @@ class Run:
                 for spec in self._specs:
                     delivery = Delivery(crm, spec, plan.plan_id, self._open, self._folder, self._id)
                     counts, found, _ = deliver(delivery, 0.0, Lane.FULL)
-                    delivered += counts.created + counts.updated + counts.archived
+                    written = counts.created + counts.updated + counts.archived
+                    delivered += written
+                    parts.append(Part(read[spec.object], written, counts.created, len(spec.parents)))
                     undelivered += counts.rejected + counts.failed + counts.skipped
                     differing += len(found.differing) + found.standing
                     trouble = trouble or "; ".join(counts.reasons)
@@ -148,22 +152,25 @@ class Run:
             trouble = f"{type(exc).__name__}: {exc}"
         finally:
             crm.close()
+        reckoned = calls_of(self.member.crm, parts, incremental=not full)
         return Told(
-            self.member.name, delivered, undelivered, differing, crm.traffic.get("rate_limited", 0), held, trouble
+            self.member.name, delivered, undelivered, differing, crm.traffic.get("calls", 0), reckoned, held, trouble
         )
 
-    def _capture(self, crm: CrmAdapter, spec: ObjectSpec, *, full: bool) -> None:
+    def _capture(self, crm: CrmAdapter, spec: ObjectSpec, *, full: bool) -> int:
+        """Gives the number of records that were read."""
         file, read_at = self._folder / f"{spec.object}.landing", datetime.now(UTC)
         with self._open() as con:
             recover(con, spec, self._folder)
             since = None if full else known_until(con, spec)
-        land_records(crm.snapshot(spec) if since is None else crm.changed_since(spec, since), file)
+        rows = land_records(crm.snapshot(spec) if since is None else crm.changed_since(spec, since), file)
         with self._open() as con:
             if since is None:
                 load_snapshot(con, spec, file, read_at)
             else:
                 merge_changes(con, spec, file, read_at)
         file.unlink()
+        return rows
 
     def _plan(self, crm: CrmAdapter) -> Plan:
         quota = crm.quota()
@@ -195,15 +202,3 @@ def pass_day(address: str, *, seconds: float = 0.0, share: float = 0.0) -> dict[
         calls = round(told["allowed"] * share)
         told = httpx.post(url, json={"calls": calls}, timeout=60).raise_for_status().json()
     return told
-
-
-def save_members(file: Path, members: list[Member]) -> None:
-    """Keep them for the processes that run them."""
-    file.write_text(json.dumps([asdict(member) for member in members]), encoding="utf-8")
-
-
-def load_members(file: Path) -> list[Member]:
-    """Read them."""
-    return [
-        Member(**{**each, "objects": tuple(each["objects"])}) for each in json.loads(file.read_text(encoding="utf-8"))
-    ]

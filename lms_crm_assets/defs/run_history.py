@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -71,8 +72,8 @@ class RunHistory:
                 [record.dagster_run.run_id for record in self._records(tenant, job, [status], _LOOKED_AT)]
                 for status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS)
             )
-            taken = [run_id for run_id in succeeded if self._was_taken(run_id)]
-            found.update([*failed[:1], *succeeded[:1], *taken[:1]])
+            taken = (run_id for run_id in succeeded if self._was_taken(run_id))
+            found.update([*failed[:1], *succeeded[:1], *islice(taken, 1)])
         return found
 
     def newest(self, tenant: str) -> Mapping[Reading, RunTold]:
