@@ -181,10 +181,15 @@ def test_404_takes_as_long_as_401(receiver: Running) -> None:
         receiver.post(body, signed(body, "timing", secret=NEXT_SECRET), tenant=tenant)
         return time.perf_counter() - began
 
-    taken = {tenant: min(seconds(tenant) for _ in range(15)) for tenant in ("other", "nobody", "silent")}
-    # Other processes share the machine; a tenant that is not verified at all would be told by a third of the time.
-    assert 0.5 < taken["nobody"] / taken["other"] < 2
-    assert 0.5 < taken["silent"] / taken["other"] < 2
+    taken = dict.fromkeys(("other", "nobody", "silent"), float("inf"))
+    for n in range(100):
+        taken = {tenant: min(least, seconds(tenant)) for tenant, least in taken.items()}
+        unlike = max(taken.values()) / min(taken.values())
+        # Other processes share the machine: the least of many is the work alone. A tenant that is not verified at all would
+        # be told by a third of the time, however often one asks.
+        if n >= 10 and unlike < 1.5:
+            break
+    assert unlike < 2
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"])
