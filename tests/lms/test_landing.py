@@ -16,7 +16,7 @@ from lms_crm_assets.lms.landing import Landed, Weighed, absent, cursor, land, la
 from lms_crm_assets.lms.protocol import Page
 from lms_crm_assets.warehouse.connection import connect
 from lms_crm_assets.warehouse.rewriting import rewrite
-from lms_crm_assets.warehouse.sql import stores_zstd
+from lms_crm_assets.warehouse.sql import literal, stores_zstd
 
 LEARNERS = LmsEntity.LEARNERS
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -84,7 +84,8 @@ def test_rows_of_any_kind_land_as_they_are(con: duckdb.DuckDBPyConnection, tmp_p
 
 def test_a_file_of_an_older_version_is_loaded_into_as_well_and_packed_when_it_is_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "w.duckdb"
-    duckdb.connect(str(path)).close()
+    with duckdb.connect() as older:
+        older.execute(f"ATTACH {literal(str(path))} (STORAGE_VERSION 'v1.0.0')")
     found = landed(tmp_path, page(row("1")))
     with connect(path) as con:
         assert not stores_zstd(con)
