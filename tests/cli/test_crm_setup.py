@@ -73,6 +73,7 @@ def test_nothing_is_made_where_nothing_is_missing(sandbox: Sandbox, edit: Edit) 
     assert writes(sandbox.hubspot).total() == 0
 
 
+@pytest.mark.slow
 def test_a_portal_is_made_ready_and_a_sync_works(sandbox: Sandbox, edit: Edit) -> None:
     edit("globex", *ALL_NEW, ("{contact: default, course: default}", "{contact: Learner, course: default}"))
     assert run("tenants", "validate", "--tenant", "globex").exit_code == 1

@@ -39,6 +39,7 @@ def test_a_wrong_setting_is_one_line_and_an_exit_code(
     assert writes(sandbox.salesforce).total() == writes(sandbox.hubspot).total() == 0
 
 
+@pytest.mark.slow
 def test_a_run_is_shown_as_a_table_and_refusals_are_named(lms_crm: LmsCrm) -> None:
     with lms_crm("reconcile", "--tenant", "acme", COLUMNS="140") as run:
         out, err = run.communicate()

@@ -37,6 +37,7 @@ def reconcile(settings: Settings) -> Iterator[Reconcile]:
         yield run
 
 
+@pytest.mark.slow
 def test_salesforce_holds_what_moodle_holds_and_a_second_run_sends_no_write(
     sandbox: Sandbox, reconcile: Reconcile
 ) -> None:

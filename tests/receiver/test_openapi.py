@@ -38,6 +38,7 @@ def test_every_error_is_a_problem() -> None:
     assert "HTTPValidationError" not in str(DOCUMENT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tenant", ["standard", "token", "bearer", "nobody"])
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_what_is_answered_to_any_call_is_as_documented(receiver: Running, path: str, method: str, tenant: str) -> None:
