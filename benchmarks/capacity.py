@@ -53,7 +53,7 @@ READ_BACK = 100
 DISCOVERY = {"hubspot": 16, "salesforce": 5}
 DISCOVERIES_A_DAY = 96
 QUOTA = {"hubspot": 1, "salesforce": 0}
-# HubSpot's links are read before they are made, and read back with the records.
+# HubSpot's links are read before they are made, with each page of what changed, and read back with the records.
 LINKS_READ, LINKS_MADE = 1_000, 2_000
 
 
@@ -77,6 +77,7 @@ def calls_of(crm: Crm, parts: Iterable[Part], *, incremental: bool = False) -> f
         calls += max(1, ceil(part.read / (SEARCH if incremental else LIST)[crm]))
         calls += _calls(part.written, UPSERT[crm]) + _calls(part.written, READ_BACK)
         if crm == "hubspot":
+            calls += part.parents * _calls(part.read, SEARCH[crm]) if incremental else 0.0
             calls += part.parents * _calls(part.written, READ_BACK)
             calls += part.parents * (_calls(part.created, LINKS_READ) + _calls(part.created, LINKS_MADE))
     return calls

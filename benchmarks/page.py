@@ -14,7 +14,7 @@ _HEAD = """# Benchmarks
 
 What was measured last, each figure beside the goal that it has to stay at or under. `make bench` measures most of them
 anew, `make bench-peers` those beside other products, `python -m benchmarks diff` (or another part) some; those of the receiver have
-[commands of their own](receiver.md#how-it-is-measured). A missed goal is exit code 1, and stays in the table as missed.
+[commands of their own](receiver.md#how-it-is-measured), as have [those of many tenants](scale.md#a-day-of-many-tenants). A missed goal is exit code 1, and stays in the table as missed.
 
 The machine was one of two cores that others used meanwhile, so that times are rather too long than too short. What each
 figure is measured against, and how, stands at the head of its file in `benchmarks/`.

@@ -187,9 +187,9 @@ def _figures(members: list[Member], day: Day, wrong: dict[str, Verdict]) -> list
     held = Counter(_kind(told) for runs in day.told.values() for told in runs if told.held or told.trouble)
     print(f"held back: {dict(held)}; calls {sum(map(len, logs.values())):,}")
     limited, calls = statuses["hubspot"][429], sum(statuses["hubspot"].values())
-    whole = [told for runs in day.told.values() for told in (runs[0], runs[-1]) if not (told.held or told.trouble)]
+    whole = [told for runs in day.told.values() for told in runs if not (told.held or told.trouble)]
     against = sum(told.calls for told in whole) / sum(told.reckoned for told in whole)
-    print(f"calls of {len(whole):,} full runs: {against:.3f} x what the model reckons")
+    print(f"calls of {len(whole):,} runs: {against:.3f} x what the model reckons")
     what = f"a day of {number:,} tenants"
     return [
         Figure(f"{what}: answers that the day's calls are used up", refused, 0, "answers"),
@@ -199,7 +199,7 @@ def _figures(members: list[Member], day: Day, wrong: dict[str, Verdict]) -> list
         Figure(f"{what}: tenants that never got their turn", len(idle), 0, "tenants"),
         Figure(f"{what}: tenants still held back on the next day", len(late), 0, "tenants"),
         Figure(f"{what}: tenants whose CRM disagrees on the next day", len(off), 0, "tenants"),
-        Figure(f"{what}: calls of its full runs against the model's", max(against, 1 / against), 1.1, "×"),
+        Figure(f"{what}: calls of its runs against the model's", max(against, 1 / against), 1.1, "×"),
     ]
 
 
