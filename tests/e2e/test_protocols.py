@@ -197,7 +197,7 @@ def _documented_source(adapter: str) -> dict[str, Any]:
 
 
 # The school, by the changes contract, is what the example tenant globex reads.
-_EACH_TIME = {"moodle_school", "oneroster"}
+_EACH_TIME = {"moodle_school"}
 
 
 @pytest.fixture(
