@@ -22,6 +22,7 @@ from dagster._core.definitions.events import AssetMaterialization
 from dagster._core.event_api import AssetRecordsFilter, EventLogCursor, EventRecordsResult
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.events.log import EventLogEntry
+from dagster._core.instance import RUNLESS_RUN_ID
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
@@ -78,12 +79,17 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     def store_event(self, event: EventLogEntry) -> None:
         """Keep an event, all that is noted of it in one transaction a file."""
-        with ExitStack() as stack:
-            if event.is_dagster_event and event.dagster_event_type in ASSET_EVENTS | ASSET_CHECK_EVENTS:
-                stack.enter_context(self._connect(INDEX_SHARD_NAME))
-            super().store_event(event)
+        try:
+            with ExitStack() as stack:
+                if event.is_dagster_event and event.dagster_event_type in ASSET_EVENTS | ASSET_CHECK_EVENTS:
+                    stack.enter_context(self._connect(INDEX_SHARD_NAME))
+                super().store_event(event)
+        except BaseException:
+            # Of what was taken back nothing is told.
+            self._made = {}
+            raise
         if event.is_dagster_event and event.dagster_event_type in _ENDS:
-            self._made = {asset: made for asset, made in self._made.items() if made.run_id != event.run_id}
+            self._forget(event.run_id)
         if event.run_id not in self._begun:
             # The UI's live log waits for a change of the run's own file, which a connection that stays open puts off.
             os.utime(self.path_for_shard(event.run_id))
@@ -94,11 +100,21 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             for event in events:
                 self.store_event(event)
 
+    def _forget(self, run_id: str) -> None:
+        with self._db_lock:  # a run in another thread adds to it meanwhile
+            self._made = {asset: made for asset, made in self._made.items() if made.run_id != run_id}
+
     def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
         super()._store_asset_event(conn, event, event_id)
         told = event.dagster_event
-        if told is not None and told.asset_key and told.event_type is DagsterEventType.ASSET_MATERIALIZATION:
-            self._made[told.asset_key, told.partition] = EventLogRecord(event_id, event)
+        if told is None or not told.asset_key or told.event_type is not DagsterEventType.ASSET_MATERIALIZATION:
+            return
+        asset = told.asset_key, told.partition
+        if event.run_id == RUNLESS_RUN_ID:
+            # What a person reports in the UI: no end of a run would come after which it is told no more.
+            self._made.pop(asset, None)
+        else:
+            self._made[asset] = EventLogRecord(event_id, event)
 
     def fetch_materializations(
         self,
@@ -149,6 +165,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def delete_events(self, run_id: str) -> None:
         """Forget a run's events; its file goes too, which Dagster leaves there."""
         super().delete_events(run_id)
+        self._forget(run_id)
         with self._db_lock:
             if (engine := self._engines.pop(run_id, None)) is not None:
                 engine.dispose()

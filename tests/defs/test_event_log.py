@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.event_api import EventLogCursor
+from dagster._core.events import StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from lms_crm_assets.defs import event_log
@@ -56,6 +57,9 @@ def part() -> dg.MaterializeResult:  # type: ignore[type-arg]  # as above
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
 
 
+JOB = dg.Definitions([part], jobs=[dg.define_asset_job("j")]).resolve_job_def("j")
+
+
 @dg.asset(partitions_def=PARTS, deps=[part])
 def after(context: dg.AssetExecutionContext) -> None:
     """What is told from memory while the run goes on is what Dagster's own reads from the files."""
@@ -86,6 +90,57 @@ def test_a_run_is_told_from_memory_what_is_in_the_files(tmp_path: Path) -> None:
             assert [target.run_id for target in targets if target] == [run.run_id]
         assert instance.event_log_storage._made == {}  # type: ignore[attr-defined]
         assert len(instance.fetch_materializations(part.key, limit=9).records) == 3
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> str:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(CONFIG.format(home), encoding="utf-8")
+    return str(home)
+
+
+def newest(instance: dg.DagsterInstance) -> str | None:
+    wanted = dg.AssetRecordsFilter(part.key, asset_partitions=["a"])
+    found = instance.event_log_storage.fetch_materializations(wanted, 1).records
+    return found[0].run_id if found else None
+
+
+def test_what_a_person_reports_is_not_told_for_ever(home: str) -> None:
+    with dg.DagsterInstance.from_config(home) as ui, dg.DagsterInstance.from_config(home) as worker:
+        ui.report_runless_asset_event(dg.AssetMaterialization(part.key, partition="a"))
+        assert newest(ui) == ""
+        run = JOB.execute_in_process(instance=worker, partition_key="a")
+        assert newest(ui) == run.run_id
+
+
+def made(instance: dg.DagsterInstance, run_id: str, partition: str) -> None:
+    event = dg.DagsterEvent(
+        dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+        "j",
+        event_specific_data=StepMaterializationData(dg.AssetMaterialization(part.key, partition=partition)),
+    )
+    instance.report_dagster_event(event, run_id)
+
+
+def test_what_was_taken_back_or_deleted_is_not_told(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dg.DagsterInstance.from_config(home) as instance:
+        run_id = instance.create_run_for_job(JOB).run_id
+        stored = instance.event_log_storage._store_asset_event  # type: ignore[attr-defined]
+
+        def no_room(*given: object) -> None:
+            stored(*given)
+            raise OSError("no room")
+
+        with monkeypatch.context() as full:
+            full.setattr(instance.event_log_storage, "_store_asset_event", no_room)
+            with pytest.raises(OSError, match="no room"):
+                made(instance, run_id, "a")
+        assert newest(instance) is None
+        made(instance, run_id, "a")
+        assert newest(instance) == run_id
+        instance.delete_run(run_id)
+        assert newest(instance) is None
 
 
 def test_who_watches_a_run_sees_each_event_as_it_comes(tmp_path: Path) -> None:
