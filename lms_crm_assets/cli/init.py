@@ -74,7 +74,11 @@ def init(
     names = usual_names(destination["adapter"], wanted, {obj: name for obj, name in called.items() if name})
     adapter = destination["adapter"]
     text = contract_text(tenant, source, destination, propose(adapter, names, {}))
-    contract = parse_contract(text, path, AnyEnviron(os.environ) if offline else os.environ)
+    try:
+        contract = parse_contract(text, path, AnyEnviron(os.environ) if offline else os.environ)
+    except ContractError:
+        complain("nothing was written yet; the lines are those that the contract would have")
+        raise
     findings: list[Finding] = []
     if offline:
         proposed = propose(adapter, names, {})
@@ -84,9 +88,21 @@ def init(
     if asks and not typer.confirm(f"Write {path}?", default=True, err=True):
         raise typer.Exit(EXIT_MEND)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(contract_text(tenant, source, destination, proposed), encoding="utf-8")
+    path.write_text(contract_text(tenant, source, destination, proposed, asked=not offline), encoding="utf-8")
     typer.echo(f"Written: {path}")
+    _warn_of_contacts(proposed, adapter)
     _go_on(tenant, proposed, offline=offline, plan=plan, asks=asks)
+
+
+def _warn_of_contacts(proposed: Sequence[ProposedObject], crm: str) -> None:
+    """What a first plan can't tell: a contact without the LMS's id is none that it knows."""
+    for each in proposed:
+        if each.object is CrmObject.CONTACT:
+            typer.echo(
+                f"! Contacts that {crm} has already are found by {each.match_key} alone, never by their e-mail address: "
+                "write the LMS's ids into it before the first run, or that makes them a second time or is refused "
+                f'(docs/{crm}.md, "Contacts that are there already")'
+            )
 
 
 def _go_on(tenant: str, proposed: Sequence[ProposedObject], *, offline: bool, plan: bool | None, asks: bool) -> None:
@@ -181,9 +197,12 @@ def _end(tenant: str, end: str, adapter: str | None, said: Mapping[str, Any], *,
     """One end of the contract, as it was said or asked for."""
     known = adapters(end)
     option = "lms" if end == "source" else "crm"
-    adapter = _told(option, adapter, f"The {option.upper()} ({', '.join(known)})", asks=asks)
-    if adapter not in known:
-        raise typer.BadParameter(f"--{option} is one of {', '.join(known)}")
+    question = f"The {option.upper()} ({', '.join(known)})"
+    given, adapter = adapter, _told(option, adapter, question, asks=asks)
+    while adapter not in known:
+        if given or not asks:
+            raise typer.BadParameter(f"--{option} is one of {', '.join(known)}")
+        adapter = _told(option, None, question, asks=asks)
     values, missing = completed(tenant, end, {"adapter": adapter, **said})
     for name, field in missing:
         if not asks:
@@ -210,15 +229,22 @@ def _keys(said: Sequence[str]) -> dict[str, dict[str, Any]]:
             raise typer.BadParameter(
                 f"--set {each}: write it like source.url=https://… or destination.api_version=68.0"
             )
+        if path == ["adapter"]:
+            raise typer.BadParameter(f"--set {each}: say --{'lms' if end == 'source' else 'crm'} instead")
         inner = found[end]
         for name in path[:-1]:
             inner = inner.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise typer.BadParameter(f"--set {each}: another --set says that '{name}' is a value, not a section")
         inner[path[-1]] = _value(value)
     return found
 
 
 def _value(text: str) -> Any:
-    loaded = yaml.safe_load(text) if text else ""
+    try:
+        loaded = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text
     # 68.0 is a version, and no other text is meant for a number but a whole one.
     return loaded if isinstance(loaded, bool | int) else text
 

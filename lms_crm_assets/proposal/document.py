@@ -15,9 +15,14 @@ _EITHER_NAME = "COALESCE(title, code)"
 
 
 def contract_text(
-    tenant: str, source: Mapping[str, Any], destination: Mapping[str, Any], objects: Sequence[ProposedObject]
+    tenant: str,
+    source: Mapping[str, Any],
+    destination: Mapping[str, Any],
+    objects: Sequence[ProposedObject],
+    *,
+    asked: bool = True,
 ) -> str:
-    """The YAML of a contract in the newest version of the format."""
+    """The YAML of a contract in the newest version of the format; `asked`: the CRM told what it has of `objects`."""
     return "\n".join(
         [
             "# yaml-language-server: $schema=../docs/contract.schema.json",
@@ -38,9 +43,10 @@ def contract_text(
             "  auto_apply: false",
             "",
             "# Under `fields`, the CRM's field on the left. `owner: fill_if_empty` leaves what the CRM's people wrote; without it",
-            "# the LMS's value wins, but for an empty one.",
+            "# the LMS's value wins, but for an empty one. A record of the CRM is found by `match_key` alone: one that is there",
+            "# without the LMS's id in it is none of ours, and is made a second time or refused. Write the ids there first.",
             "objects:",
-            *(line for each in objects for line in _object(each)),
+            *(line for each in objects for line in _object(each, asked=asked)),
             "",
         ]
     )
@@ -55,18 +61,19 @@ def _section(values: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:
             yield f"{indent}{name}: {_scalar(value)}"
 
 
-def _object(each: ProposedObject) -> Iterator[str]:
+def _object(each: ProposedObject, *, asked: bool) -> Iterator[str]:
+    def remark(known: bool) -> str:  # noqa: FBT001 - the one thing it says
+        return "" if known or not asked else "  # not there yet"
+
     yield f"  {each.object}:"
-    yield f"    to: {_scalar(each.to)}" + ("" if each.is_there else "  # not there yet")
-    yield f"    match_key: {each.match_key}" + ("" if each.has_key or not each.is_there else "  # not there yet")
+    yield f"    to: {_scalar(each.to)}{remark(each.is_there)}"
+    yield f"    match_key: {each.match_key}{remark(each.has_key or not each.is_there)}"
     if each.relations:
         named = ", ".join(f"{parent}: {_scalar(relation)}" for parent, relation in each.relations.items())
         yield f"    parents: {{{named}}}"
     yield "    fields:"
     for field in each.fields:
-        yield f"      {field.crm_field}: {_mapped(field)}" + (
-            "" if field.is_there or not each.is_there else "  # not there yet"
-        )
+        yield f"      {field.crm_field}: {_mapped(field)}{remark(field.is_there or not each.is_there)}"
 
 
 def _mapped(field: ProposedField) -> str:

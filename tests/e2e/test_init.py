@@ -62,5 +62,12 @@ def test_without_its_secret_nothing_is_written_and_offline_is(
     assert "--offline" in refused.stderr
     assert not (tenants / "initech.yaml").exists()
 
-    assert lms_crm_here(*words, "--offline").returncode == 0
+    unknown = lms_crm_here(*words, "--offline", "--set", "source.urll=x")
+    assert unknown.returncode == 1
+    assert "nothing was written yet" in unknown.stderr
+    assert not (tenants / "initech.yaml").exists()
+
+    made = lms_crm_here(*words, "--offline")
+    assert made.returncode == 0
+    assert "are found by lms_user_id alone, never by their e-mail address" in made.stdout
     assert list(yaml.safe_load((tenants / "initech.yaml").read_text(encoding="utf-8"))["objects"]) == ["contact"]

@@ -56,6 +56,13 @@ def test_the_usual_names_are_a_valid_contract_that_writes_nothing_by_itself(crm:
     }
 
 
+def test_of_a_crm_that_was_not_asked_the_contract_does_not_say_what_it_lacks() -> None:
+    proposed = propose("hubspot", usual_names("hubspot", list(CrmObject), {}), {})
+
+    assert "not there yet" not in contract_text("new", SOURCE, DESTINATIONS["hubspot"], proposed, asked=False)
+    assert "to: contacts  # not there yet" in contract_text("new", SOURCE, DESTINATIONS["hubspot"], proposed)
+
+
 def test_a_field_is_found_by_its_label_and_what_the_crm_came_with_is_only_filled() -> None:
     found = contact(NAME, COUNTRY)
 
