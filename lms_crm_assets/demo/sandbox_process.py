@@ -105,5 +105,5 @@ def _wait_for(ready: Path, process: "subprocess.Popen[bytes]") -> None:
     give_up_at = time.monotonic() + _START_PATIENCE_SECONDS
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > give_up_at:
-            raise FatalError("the sandbox did not start; run 'lms-crm sandbox' to see why")
+            raise FatalError("the sandbox did not start: what it said stands above")
         time.sleep(0.05)

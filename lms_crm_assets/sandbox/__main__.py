@@ -44,6 +44,8 @@ def main() -> None:
 
 def _port(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
+    if not name or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}': write it like canvas=8001")
     return name, int(number)
 
 
