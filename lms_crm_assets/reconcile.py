@@ -31,10 +31,15 @@ def reconcile_tenant(
     job = "incremental_pull" if incremental else "full_reconcile"
     summary = run_for_tenant(console, settings, tenant, job, title=title)
     if title is None:
-        console.print(figures({tenant: summary}))
-        for line in summary.refused:
-            console.print(f"[yellow]![/yellow] {line}", soft_wrap=True)
+        print_outcome(console, tenant, summary)
     return summary
+
+
+def print_outcome(console: Console, tenant: str, summary: RunSummary) -> None:
+    """A run's figures, and a line for each thing that was refused or waits."""
+    console.print(figures({tenant: summary}))
+    for line in summary.refused:
+        console.print(f"[yellow]![/yellow] {escape(line)}", soft_wrap=True)
 
 
 def run_for_tenant(

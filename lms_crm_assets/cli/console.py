@@ -18,7 +18,7 @@ def output_console(*, to_stderr: bool = False) -> Console:
 
 def use_dagster_home() -> None:
     """Take the folder of dagster.yaml as Dagster's home, unless the environment names one."""
-    if "DAGSTER_HOME" not in os.environ:
+    if not os.environ.get("DAGSTER_HOME"):
         if not Path("dagster.yaml").is_file():
             complain("there is no dagster.yaml here: go to the project's folder, or set DAGSTER_HOME")
             raise typer.Exit(EXIT_MEND)

@@ -134,7 +134,7 @@ def apply(
 
     Both sides are read again first; the records that changed are named and nothing is sent.
     """
-    from lms_crm_assets.reconcile import figures, run_for_tenant  # noqa: PLC0415 - Dagster takes a second to import
+    from lms_crm_assets.reconcile import print_outcome, run_for_tenant  # noqa: PLC0415 - Dagster takes a second to import
 
     use_dagster_home()
     plan_id, tenant = _named_plan(plan_name, tenant)
@@ -147,7 +147,7 @@ def apply(
     summary = run_for_tenant(console, settings, tenant, "apply", ops=config)
     if not summary.succeeded:
         raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
-    console.print(figures({tenant: summary}))
+    print_outcome(console, tenant, summary)
     raise typer.Exit(0 if summary.agrees else EXIT_UNDELIVERED)
 
 
