@@ -40,7 +40,6 @@ class TenantsResource(dg.ConfigurableResource[None]):
     _share: Share | None = PrivateAttr(None)
     _started_by: str = PrivateAttr("")
     _telling: RunTelling | None = PrivateAttr(None)
-    _contracts: dict[str, tuple[object, Contract]] = PrivateAttr(default_factory=dict)
     _report: RunReport | None = PrivateAttr(None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -50,7 +49,6 @@ class TenantsResource(dg.ConfigurableResource[None]):
         if run is None or tenant is None:
             return
         self._share, self._telling, self._report = None, None, None
-        self._contracts.clear()
         self._started_by = started_by(run.tags)
         with translated():
             self.switches(tenant).check_not_paused()
@@ -133,19 +131,8 @@ class TenantsResource(dg.ConfigurableResource[None]):
         return "" if self.is_concerned(tenant, run_id, obj) else f"no event touches a {obj}"
 
     def contract(self, tenant: str) -> Contract:
-        """The tenant's contract as it stands now; each step of a run asks for it, and reads it again once it was changed."""
-        stamp, known = self._stamp(tenant), self._contracts.get(tenant)
-        if known is None or stamp is None or known[0] != stamp:
-            known = self._contracts[tenant] = stamp, load_contract(Path(self.tenants_dir), tenant)
-        return known[1]
-
-    def _stamp(self, tenant: str) -> object:
-        """What tells one state of a contract's file from the next; None where there is none."""
-        try:
-            found = (Path(self.tenants_dir) / f"{tenant}.yaml").stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        """The tenant's contract as it stands now."""
+        return load_contract(Path(self.tenants_dir), tenant)
 
     def names(self) -> list[str]:
         """All tenants that have a contract."""
