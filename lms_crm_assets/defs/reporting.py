@@ -15,7 +15,7 @@ from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.crm.standing import crm_standing
-from lms_crm_assets.defs.agreement import was_taken
+from lms_crm_assets.defs.agreement import was_all_taken
 from lms_crm_assets.defs.edge import key
 from lms_crm_assets.domain import CrmObject, LmsEntity, RuleSeverity
 from lms_crm_assets.ops.metrics import last_success
@@ -147,7 +147,6 @@ class RunReport:
 
     def _facts(self, told: Told, contract: Contract, store: OperationalStore) -> RunFacts:
         rails, checks = contract.guardrails, list(told.checks.values())
-        delivered = sum(check.check_name == "delivered" for check in checks)
         return RunFacts(
             tenant=self._tenant,
             run_id=self._run.run_id,
@@ -170,7 +169,7 @@ class RunReport:
             promised_minutes=contract.sla.freshness_minutes,
             problems=tuple(told.problems),
             plan=_plan(told),
-            agrees=not told.problems and delivered == len(CrmObject) and was_taken(checks),
+            agrees=not told.problems and was_all_taken(checks),
             agreed_before=last_success(store, self._tenant),
             quota=crm_standing(contract, store, _DAY_SECONDS).quota,
             differing=_differing(told),
