@@ -16,6 +16,7 @@ from typing import TypeVar
 import duckdb
 
 from lms_crm_assets.errors import FatalError, RetryableError, UnreachableError
+from lms_crm_assets.warehouse.busy import busy
 from lms_crm_assets.warehouse.location import Location
 from lms_crm_assets.warehouse.sql import literal, sql_file
 
@@ -113,7 +114,7 @@ def held_still(location: Location) -> Iterator[None]:
     """
     turn = _file(location).turn
     if not turn.acquire(blocking=False):
-        raise _busy(location)
+        raise busy(location.name)
     try:
         if isinstance(location, Path):
             with duckdb.connect(config=dict(SETTINGS)) as con:
@@ -194,16 +195,12 @@ def _attach_now(con: duckdb.DuckDBPyConnection, path: Path, how: str = "") -> No
     except duckdb.Error as exc:
         # "block" of a damaged file holds the word too.
         if "set lock on file" in str(exc):
-            raise _busy(path) from exc
+            raise busy(path.name) from exc
         if any(mark in str(exc) for mark in _DAMAGED):
             raise FatalError(
                 f"the warehouse {path.name} is damaged, or of a newer DuckDB: see docs/runbook.md, A damaged file"
             ) from exc
         raise
-
-
-def _busy(location: Location) -> RetryableError:
-    return RetryableError(f"the warehouse {location.name} is open in a run", retry_after_seconds=5.0)
 
 
 def _catalog(location: Location) -> str:

@@ -22,6 +22,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from lms_crm_assets.errors import CredentialError, FatalError, PermissionMissingError, RetryableError, UnreachableError
+from lms_crm_assets.warehouse.busy import busy
 from lms_crm_assets.warehouse.extensions import load
 from lms_crm_assets.warehouse.sql import literal
 
@@ -121,7 +122,7 @@ class Lake:
             taken = session.execute("SELECT pg_try_advisory_lock(%s)", (_key(self.schema),)).fetchall()
             if taken == [(True,)]:
                 return stack.pop_all().close
-        raise RetryableError(f"the warehouse {self.name} is open in a run", retry_after_seconds=5.0)
+        raise busy(self.name)
 
     def attach(self, con: duckdb.DuckDBPyConnection, *, read_only: bool = False) -> None:
         """Attach it, made where it isn't yet."""

@@ -13,7 +13,8 @@ from typing import Self
 
 import duckdb
 
-from lms_crm_assets.errors import CredentialError, FatalError, RetryableError
+from lms_crm_assets.errors import CredentialError, FatalError
+from lms_crm_assets.warehouse.busy import busy
 from lms_crm_assets.warehouse.extensions import load
 from lms_crm_assets.warehouse.sql import literal, quoted
 
@@ -84,7 +85,7 @@ class MotherDuck:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise RetryableError(f"the warehouse {self.name} is open in a run", retry_after_seconds=5.0) from None
+            raise busy(self.name) from None
         return lock.close
 
     def attach(self, con: duckdb.DuckDBPyConnection, *, read_only: bool = False) -> None:
