@@ -4,9 +4,10 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
 
 from lms_crm_assets.errors import CredentialError
 
@@ -21,6 +22,14 @@ SecretRef = Annotated[
         " with `lms-crm credentials set`).",
     ),
 ]
+
+
+def is_reference(field: FieldInfo) -> bool:
+    """Whether a key of a contract's model says where a secret lies, required or not."""
+    return SecretRef in get_args(field.annotation) or any(
+        getattr(detail, "pattern", None) == PATTERN for detail in field.metadata
+    )
+
 
 Resolve = Callable[[str], SecretStr]
 """Gives the secret behind a reference; `CredentialError` when there is none."""

@@ -6,12 +6,12 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from lms_crm_assets.contract import destinations, sources
+from lms_crm_assets.contract.credentials import is_reference
 from lms_crm_assets.contract.endpoints import ContractModel
 from lms_crm_assets.contract.models import Contract
 
 _NEEDED = {"source": sources.NEEDED, "destination": destinations.NEEDED}
 _SIDES = {"source": "LMS", "destination": "CRM"}
-_SECRETS = frozenset({"token", "access_token", "api_key", "client_id", "client_secret", "refresh_token", "private_key"})
 
 
 def adapters(end: str) -> dict[str, type[ContractModel]]:
@@ -30,10 +30,8 @@ def needed(end: str, adapter: str, flow: str | None) -> Iterator[tuple[str, Fiel
             yield name, field
 
 
-def reference(tenant: str, end: str, name: str) -> str | None:
-    """Where a secret is looked for unless somebody says it: a variable of the environment. None: it is no secret."""
-    if name not in _SECRETS:
-        return None
+def _variable(tenant: str, end: str, name: str) -> str:
+    """Where a secret is looked for unless somebody says it."""
     return f"env:{tenant.upper().replace('-', '_')}_{_SIDES[end]}_{name.upper()}"
 
 
@@ -43,8 +41,8 @@ def completed(tenant: str, end: str, said: Mapping[str, Any]) -> tuple[dict[str,
     for name, field in needed(end, str(said["adapter"]), said.get("flow")):
         if name in values:
             continue
-        if (ref := reference(tenant, end, name)) is not None:
-            values[name] = ref
+        if is_reference(field):
+            values[name] = _variable(tenant, end, name)
         else:
             open_.append((name, field))
     return values, open_
