@@ -73,16 +73,15 @@ def init(
     wanted = objects_given(source["adapter"], called or None)
     names = usual_names(destination["adapter"], wanted, {obj: name for obj, name in called.items() if name})
     adapter = destination["adapter"]
-    text = contract_text(tenant, source, destination, propose(adapter, names, {}))
+    proposed = propose(adapter, names, {})
+    text = contract_text(tenant, source, destination, proposed)
     try:
         contract = parse_contract(text, path, AnyEnviron(os.environ) if offline else os.environ)
     except ContractError:
         complain("nothing was written yet; the lines are those that the contract would have")
         raise
     findings: list[Finding] = []
-    if offline:
-        proposed = propose(adapter, names, {})
-    else:
+    if not offline:
         proposed, findings = _fitted(contract, path, source, destination, names, settings)
     _show(proposed, findings, asked=not offline)
     if asks and not typer.confirm(f"Write {path}?", default=True, err=True):
