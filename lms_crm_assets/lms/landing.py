@@ -118,7 +118,7 @@ def land(
     folder: Path,
     progress: Callable[[LmsEntity, int], None] = lambda _entity, _rows: None,
 ) -> Landed:
-    """Write all pages to `folder`, one file an entity; holds one page in memory."""
+    """Write all pages to `folder`, in files of each entity; holds one page in memory."""
     landed = Landed(folder, dict.fromkeys(entities, 0))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for entity in entities:
@@ -196,10 +196,10 @@ def absent(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) ->
 
 
 def _keys(con: duckdb.DuckDBPyConnection, entity: LmsEntity, landed: Landed) -> str:
-    """The temp table of the landed keys, each with the line that counts; made once, and anew when more has landed."""
+    """The temp table of the landed keys, each with the number of the row that counts; made once, and anew when more has landed."""
     name = f"landed_{entity}_{landed.rows[entity]}"
     if not table_exists(con, "main", name):
-        # Of the last line of a key the number and the flag, in one number: it groups quicker than two.
+        # Of the last row of a key the number and the flag, in one number: it groups quicker than two.
         con.execute(
             f"CREATE TEMP TABLE {name} AS SELECT source_id, last // 2 AS n, last % 2 = 1 AS is_deleted FROM"
             f" (SELECT source_id, max(2 * n + is_deleted::BIGINT) AS last FROM {landed.keys_in(entity)} GROUP BY source_id)"
@@ -218,7 +218,7 @@ def load(
 ) -> None:
     """Merge a landed entity into raw_lms, with its cursor unless it is of single rows.
 
-    The newest line of a key wins; of a deleted row the payload of before is kept. Rows that didn't land stay as they are:
+    The newest row of a key wins; of a deleted row the payload of before is kept. Rows that didn't land stay as they are:
     absence is no delete. So do rows that were observed since `observed_at`, when the pull began: those a run of events has
     asked for meanwhile. After a `complete` pull most rows are new, and the table is better written anew.
     """

@@ -1,6 +1,7 @@
 """Taking away what was kept for as long as the contract says.
 
-A warehouse's file keeps its size: DuckDB reuses the room. `lms-crm forget` alone writes it anew. Of a DuckLake the history goes
+A warehouse's file keeps its size, for DuckDB reuses the room, until a fifth of a large one is worn: then it is written anew, as
+`lms-crm forget` does always. Of a DuckLake the history goes
 that is older than a day.
 """
 
