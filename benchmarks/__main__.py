@@ -42,6 +42,10 @@ PEERS = {
 every = PARTS | PEERS
 asked = sys.argv[1:] or list(PARTS)
 names = [name for word in asked for name in (PEERS if word == "peers" else (word,))]
+if unknown := sorted(set(names) - set(every)):
+    sys.exit(
+        f"there is no benchmark {', '.join(unknown)}; there are {', '.join(sorted(every))}, and peers for those beside others"
+    )
 figures = [figure for name in names for figure in every[name]()]
 show(figures)
 sys.exit(not all(figure.ok for figure in figures))

@@ -68,7 +68,8 @@ def measure(rows: int = ROWS) -> list[Figure]:
                     taken[name].append(_round(files[name], rows, number, way))
             rewrite_if_worn(files["ours"])
             largest = max(largest, size := files["ours"].stat().st_size)
-        with connect(files["ours"]) as con:
+        # Judged by DuckDB alone, without the warehouse's limit of memory.
+        with duckdb.connect(str(files["ours"]), read_only=True) as con:
             wrong = abs(rows - scalar(con, "SELECT count(DISTINCT external_id) FROM sync.ledger"))
             wrong += abs(rows - scalar(con, "SELECT count(*) FROM sync.ledger"))
     append, merge, ours = (median(taken[name][:COMPARED]) for name in ways)
