@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.location import Location, known_tenants, locate
+from lms_crm_assets.warehouse.publishing import FOLDER, copy_path
 
 STATE, CONTRACTS = "state", "tenants"
 """The folders of a backup: what goes into the state folder, and what into the folder of contracts."""
@@ -50,7 +51,9 @@ class Places:
     def of_tenant(self, tenant: str) -> Iterator[Path]:
         """All that a tenant has in the state folder, but for its locks."""
         yield from (self.settings.state_dir / "warehouse").glob(f"{tenant}.duckdb*")
-        for purpose in ("sync", "events", "landing", "published"):
+        if (copy := copy_path(self.settings.state_dir, tenant)).exists():
+            yield copy
+        for purpose in ("sync", "events", "landing", FOLDER):
             folder = self.settings.state_dir / purpose / tenant
             if folder.exists():
                 yield folder

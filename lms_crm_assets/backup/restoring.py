@@ -27,6 +27,7 @@ from lms_crm_assets.warehouse.copying import copy_file
 from lms_crm_assets.warehouse.copying_out import copy_in, copy_out
 from lms_crm_assets.warehouse.generations import drop_lake
 from lms_crm_assets.warehouse.lake import Lake
+from lms_crm_assets.warehouse.publishing import FOLDER
 
 _SET_ASIDE = "set-aside"
 
@@ -135,7 +136,7 @@ def _set_aside(state_dir: Path, replaced: Sequence[Path], lakes: Sequence[Lake])
             copy_out(lake, target)
             drop_lake(lake)
     # Copies for readers, of a state that is no more.
-    shutil.rmtree(folder / "published", ignore_errors=True)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
     return folder
 
 

@@ -28,6 +28,7 @@ from lms_crm_assets.ops.switches import SwitchBoard, Switches
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import connect
 from lms_crm_assets.warehouse.location import location_of
+from lms_crm_assets.warehouse.publishing import publish
 
 
 class TenantsResource(dg.ConfigurableResource[None]):
@@ -78,17 +79,19 @@ class TenantsResource(dg.ConfigurableResource[None]):
             if self._telling is not None and context.instance is not None:
                 with suppress(LmsCrmError):  # its figures are lost
                     self._telling.ended(self.store(), context.instance)
+            if context.run and (tenant := context.run.tags.get("dagster/partition")):
+                publish(self._settings, tenant)
         finally:
             self._leave()
 
     def report(self, instance: dg.DagsterInstance) -> Path | None:
         """Make the run's report of what it has told up to now, if that is not done; gives the page's file, where there is one."""
-        if self._report is None:
-            return None
+        return None if self._report is None else self._report.make(instance, self._settings, self.store)
+
+    @property
+    def _settings(self) -> Settings:
         # As the resource of warehouses has it.
-        url = Settings.from_environ().warehouse_url
-        settings = Settings(Path(self.tenants_dir), Path(self.state_dir), url)
-        return self._report.make(instance, settings, self.store)
+        return Settings(Path(self.tenants_dir), Path(self.state_dir), Settings.from_environ().warehouse_url)
 
     def _leave(self) -> None:
         if self._telling is not None:

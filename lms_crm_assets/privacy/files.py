@@ -6,13 +6,14 @@ from pathlib import Path
 
 from lms_crm_assets.ops.lanes import Lane, is_taken
 from lms_crm_assets.report.making import FOLDER as REPORTS
+from lms_crm_assets.warehouse.publishing import FOLDER as COPIES
+from lms_crm_assets.warehouse.publishing import Shelf
 
 _LANDING = "landing"
-_COPIES = "published"
 
 
 def erase_files(state_dir: Path, tenant: str, *, dry_run: bool) -> dict[str, int]:
-    """Remove them, while no run of the tenant is at work; gives how many by folder. Copies and reports are made anew when asked for.
+    """Remove them, while no run of the tenant is at work; gives how many by folder. Reports are made anew when asked for.
 
     The journals of `sync` were folded into the warehouse before: those that are left are of objects that nobody maps.
     """
@@ -22,12 +23,14 @@ def erase_files(state_dir: Path, tenant: str, *, dry_run: bool) -> dict[str, int
             counts[purpose] = len(found)
         for file in found if not dry_run else ():
             file.unlink(missing_ok=True)
+    if not dry_run:
+        Shelf(state_dir / COPIES, tenant).clear()
     return counts
 
 
 def _of_tenant(state_dir: Path, tenant: str) -> Iterator[tuple[str, list[Path]]]:
     """What lies in each folder, but for the ids of jobs under way in the CRM."""
-    for purpose in (_LANDING, "events", _COPIES, "sync", "warehouse", REPORTS):
+    for purpose in (_LANDING, "events", COPIES, "sync", "warehouse", REPORTS):
         folder = state_dir / purpose / (f"{tenant}.tmp" if purpose == "warehouse" else tenant)
         yield purpose, [file for file in sorted(folder.rglob("*")) if file.is_file() and file.suffix != ".jobs"]
 
@@ -35,14 +38,14 @@ def _of_tenant(state_dir: Path, tenant: str) -> Iterator[tuple[str, list[Path]]]
 def purge_files(
     state_dir: Path, tenant: str, older_than: float, reports_older_than: float, *, dry_run: bool
 ) -> dict[str, int]:
-    """Remove what dead runs left, and copies that nobody asked for since that moment (seconds since 1970), and old reports.
+    """Remove what dead runs left before that moment (seconds since 1970), and old reports. The copy is `publish`'s to renew.
 
     What a run has that is at work now is younger, and its lane's folder is left alone.
     """
     counts: dict[str, int] = {}
     busy = [lane for lane in Lane if is_taken(state_dir / "locks" / tenant, lane)]
     for purpose, files in _of_tenant(state_dir, tenant):
-        if busy and purpose not in {_COPIES, _LANDING, REPORTS}:
+        if purpose == COPIES or (busy and purpose not in {_LANDING, REPORTS}):
             continue
         for file in files:
             if purpose == _LANDING and any(lane.value in file.parts for lane in busy):

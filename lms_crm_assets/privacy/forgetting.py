@@ -28,6 +28,7 @@ from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.journal import recover
 from lms_crm_assets.warehouse.connection import connect
 from lms_crm_assets.warehouse.location import Location, locate
+from lms_crm_assets.warehouse.publishing import publish
 from lms_crm_assets.warehouse.rewriting import rewrite
 
 
@@ -55,8 +56,8 @@ class Forgetting:
         """Forget them; gives the receipt and where it is kept.
 
         In an order in which a second attempt finds the rest: the CRM first, then they are marked so that they don't come
-        back, then everything of them goes, last the warehouse's rows, which alone tell what they are called, and copies of
-        these. `FatalError` where nobody fits or a guardrail refuses the archiving,
+        back, then everything of them goes, last the warehouse's rows, which alone tell what they are called, and the copy of
+        these, which is made anew. `FatalError` where nobody fits or a guardrail refuses the archiving,
         `RetryableError` while a run of the tenant is at work or the CRM did not take it.
         """
         state_dir, tenant = self.settings.state_dir, self.contract.tenant
@@ -76,7 +77,9 @@ class Forgetting:
                 con.execute("COMMIT")
             rewrite(self._warehouse)
             receipt = self._receipt(person, archived, rows, delivered, dry_run=False)
-            return receipt, receipt.keep(state_dir)
+            kept = receipt.keep(state_dir)
+            publish(self.settings, tenant, at_once=True)
+            return receipt, kept
 
     def allow_again(self, text: str) -> int:
         """Let learners who were forgotten under that id or name come again; gives how many were."""

@@ -32,11 +32,12 @@ from lms_crm_assets.warehouse.connection import connect, held_still
 from lms_crm_assets.warehouse.copying_out import copy_out
 from lms_crm_assets.warehouse.lake import Lake
 from lms_crm_assets.warehouse.location import Location, locate
+from lms_crm_assets.warehouse.publishing import publish
 from lms_crm_assets.warehouse.rewriting import rewrite_if_worn
 from lms_crm_assets.warehouse.sql import scalar, table_exists
 from lms_crm_assets.warehouse.upkeep import tidy
 
-# What lies beside the warehouses is of a run or a reader; a day later nobody wants it.
+# What lies beside the warehouses is of a run; a day later nobody wants it.
 _FILES_SECONDS = 86_400.0
 _OTHERS_DAYS = 30
 _MIB = 1024 * 1024
@@ -78,6 +79,8 @@ def purge_tenant(settings: Settings, contract: Contract, now: datetime, *, dry_r
     ages = time.time() - _FILES_SECONDS, kept_since.timestamp()
     for purpose, number in purge_files(settings.state_dir, contract.tenant, *ages, dry_run=dry_run).items():
         counts[f"files of {purpose}"] = number
+    if not dry_run:
+        publish(settings, contract.tenant, at_once=True)
     return counts
 
 

@@ -1,14 +1,25 @@
 """Copying a DuckDB file byte by byte: a hundredth of the time that it takes to copy its tables."""
 
+import fcntl
 import shutil
 from pathlib import Path
 
+# Of <linux/fs.h>: share the blocks of a file, until one of both is written.
+_FICLONE = 0x40049409
+
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file of learner data, for nobody else to read; what was at `target` is gone."""
+    """Copy a file of learner data, for nobody else to read; what was at `target` is gone.
+
+    In no time where the file system lets files share blocks (XFS, btrfs).
+    """
     target.unlink(missing_ok=True)
     target.touch(mode=0o600)
-    shutil.copyfile(source, target)
+    with source.open("rb") as read, target.open("r+b") as written:
+        try:
+            fcntl.ioctl(written.fileno(), _FICLONE, read.fileno())
+        except OSError:
+            shutil.copyfile(source, target)
 
 
 def log_of(file: Path) -> Path:

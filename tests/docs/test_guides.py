@@ -73,3 +73,12 @@ def test_the_limits_in_a_guide_are_the_defaults(guide: str, destination: type[An
 def test_the_concepts_name_each_owner_and_outcome() -> None:
     for word in (*Owner, *OutcomeStatus):
         assert f"`{word}`" in text("concepts"), word
+
+
+def test_the_page_of_the_published_copy_says_of_each_view_what_its_comment_says() -> None:
+    said = re.findall(r"^\| `(\w+)` \| (.+) \|$", text("published-copy"), re.MULTILINE)
+    views = (PACKAGE / "warehouse" / "published.sql").read_text(encoding="utf-8")
+    comments = re.findall(r"^COMMENT ON VIEW (\w+) IS '(.+)';$", views, re.MULTILINE)
+
+    assert len(comments) == views.count("CREATE VIEW")
+    assert said == [(name, comment.replace("''", "'")) for name, comment in comments]

@@ -47,8 +47,8 @@ def test_a_newer_state_is_seen_and_an_open_reader_keeps_the_older_one(copies: Pu
         assert _count(copies) == expected
     assert reader.execute(QUERY).fetchall() == [(1,)]
     folder = tmp_path / "published" / "acme"
-    assert len(list(folder.iterdir())) == 2
-    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+    assert len(list(folder.iterdir())) == 1
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o400}
 
 
 def test_a_copy_is_not_made_for_each_request(copies: Published, tmp_path: Path) -> None:
