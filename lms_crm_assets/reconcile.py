@@ -1,6 +1,7 @@
 """Reconciling one tenant from the command line."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,6 @@ from dagster import DagsterInstance
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lms_crm_assets.contract.loading import load_contract
@@ -21,18 +21,36 @@ from lms_crm_assets.defs.tenant_states import tenant_states
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.switches import SwitchBoard
 from lms_crm_assets.preflight import check_both_sides
+from lms_crm_assets.progress import progress
 from lms_crm_assets.settings import Settings
+
+_PLAN_FIGURES = ("plan_id", "status", "withheld", "left_alone", "records", "calls", "minutes", "quota_share_after")
 
 
 def reconcile_tenant(
     console: Console, settings: Settings, tenant: str, *, incremental: bool = False, title: str | None = None
 ) -> RunSummary:
-    """Reconcile with a progress bar; without a title of the caller's own, the figures are printed too."""
+    """Reconcile with a progress bar."""
     job = "incremental_pull" if incremental else "full_reconcile"
-    summary = run_for_tenant(console, settings, tenant, job, title=title)
-    if title is None:
-        print_outcome(console, tenant, summary)
-    return summary
+    return run_for_tenant(console, settings, tenant, job, title=title)
+
+
+def as_document(tenant: str, summary: RunSummary) -> dict[str, Any]:
+    """A run's end for programs; no learner data is in it."""
+    plan = {name: summary.plan[name] for name in _PLAN_FIGURES if name in summary.plan}
+    return {
+        "tenant": tenant,
+        "run_id": summary.run_id,
+        "succeeded": summary.succeeded,
+        "agrees": summary.succeeded and summary.agrees and not summary.waits,
+        "waits": summary.waits,
+        "passing": summary.passing,
+        "problems": summary.problems,
+        "warnings": summary.refused,
+        "plan": plan or None,
+        "objects": {obj: asdict(each) for obj, each in summary.objects.items()},
+        "events": summary.events,
+    }
 
 
 def print_outcome(console: Console, tenant: str, summary: RunSummary) -> None:
@@ -61,16 +79,15 @@ def run_for_tenant(
     for unseen in check_both_sides(contract, store):
         console.print(f"[yellow]![/yellow] {escape(f'{tenant}: {unseen}')}", soft_wrap=True)
     definition = build_definitions(settings).resolve_job_def(job)
-    with dagster_instance(settings) as instance, _bar(console) as bar:
-        task = bar.add_task(title or f"{tenant}: {job}", total=None, current="starting")
+    with dagster_instance(settings) as instance, progress(title or f"{tenant}: {job}") as step:
+        step("starting", 0, 0)
         summary = run_job(
             definition,
             tenant,
             instance,
-            lambda current, done, total: bar.update(task, completed=done, total=total or None, current=current),
+            step,
             ops,
         )
-        bar.update(task, current="done" if summary.succeeded else "failed")
         troubles = _tell(settings, instance, tenant) if job != "plan" else []
     for trouble in troubles:
         console.print(f"[yellow]![/yellow] {escape(f'an alert was not sent: {trouble}')}", soft_wrap=True)
@@ -87,11 +104,16 @@ def _tell(settings: Settings, instance: DagsterInstance, tenant: str) -> list[st
 
 
 def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | None = None) -> Table:
-    """Per tenant and object, what a run found and did; `more` adds columns with one value a tenant."""
+    """Per tenant and object, what a run found and did, or what it would do once its plan is sent.
+
+    `more` adds columns with one value a tenant.
+    """
+    waiting = bool(summaries) and all(summary.waits for summary in summaries.values())
+    written = ("to create", "to update", "to archive") if waiting else ("created", "updated", "archived")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("tenant", no_wrap=True)
     table.add_column("object", no_wrap=True)
-    for name in ("in LMS", "invalid", "created", "updated", "archived", "unchanged", "not taken", "writes"):
+    for name in ("in LMS", "invalid", *written, "unchanged", "not taken", "writes"):
         table.add_column(name, justify="right")
     extra = list(next(iter(more.values()))) if more else []
     for name in extra:
@@ -102,9 +124,7 @@ def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | 
             numbers = (
                 o.in_lms,
                 o.invalid,
-                o.created,
-                o.updated,
-                o.archived,
+                *((o.create, o.update, o.archive) if waiting else (o.created, o.updated, o.archived)),
                 o.unchanged,
                 o.rejected + o.failed + o.skipped + o.refused,
                 o.write_calls,
@@ -114,14 +134,3 @@ def figures(summaries: dict[str, RunSummary], more: dict[str, dict[str, str]] | 
             first = False
         table.add_section()
     return table
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[current]}"),
-        console=console,
-    )

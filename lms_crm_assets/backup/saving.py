@@ -7,7 +7,7 @@ twice, which changes nothing.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from lms_crm_assets import interrupt
 from lms_crm_assets.backup.manifest import FORMAT, Manifest, entry_of, synced
 from lms_crm_assets.backup.places import CONTRACTS, STATE, STORES_AFTER, STORES_BEFORE, Places
 from lms_crm_assets.errors import FatalError, RetryableError
+from lms_crm_assets.progress import Step
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import SETTINGS, held_still
 from lms_crm_assets.warehouse.copying import copy_file, log_of
@@ -33,8 +34,8 @@ _POLL_SECONDS = 0.2
 _BUSY_SECONDS = 60.0
 
 
-def back_up(settings: Settings, folder: Path, tell: Callable[[str], None], *, in_postgres: bool) -> Manifest:
-    """Copy warehouses, operational store and contracts to a new folder; `tell` gets a line a step.
+def back_up(settings: Settings, folder: Path, step: Step, *, in_postgres: bool) -> Manifest:
+    """Copy warehouses, operational store and contracts to a new folder; `step` is told of each tenant.
 
     `in_postgres`: the operational store is there, and not in the backup. `FatalError` when the folder is in use or the
     disk is full, `RetryableError` when a run keeps its warehouse for longer than a quarter of an hour.
@@ -49,10 +50,10 @@ def back_up(settings: Settings, folder: Path, tell: Callable[[str], None], *, in
         for store in [] if in_postgres else places.stores(STORES_BEFORE):
             _copy_store(store, state / store.name)
         rows = {}
-        for tenant in tenants:
+        for number, tenant in enumerate(tenants):
+            step(tenant, number, len(tenants))
             _copy_files(places.journals(tenant), state / "sync" / tenant)
             rows[tenant] = _copy_warehouse(places.warehouse(tenant), state / "warehouse" / f"{tenant}.duckdb")
-            tell(f"{tenant}: {rows[tenant]:,} rows")
         _copy_files(places.receipts(), state / "receipts")
         for store in [] if in_postgres else places.stores(STORES_AFTER):
             _copy_store(store, state / store.name)

@@ -1,6 +1,5 @@
 """`lms-crm alerts`: what is amiss, since when and who was told; and whether the channels work."""
 
-import json
 import secrets
 import time
 from datetime import UTC, datetime
@@ -15,8 +14,9 @@ from lms_crm_assets.alerts.channels import send
 from lms_crm_assets.alerts.look import KEPT_SECONDS
 from lms_crm_assets.alerts.message import Message
 from lms_crm_assets.alerts.register import Alert, Register
-from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
-from lms_crm_assets.cli.options import JsonLines
+from lms_crm_assets.cli import completion
+from lms_crm_assets.cli.console import Exit, complain, output_console, print_json
+from lms_crm_assets.cli.options import JsonLines, OfTenant
 from lms_crm_assets.contract.credentials import resolve
 from lms_crm_assets.contract.loading import FLEET_ALERTS, contract_file, load_contract, load_fleet_alerts
 from lms_crm_assets.errors import LmsCrmError
@@ -25,12 +25,11 @@ from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
 alerts_app = typer.Typer(help="What is amiss, since when, and who was told.", no_args_is_help=True)
-AnyTenant = Annotated[str | None, typer.Option("--tenant", "-t", help="Of this tenant only.")]
 
 
 @alerts_app.command("list")
 def list_alerts(
-    tenant: AnyTenant = None,
+    tenant: OfTenant = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Also what was over within the last 90 days.")] = False,
     as_json: JsonLines = False,
@@ -46,7 +45,7 @@ def list_alerts(
     found = Register(store).find(tenant, recovered_since=store.clock() - KEPT_SECONDS if everything else None)
     if as_json:
         for alert in found:
-            typer.echo(json.dumps(_plain(alert), ensure_ascii=False))
+            print_json(_plain(alert))
         return
     if not found:
         typer.echo("nothing is amiss, as far as was looked" + ("" if everything else "; --all lists what is over"))
@@ -66,10 +65,18 @@ def list_alerts(
 @alerts_app.command("test")
 def try_channels(
     tenant: Annotated[
-        str | None, typer.Option("--tenant", "-t", help="The channels of this tenant too, not only those of all.")
+        str | None,
+        typer.Option(
+            "--tenant",
+            "-t",
+            help="The channels of this tenant too, not only those of all.",
+            autocompletion=completion.tenants,
+        ),
     ] = None,
+    *,
+    as_json: JsonLines = False,
 ) -> None:
-    """Send a test message to each channel, and say what became of it.
+    """Send a test message to each channel, and say what became of it. Exit code 1 when one did not take it.
 
     Example: [bold]lms-crm alerts test --tenant acme[/bold]
     """
@@ -83,18 +90,21 @@ def try_channels(
             f"neither {place} nor the contract of {tenant} names a channel" if tenant else f"{place} names no channel"
         )
         complain(f"{where}: see docs/alerts.md")
-        raise typer.Exit(EXIT_MEND)
+        raise typer.Exit(Exit.MEND)
     secret = secrets_of(tenant, OperationalStore.at(settings.state_dir)) if tenant else resolve
     failed = False
     for channel in policy.channels:
         try:
             note = send(channel, _test_message(tenant), secret)
+            trouble = None
         except LmsCrmError as exc:
-            failed = True
-            typer.echo(f"✗ {channel.name} ({channel.to}): {exc}")
+            failed, note, trouble = True, None, str(exc)
+        if as_json:
+            told = {"channel": channel.name, "to": channel.to, "sent": trouble is None}
+            print_json({**told, "note": note or None, "trouble": trouble})
         else:
-            typer.echo(f"✓ {channel.name} ({channel.to}): {note or 'sent'}")
-    raise typer.Exit(EXIT_MEND if failed else 0)
+            typer.echo(f"{'✗' if trouble else '✓'} {channel.name} ({channel.to}): {trouble or note or 'sent'}")
+    raise typer.Exit(Exit.MEND if failed else 0)
 
 
 def _test_message(tenant: str | None) -> Message:

@@ -1,8 +1,4 @@
-"""`lms-crm`: the command line.
-
-Exit codes: 0 all is well; 1 something a person must mend, said in one line; 2 the command's words are off; 3 the run
-ended but the CRM did not take some records; 75 trouble that may pass by itself, try again later; 130 stopped by Ctrl-C.
-"""
+"""`lms-crm`: the command line; how it ends stands in `console.Exit`."""
 
 import contextlib
 import os
@@ -16,16 +12,7 @@ from lms_crm_assets.cli.alerts import alerts_app
 from lms_crm_assets.cli.audit import audit_app
 from lms_crm_assets.cli.backups import backup, restore
 from lms_crm_assets.cli.connect import connect
-from lms_crm_assets.cli.console import (
-    EXIT_LATER,
-    EXIT_MEND,
-    EXIT_STOPPED,
-    EXIT_UNDELIVERED,
-    complain,
-    complain_of,
-    output_console,
-    use_dagster_home,
-)
+from lms_crm_assets.cli.console import Exit, complain, output_console, use_dagster_home
 from lms_crm_assets.cli.contract import contract_app
 from lms_crm_assets.cli.credentials import credentials_app
 from lms_crm_assets.cli.crm import crm_app
@@ -34,8 +21,8 @@ from lms_crm_assets.cli.doctor import doctor
 from lms_crm_assets.cli.events import events_app
 from lms_crm_assets.cli.init import init
 from lms_crm_assets.cli.metrics import metrics
-from lms_crm_assets.cli.options import Tenant
-from lms_crm_assets.cli.plans import apply, explain, plan
+from lms_crm_assets.cli.options import JsonObject, Tenant
+from lms_crm_assets.cli.plans import apply, end_of_run, explain, plan
 from lms_crm_assets.cli.privacy import forget, purge
 from lms_crm_assets.cli.quarantine import quarantine_app
 from lms_crm_assets.cli.receiver import receiver
@@ -95,6 +82,7 @@ def demo() -> None:
     """Reconcile both example tenants against the sandbox, twice, and prove the result.
 
     Needs no network and no accounts. The state is kept in .lms-crm/demo for `lms-crm dev`.
+    Example: [bold]lms-crm demo[/bold]
     """
     from lms_crm_assets.demo.demo import run_demo  # noqa: PLC0415 - Dagster takes a second to import
 
@@ -108,7 +96,10 @@ def dev(
     *,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the demo's state first.")] = False,
 ) -> None:
-    """Open the Dagster UI, with the receiver and the sandbox behind it."""
+    """Open the Dagster UI, with the receiver and the sandbox behind it.
+
+    Example: [bold]lms-crm dev --port 3001[/bold]
+    """
     from lms_crm_assets.demo.dev import run_dev  # noqa: PLC0415 - as above
 
     use_dagster_home()
@@ -122,18 +113,19 @@ def reconcile(
     incremental: Annotated[
         bool, typer.Option("--incremental", help="Only what changed in the LMS and in the CRM since the last run.")
     ] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Reconcile one tenant now: pull, check, compare, write what differs.
 
+    Exit code 3 when the CRM did not take some records, 4 when nothing was sent since the plan waits.
     Example: [bold]lms-crm reconcile --tenant acme[/bold]
     """
     from lms_crm_assets.reconcile import reconcile_tenant  # noqa: PLC0415 - as above
 
     use_dagster_home()
-    summary = reconcile_tenant(output_console(), Settings.from_environ(), tenant, incremental=incremental)
-    if not summary.succeeded:
-        raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
-    raise typer.Exit(0 if summary.agrees else EXIT_UNDELIVERED)
+    console = output_console(to_stderr=as_json)
+    summary = reconcile_tenant(console, Settings.from_environ(), tenant, incremental=incremental)
+    end_of_run(console, tenant, summary, as_json=as_json)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -160,17 +152,17 @@ def sandbox(context: typer.Context) -> None:
 def main() -> None:
     """Run the command; an error of ours is one line and an exit code, never a traceback."""
     try:
-        app()
+        app(prog_name="lms-crm")
     except RetryableError as exc:
         complain(f"{exc}; try again later")
-        sys.exit(EXIT_LATER)
+        sys.exit(Exit.LATER)
     except StoppedError as exc:
         complain(str(exc))
         # A library's native thread that was interrupted may abort the interpreter's own way out; everything is closed.
-        os._exit(EXIT_STOPPED)
+        os._exit(Exit.STOPPED)
     except LmsCrmError as exc:
         complain(str(exc))
-        sys.exit(EXIT_MEND)
+        sys.exit(Exit.MEND)
     except Exception as exc:  # noqa: BLE001 - it is raised again; a terminal may be a log
         told = discreet(exc)
         raise told from told.__cause__

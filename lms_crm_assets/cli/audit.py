@@ -13,13 +13,15 @@ from rich import box
 from rich.table import Table
 
 from lms_crm_assets.audit import COLUMNS, Asked, AuditRow, plain_fields, shown, trail
+from lms_crm_assets.cli import completion
 from lms_crm_assets.cli.console import output_console
-from lms_crm_assets.cli.export_files import Format, FormatOption, cell, target
+from lms_crm_assets.cli.export_files import Format, FormatOption, cell, exporting, target
 from lms_crm_assets.cli.options import SHOWN_ROWS, JsonLines, Limit, ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.progress import counted
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.published import reading
 
@@ -38,7 +40,10 @@ Since = Annotated[
         formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"],
     ),
 ]
-Run = Annotated[str | None, typer.Option("--run", help="Of this run only: its id, or how it begins.")]
+Run = Annotated[
+    str | None,
+    typer.Option("--run", help="Of this run only: its id, or how it begins.", autocompletion=completion.runs),
+]
 
 
 @audit_app.command("list")
@@ -84,8 +89,12 @@ def export(
 
     Example: [bold]lms-crm audit export --tenant acme --format ndjson --output audit.ndjson[/bold]
     """
-    with _found(tenant, Asked(obj, record, _in_utc(since), run)) as found, target(output) as file:
-        number = (_write_csv if fmt is Format.CSV else _write_ndjson)(file, found)
+    with (
+        _found(tenant, Asked(obj, record, _in_utc(since), run)) as found,
+        target(output) as file,
+        exporting(tenant, output) as step,
+    ):
+        number = (_write_csv if fmt is Format.CSV else _write_ndjson)(file, counted(found, step, "lines"))
     AuditLog(_store()).note(person(), "audit.exported", tenant, f"{number} lines")
     if output is not None:
         typer.echo(f"{output}: {number:,} {'line' if number == 1 else 'lines'}; it holds learner data")

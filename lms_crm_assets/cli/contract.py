@@ -27,6 +27,7 @@ def upgrade(
     """The contract's file in the newest version of the format, without what is deprecated: on stdout or in its place.
 
     Comments are lost. What is deprecated is told by [bold]lms-crm tenants validate[/bold].
+    Example: [bold]lms-crm contract upgrade --tenant acme --write[/bold]
     """
     path = contract_file(tenants_folder(), tenant)
     text = upgraded(path.read_bytes(), path, AnyEnviron(os.environ))

@@ -1,12 +1,10 @@
 """`lms-crm credentials …`: the secrets of a tenant's contract, without ever showing one."""
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,24 +12,23 @@ import typer
 from rich import box
 from rich.table import Table
 
-from lms_crm_assets.cli.console import EXIT_LATER, EXIT_MEND, complain, output_console
+from lms_crm_assets.cli.console import Exit, complain, output_console, print_json
 from lms_crm_assets.cli.contract_files import tenants_folder
-from lms_crm_assets.cli.options import Tenant
-from lms_crm_assets.contract.credentials import Resolve, references
+from lms_crm_assets.cli.options import JsonLines, JsonObject, Tenant
 from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.errors import CredentialError, LmsCrmError, RetryableError
 from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.inbox import Inbox
+from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.rotation import reseal
-from lms_crm_assets.ops.secrets import secrets_of
+from lms_crm_assets.ops.secrets import missing_secrets, references_in
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.vault import Kept, Vault, kept_in
+from lms_crm_assets.progress import progress
 from lms_crm_assets.settings import Settings
 
 credentials_app = typer.Typer(help="Keep, list, check and re-encrypt credentials.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON array on stdout.")]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _MOST_CHARACTERS = 65_536
@@ -58,6 +55,8 @@ def set_credential(
     expires: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The day on which it ends, where that is known (UTC).")
     ] = None,
+    *,
+    as_json: JsonObject = False,
 ) -> None:
     """Keep a secret in the vault. It is asked for, or read from stdin; it is never an argument, which others could see.
 
@@ -75,17 +74,26 @@ def set_credential(
     vault = Vault.opened(_store())
     vault.keep(tenant, name, _entered(name), expires.replace(tzinfo=UTC).timestamp() if expires else None)
     AuditLog(vault.store).note(person(), "credentials.set", tenant, f"vault:{name}")
+    is_named = any(ref == f"vault:{name}" for _, ref in references_in(contract))
+    if as_json:
+        key = vault.ring.present.id
+        print_json({"tenant": tenant, "name": f"vault:{name}", "key": key, "named_by_contract": is_named})
+        return
     typer.echo(f"kept as vault:{name} of {tenant}, sealed with the key {vault.ring.present.id}")
-    if all(ref != f"vault:{name}" for _, ref in _references(contract)):
+    if not is_named:
         typer.echo(f"the contract of {tenant} does not name vault:{name} yet")
 
 
 @credentials_app.command("list")
-def list_credentials(tenant: Tenant, *, as_json: AsJson = False) -> None:
-    """The credentials of a tenant: where each lies, under which key and since when; never a value."""
+def list_credentials(tenant: Tenant, *, as_json: JsonLines = False) -> None:
+    """The credentials of a tenant: where each lies, under which key and since when; never a value.
+
+    Example: [bold]lms-crm credentials list --tenant acme[/bold]
+    """
     rows = list(_rows(load_contract(tenants_folder(), tenant), _store()))
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        for row in rows:
+            print_json(asdict(row))
         return
     table = Table(box=box.SIMPLE_HEAD)
     for title in ("of", "name", "source", "state", "key", "saved", "expires"):
@@ -96,49 +104,61 @@ def list_credentials(tenant: Tenant, *, as_json: AsJson = False) -> None:
 
 
 @credentials_app.command()
-def rotate() -> None:
+def rotate(*, as_json: JsonObject = False) -> None:
     """Seal everything with the present key that is not: secrets of all tenants and what was delivered for them.
 
     Runs and the receiver may go on. It can be stopped and repeated; the former key may go when nothing is left.
+    Example: [bold]lms-crm credentials rotate[/bold]
     """
     store = _store()
     vault = Vault.opened(store)
-    secrets, events = reseal(vault, Inbox.at(Settings.from_environ().state_dir))
+    with progress("Sealing anew"):
+        secrets, events = reseal(vault, Inbox.at(Settings.from_environ().state_dir))
     for tenant in tenant_names(tenants_folder()):
         AuditLog(store).note(person(), "credentials.rotated", tenant, f"to the key {vault.ring.present.id}")
-    typer.echo(f"sealed anew with the key {vault.ring.present.id}: {secrets.done} secrets, {events.done} events")
     left = secrets.left + events.left
+    if as_json:
+        done = {"secrets": secrets.done, "events": events.done}
+        print_json({"key": vault.ring.present.id, **done, "left": {key or "": count for key, count in left.items()}})
+    else:
+        typer.echo(f"sealed anew with the key {vault.ring.present.id}: {secrets.done} secrets, {events.done} events")
     for key, count in left.items():
         named = f"the key {key}, which is not there" if key else "a key that is not there"
         complain(f"{count} are sealed with {named}: put it as a second line into the file that LMS_CRM_KEY_FILE names")
-    raise typer.Exit(EXIT_MEND if left else 0)
+    raise typer.Exit(Exit.MEND if left else Exit.OK)
 
 
 @credentials_app.command()
-def check(tenant: Tenant) -> None:
-    """Whether each credential of the contract is there and the other side accepts it, a line each; exit code 1 if not."""
+def check(tenant: Tenant, *, as_json: JsonLines = False) -> None:
+    """Whether each credential of the contract is there and the other side accepts it, a line each; exit code 1 if not.
+
+    Example: [bold]lms-crm credentials check --tenant acme[/bold]
+    """
     from lms_crm_assets.crm.adapters import crm_adapter  # noqa: PLC0415 - the vendors' clients take a second
     from lms_crm_assets.lms.adapters import lms_adapter  # noqa: PLC0415 - as above
 
     contract, store = load_contract(tenants_folder(), tenant), _store()
-    secret_of = secrets_of(tenant, store)
     probes: dict[str, Callable[[], Any]] = {
         "source": lambda: _probe(lms_adapter(contract, store)),
         "destination": lambda: _probe(crm_adapter(contract, store)),
     }
     by_side: dict[str, list[tuple[str, str]]] = {}
-    for of, ref in _references(contract):
+    for of, ref in references_in(contract):
         by_side.setdefault(of.partition(".")[0], []).append((of, ref))
-    worst = 0
+    all_missing, worst = missing_secrets(contract, store), Exit.OK
     for side, refs in by_side.items():
-        missing = {of: trouble for of, ref in refs if (trouble := _trouble(partial(secret_of, ref)))}
+        missing = {of: all_missing[of] for of, _ in refs if of in all_missing}
         refused = _trouble(probes[side]) if side in probes and not missing else None
         for of, ref in refs:
             trouble = missing.get(of) or refused
-            typer.echo(f"{of} ({ref}): {trouble or _fine(contract, side, asked=side in probes and not missing)}")
+            said = str(trouble or _fine(contract, side, asked=side in probes and not missing))
+            if as_json:
+                print_json({"of": of, "name": ref, "accepted": trouble is None, "says": said})
+            else:
+                typer.echo(f"{of} ({ref}): {said}")
         for trouble in [*missing.values(), refused]:
             if trouble is not None:
-                worst = EXIT_LATER if isinstance(trouble, RetryableError) and worst != EXIT_MEND else EXIT_MEND
+                worst = Exit.LATER if isinstance(trouble, RetryableError) and worst != Exit.MEND else Exit.MEND
     raise typer.Exit(worst)
 
 
@@ -152,8 +172,11 @@ def _fine(contract: Contract, side: str, *, asked: bool) -> str:
 
 
 def _probe(adapter: Any) -> None:
+    from lms_crm_assets.preflight import told_apart  # noqa: PLC0415 - the vendors' clients take a second
+
     try:
-        adapter.probe()
+        with told_apart():
+            adapter.probe()
     finally:
         adapter.close()
 
@@ -167,39 +190,38 @@ def _trouble(work: Callable[[], Any]) -> LmsCrmError | None:
 
 
 def _rows(contract: Contract, store: OperationalStore) -> Iterator[Row]:
-    secret_of = secrets_of(contract.tenant, store)
+    missing, keys = missing_secrets(contract, store), _keys()
     kept = {each.name: each for each in kept_in(store, contract.tenant) if each.name is not None}
     named = set()
-    for of, ref in _references(contract):
+    for of, ref in references_in(contract):
         source, _, place = ref.partition(":")
         if source == "vault":
             named.add(place)
-            yield _kept(of, ref, kept[place]) if place in kept else Row(of, ref, source, "missing")
+            yield _kept(of, ref, kept[place], keys) if place in kept else Row(of, ref, source, "missing")
         else:
             saved = _moment(Path(place).stat().st_mtime) if source == "file" and Path(place).exists() else ""
-            yield Row(of, ref, source, "there" if _is_there(secret_of, ref) else "missing", saved=saved)
+            yield Row(of, ref, source, "missing" if of in missing else "there", saved=saved)
     for each in kept_in(store, contract.tenant):
         if each.name is None:
-            yield _kept("handed out by the other side", each.kind.partition(" ")[0], each)
+            yield _kept("handed out by the other side", each.kind.partition(" ")[0], each, keys)
         elif each.name not in named:
-            yield _kept("not named by the contract", f"vault:{each.name}", each)
+            yield _kept("not named by the contract", f"vault:{each.name}", each, keys)
 
 
-def _kept(of: str, name: str, each: Kept) -> Row:
+def _kept(of: str, name: str, each: Kept, keys: frozenset[str]) -> Row:
     ends = _moment(each.expires_at) if each.expires_at is not None else ""
-    return Row(of, name, "vault", "there", each.key or "without id", _moment(each.saved_at), ends)
+    # What was sealed before keys had ids tells by opening alone.
+    opens = each.key is None or each.key in keys
+    state = "there" if opens else "sealed with a key that is not there"
+    return Row(of, name, "vault", state, each.key or "without id", _moment(each.saved_at), ends)
 
 
-def _is_there(secret_of: Resolve, ref: str) -> bool:
+def _keys() -> frozenset[str]:
+    """The ids of the keys that are there; none of them is shown."""
     try:
-        secret_of(ref)
+        return frozenset(key.id for key in KeyRing.of_environment("a secret of the vault has").keys)
     except CredentialError:
-        return False
-    return True
-
-
-def _references(contract: Contract) -> list[tuple[str, str]]:
-    return list(references(contract.model_dump(mode="json", by_alias=True)))
+        return frozenset()
 
 
 def _entered(name: str) -> str:

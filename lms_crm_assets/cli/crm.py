@@ -1,13 +1,12 @@
 """`lms-crm crm …`: making a CRM ready for a contract, and what changed in it since."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lms_crm_assets.cli.console import EXIT_MEND, complain
+from lms_crm_assets.cli.console import Exit, complain, print_json
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.cli.schema import accept, schema
 from lms_crm_assets.contract.loading import load_contract
@@ -16,6 +15,7 @@ from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import CredentialError, FatalError
 from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.progress import Step, progress
 from lms_crm_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def setup(
     tenant: Tenant,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Make it without asking.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The plan as one JSON object; made only with --yes.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: the plan as one JSON object; made only with --yes.")
+    ] = False,
 ) -> None:
     """Make what the contract names and the CRM lacks: objects, fields, options, associations and their labels.
 
@@ -48,30 +50,32 @@ def setup(
     if not isinstance(contract.destination, HubSpotDestination):
         found, wanted = _planned(contract, store, None)
         _show(contract, found, wanted, as_json=as_json)
-        raise typer.Exit(EXIT_MEND if wanted.changes or wanted.left else 0)
+        raise typer.Exit(Exit.MEND if wanted.changes or wanted.left else 0)
     definitions = HubSpotDefinitions(contract, contract.destination, store)
     try:
         found, wanted = _planned(contract, store, definitions)
         _show(contract, found, wanted, as_json=as_json)
         if not wanted.changes:
-            raise typer.Exit(EXIT_MEND if wanted.left else 0)
+            raise typer.Exit(Exit.MEND if wanted.left else 0)
         if not yes and (as_json or not typer.confirm("Make this in HubSpot?", err=True)):
-            raise typer.Exit(EXIT_MEND)
-        _make(definitions, wanted)
+            raise typer.Exit(Exit.MEND)
+        with progress("Making it in HubSpot") as step:
+            _make(definitions, wanted, step)
         made = "; ".join(line for change in wanted.changes for line in change.lines)
         AuditLog(store).note(person(), "crm.set-up", tenant, f"{len(wanted.changes)} changes", made)
         _, wanted = _planned(contract, store, definitions)
     finally:
         definitions.close()
     typer.echo(f"{tenant}: {_said(wanted)}", err=as_json)
-    raise typer.Exit(EXIT_MEND if wanted.changes or wanted.left else 0)
+    raise typer.Exit(Exit.MEND if wanted.changes or wanted.left else 0)
 
 
-def _make(definitions: "Definitions", wanted: "SetupPlan") -> None:
+def _make(definitions: "Definitions", wanted: "SetupPlan", step: Step) -> None:
     """Carry the changes out; what is refused is told, and keeps the others only where they need it."""
     from lms_crm_assets.crm.setup import What  # noqa: PLC0415 - as above
 
-    for change in wanted.changes:
+    for number, change in enumerate(wanted.changes):
+        step(next(change.lines, ""), number, len(wanted.changes))
         try:
             definitions.make(change)
         except CredentialError:
@@ -109,7 +113,7 @@ def _show(contract: Contract, found: "Mapping[CrmObject, Examination]", wanted: 
             "left": [asdict(finding) for finding in wanted.left],
             "advice": list(advice(crm, wanted, found)),
         }
-        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        print_json(told)
         return
     for line in (line for change in wanted.changes for line in change.lines):
         typer.echo(line)

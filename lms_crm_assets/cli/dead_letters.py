@@ -12,8 +12,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
-from lms_crm_assets.cli.options import JsonLines, ShowValues, Tenant
+from lms_crm_assets.cli.console import Exit, complain, output_console, print_json
+from lms_crm_assets.cli.options import JsonLines, JsonObject, ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.masking import safe_key
@@ -100,7 +100,7 @@ def show(
         found = list(rejections(con, most, external_id=key))
     if not found:
         complain(f"{tenant} has no refused record with the LMS id {key}")
-        raise typer.Exit(EXIT_MEND)
+        raise typer.Exit(Exit.MEND)
     for letter in found:
         if as_json:
             typer.echo(orjson.dumps(_plain(letter, show_values=show_values)))
@@ -121,6 +121,7 @@ def replay_letters(
     code: Code = None,
     key: Key = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead letters of the tenant.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Let the next run send dead letters again. Say which, or `--all`.
 
@@ -128,17 +129,20 @@ def replay_letters(
     """
     if not everything and obj is None and code is None and key is None:
         complain("say which dead letters: --object, --code, --key, or --all")
-        raise typer.Exit(2)
+        raise typer.Exit(Exit.WORDS)
     with _warehouse(tenant) as (con, most):
         number = replay(con, most, obj=obj, code=code, external_id=key)
     if not number:
         complain(f"{tenant} has no such dead letter: lms-crm dead-letters list --tenant {tenant}")
-        raise typer.Exit(EXIT_MEND)
+        raise typer.Exit(Exit.MEND)
     which = [("object", obj), ("code", code), ("key", safe_key(key) if key else None)]
     subject = f"{number} dead letters" + "".join(f", {name} {value}" for name, value in which if value)
     AuditLog(OperationalStore.at(Settings.from_environ().state_dir)).note(
         person(), "dead-letters.replayed", tenant, subject
     )
+    if as_json:
+        print_json({"tenant": tenant, "replayed": number})
+        return
     what = "dead letter is" if number == 1 else "dead letters are"
     typer.echo(f"{number:,} {what} sent again by the next run: lms-crm reconcile --tenant {tenant}")
 

@@ -1,6 +1,5 @@
 """`lms-crm doctor`: what is wrong, what mends it, and what to do next."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from lms_crm_assets.cli import completion
+from lms_crm_assets.cli.console import Exit, print_json
+from lms_crm_assets.cli.options import JsonObject
 from lms_crm_assets.contract.loading import contract_file, tenant_names
 from lms_crm_assets.doctor.verdict import Level, Verdict
 from lms_crm_assets.settings import Settings
@@ -21,10 +23,13 @@ _MARKS = {
 
 def doctor(
     tenant: Annotated[
-        str | None, typer.Option("--tenant", "-t", help="This tenant only; all of them by default.")
+        str | None,
+        typer.Option(
+            "--tenant", "-t", help="This tenant only; all of them by default.", autocompletion=completion.tenants
+        ),
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object on stdout.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Look at the machine, the settings, and both sides of each tenant; say what to mend and what to do next.
 
@@ -52,11 +57,11 @@ def doctor(
     if as_json:
         told = {name: [asdict(each) for each in found] for name, found in tenants.items()}
         content = {"machine": [asdict(each) for each in machine], "tenants": told, "next": step}
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        print_json(content)
     else:
         typer.echo(f"Next: {step}")
     every = [*machine, *(each for found in tenants.values() for each in found)]
-    raise typer.Exit(1 if any(each.level is Level.FAIL for each in every) else 0)
+    raise typer.Exit(Exit.MEND if any(each.level is Level.FAIL for each in every) else Exit.OK)
 
 
 def _show(title: str, verdicts: Sequence[Verdict]) -> None:

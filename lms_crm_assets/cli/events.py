@@ -12,8 +12,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
-from lms_crm_assets.cli.options import JsonLines
+from lms_crm_assets.cli.console import Exit, complain, output_console, print_json
+from lms_crm_assets.cli.options import JsonLines, JsonObject, OfTenant
 from lms_crm_assets.contract.loading import contract_file, load_contract
 from lms_crm_assets.contract.webhooks import TokenVerifier
 from lms_crm_assets.errors import ContractError
@@ -29,7 +29,6 @@ _REPLAY_PAGE = 500
 
 events_app = typer.Typer(help="What was delivered to the receiver, and what became of it.", no_args_is_help=True)
 
-AnyTenant = Annotated[str | None, typer.Option("--tenant", "-t", help="Of this tenant only.")]
 Ids = Annotated[list[str] | None, typer.Option("--id", help="A number of the list, or a delivery id; repeatable.")]
 Since = Annotated[str | None, typer.Option("--since", help="Received from this moment on (ISO 8601; UTC by default).")]
 Until = Annotated[str | None, typer.Option("--until", help="Received before this moment.")]
@@ -46,7 +45,7 @@ _SECRET = "(a secret)"  # noqa: S105 - what stands for one
 
 @events_app.command("list")
 def list_events(
-    tenant: AnyTenant = None,
+    tenant: OfTenant = None,
     *,
     ids: Ids = None,
     since: Since = None,
@@ -90,7 +89,7 @@ def list_events(
 def show(
     ids: Annotated[list[str], typer.Option("--id", help="A number of the list, or a delivery id; repeatable.")],
     *,
-    tenant: AnyTenant = None,
+    tenant: OfTenant = None,
     reveal: Annotated[bool, typer.Option("--reveal", help="Learner data too; never secrets.")] = False,
     as_json: JsonLines = False,
 ) -> None:
@@ -101,7 +100,7 @@ def show(
     found = list(_found(tenant, ids, None, None, None))
     if not found:
         complain(f"there is no event {', '.join(ids)}: lms-crm events list")
-        raise typer.Exit(EXIT_MEND)
+        raise typer.Exit(Exit.MEND)
     for event in found:
         body = _shown(event, reveal=reveal)
         if as_json:
@@ -118,13 +117,14 @@ def show(
 
 @events_app.command("replay")
 def replay_events(
-    tenant: AnyTenant = None,
+    tenant: OfTenant = None,
     *,
     ids: Ids = None,
     since: Since = None,
     until: Until = None,
     state: StateOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Let done and parked events be worked on once more. Say which.
 
@@ -132,10 +132,10 @@ def replay_events(
     """
     if not any((ids, since, until, state)):
         complain("say which events: --id, --since, --until or --state")
-        raise typer.Exit(2)
+        raise typer.Exit(Exit.WORDS)
     if state in {State.PENDING, State.LEASED}:
         complain(f"{state} events are worked on anyway: replay done or parked ones")
-        raise typer.Exit(2)
+        raise typer.Exit(Exit.WORDS)
     of: dict[int, str] = {
         event.number: event.tenant
         for event in _found(tenant, ids, since, until, state)
@@ -144,8 +144,11 @@ def replay_events(
     closed = list(of)
     if not closed:
         complain("there is no such event that is done or parked: lms-crm events list")
-        raise typer.Exit(EXIT_MEND)
+        raise typer.Exit(Exit.MEND)
     what = "event" if len(closed) == 1 else "events"
+    if dry_run and as_json:
+        print_json({"events": len(closed), "dry_run": True})
+        return
     if dry_run:
         typer.echo(f"{len(closed):,} {what} would be worked on once more; nothing was changed")
         return
@@ -154,6 +157,9 @@ def replay_events(
     log = AuditLog(OperationalStore.at(Settings.from_environ().state_dir))
     for name, number in Counter(of.values()).items():
         log.note(person(), "events.replayed", name, f"{number} events")
+    if as_json:
+        print_json({"events": again, "dry_run": False})
+        return
     typer.echo(f"{again:,} {what} will be worked on once more")
 
 
@@ -181,7 +187,7 @@ def _moment(option: str, text: str | None) -> float | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         complain(f"{option} is no moment: write it like 2026-11-27 or 2026-11-27T07:30")
-        raise typer.Exit(2) from None
+        raise typer.Exit(Exit.WORDS) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 

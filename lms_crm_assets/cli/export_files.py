@@ -13,6 +13,7 @@ import orjson
 import typer
 
 from lms_crm_assets.errors import FatalError
+from lms_crm_assets.progress import Step, progress
 
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection"), the wide forms with them.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -42,6 +43,16 @@ def target(output: Path | None) -> Iterator[TextIO]:
         if stat.S_ISREG(os.fstat(number).st_mode):
             os.fchmod(number, 0o600)
         yield file
+
+
+@contextmanager
+def exporting(tenant: str, output: Path | None) -> Iterator[Step]:
+    """Progress beside a file; rows that go to stdout show it themselves, and would be torn by it."""
+    if output is None:
+        yield lambda _current, _done, _total: None
+        return
+    with progress(f"{tenant}: {output}") as step:
+        yield step
 
 
 def cell(value: Any) -> str:

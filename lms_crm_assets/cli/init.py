@@ -11,7 +11,7 @@ import yaml
 from rich import box
 from rich.table import Table
 
-from lms_crm_assets.cli.console import EXIT_MEND, complain, output_console
+from lms_crm_assets.cli.console import Exit, complain, output_console
 from lms_crm_assets.cli.contract_files import AnyEnviron
 from lms_crm_assets.contract.loading import parse_contract, tenant_name
 from lms_crm_assets.contract.models import Contract
@@ -19,7 +19,8 @@ from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.crm.acceptance import Finding, Severity, accept
 from lms_crm_assets.crm.discovery import CrmSchema
 from lms_crm_assets.domain import CrmObject
-from lms_crm_assets.errors import ContractError, LmsCrmError
+from lms_crm_assets.errors import ContractError, CredentialError, LmsCrmError
+from lms_crm_assets.ops.secrets import missing_secrets
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.proposal.document import contract_text
 from lms_crm_assets.proposal.ends import adapters, completed
@@ -85,7 +86,7 @@ def init(
         proposed, findings = _fitted(contract, path, source, destination, names, settings)
     _show(proposed, findings, asked=not offline)
     if asks and not typer.confirm(f"Write {path}?", default=True, err=True):
-        raise typer.Exit(EXIT_MEND)
+        raise typer.Exit(Exit.MEND)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(contract_text(tenant, source, destination, proposed, asked=not offline), encoding="utf-8")
     typer.echo(f"Written: {path}")
@@ -155,6 +156,9 @@ def _discovered(
     from lms_crm_assets.preflight import check_both_sides  # noqa: PLC0415 - as above
 
     store = OperationalStore.at(settings.state_dir)
+    if missing := missing_secrets(contract, store):
+        complain("nothing was written yet; --offline writes the contract without asking either side")
+        raise CredentialError("; ".join(dict.fromkeys(map(str, missing.values()))))
     try:
         unseen = check_both_sides(contract, store)
     except LmsCrmError as exc:

@@ -3,33 +3,28 @@
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from lms_crm_assets.cli.console import (
-    EXIT_MEND,
-    EXIT_UNDELIVERED,
-    complain_of,
-    output_console,
-    use_dagster_home,
-)
-from lms_crm_assets.cli.options import ShowValues, Tenant
+from lms_crm_assets.cli import completion
+from lms_crm_assets.cli.console import Exit, complain_of, output_console, print_json, use_dagster_home
+from lms_crm_assets.cli.options import JsonObject, ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.delta.plan import PlanTotals, find_plan, plan_rows, plan_totals
 from lms_crm_assets.delta.show import plan_lines
 from lms_crm_assets.domain import Action, CrmObject
 from lms_crm_assets.errors import FatalError
-from lms_crm_assets.explain import explain as explained
-from lms_crm_assets.explain import story_lines
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.veil import veiled_rows, veiled_story
 from lms_crm_assets.warehouse.connection import connect
 from lms_crm_assets.warehouse.location import locate
 
+if TYPE_CHECKING:
+    from lms_crm_assets.defs.runs import RunSummary
+
 _SHOWN_ROWS = 100
-JsonFlag = Annotated[bool, typer.Option("--json", help="Machine-readable, on one line.")]
 
 
 def plan(
@@ -37,7 +32,7 @@ def plan(
     *,
     obj: Annotated[CrmObject | None, typer.Option("--object", "-o", help="Show this object only.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the plan to a file for `lms-crm apply`.")] = None,
-    as_json: JsonFlag = False,
+    as_json: JsonObject = False,
     all_rows: Annotated[bool, typer.Option("--all", help=f"Show all records, not the first {_SHOWN_ROWS}.")] = False,
     show_values: ShowValues = False,
 ) -> None:
@@ -73,10 +68,10 @@ def plan(
     if out is not None:
         out.write_text(json.dumps({**document, "rows": rows}, ensure_ascii=False, indent=1), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps({**document, "rows": rows}, ensure_ascii=False))
+        print_json({**document, "rows": rows})
     else:
         _print_plan(console, document, rows if all_rows else rows[:_SHOWN_ROWS], totals, out)
-    raise typer.Exit(EXIT_MEND if stored.breaches else 0)
+    raise typer.Exit(Exit.MEND if stored.breaches else Exit.OK)
 
 
 def _print_plan(
@@ -123,18 +118,28 @@ def _said(totals: PlanTotals) -> str:
 
 
 def apply(
-    plan_name: Annotated[str, typer.Argument(metavar="PLAN", help="A plan's id, or the file that --out wrote.")],
-    tenant: Annotated[str, typer.Option("--tenant", "-t", help="The tenant; a file names it itself.")] = "",
+    plan_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLAN", help="A plan's id, or the file that --out wrote.", autocompletion=completion.plans
+        ),
+    ],
+    tenant: Annotated[
+        str,
+        typer.Option("--tenant", "-t", help="The tenant; a file names it itself.", autocompletion=completion.tenants),
+    ] = "",
     *,
     despite_guardrails: Annotated[
         bool, typer.Option("--despite-guardrails", help="Send a plan that the guardrails refuse.")
     ] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Send exactly a stored plan, unless what it would change has changed since.
 
     Both sides are read again first; the records that changed are named and nothing is sent.
+    Example: [bold]lms-crm apply p-20261127-070000-1a2b --tenant acme[/bold]
     """
-    from lms_crm_assets.reconcile import print_outcome, run_for_tenant  # noqa: PLC0415 - Dagster takes a second to import
+    from lms_crm_assets.reconcile import run_for_tenant  # noqa: PLC0415 - Dagster takes a second to import
 
     use_dagster_home()
     plan_id, tenant = _named_plan(plan_name, tenant)
@@ -142,13 +147,25 @@ def apply(
     load_contract(settings.tenants_dir, tenant)
     with connect(locate(settings, tenant)) as con:
         find_plan(con, plan_id)
-    console = output_console()
+    console = output_console(to_stderr=as_json)
     config = {"delta__plan": {"apply_plan": plan_id, "despite_guardrails": despite_guardrails}}
     summary = run_for_tenant(console, settings, tenant, "apply", ops=config)
+    end_of_run(console, tenant, summary, as_json=as_json)
+
+
+def end_of_run(console: Console, tenant: str, summary: "RunSummary", *, as_json: bool) -> NoReturn:
+    """Tell how a run ended, for people or for programs, and end as it did."""
+    from lms_crm_assets.reconcile import as_document, print_outcome  # noqa: PLC0415 - as above
+
+    if as_json:
+        print_json(as_document(tenant, summary))
+    elif summary.succeeded:
+        print_outcome(console, tenant, summary)
     if not summary.succeeded:
         raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
-    print_outcome(console, tenant, summary)
-    raise typer.Exit(0 if summary.agrees else EXIT_UNDELIVERED)
+    if summary.waits:
+        raise typer.Exit(Exit.WAITS)
+    raise typer.Exit(Exit.OK if summary.agrees else Exit.UNDELIVERED)
 
 
 def _named_plan(name: str, tenant: str) -> tuple[str, str]:
@@ -178,13 +195,17 @@ def explain(
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"],
         ),
     ] = None,
-    as_json: JsonFlag = False,
+    as_json: JsonObject = False,
     show_values: ShowValues = False,
 ) -> None:
     """Tell one learner's story: raw row, checks, plans, what was sent and what the CRM answered, with times.
 
     Personal values are masked.
+    Example: [bold]lms-crm explain 4711 --tenant acme --at 2026-11-20[/bold]
     """
+    from lms_crm_assets.explain import explain as explained  # noqa: PLC0415 - polars and pandera take half a second
+    from lms_crm_assets.explain import story_lines  # noqa: PLC0415 - as above
+
     settings = Settings.from_environ()
     contract = load_contract(settings.tenants_dir, tenant)
     warehouse = locate(settings, tenant)
@@ -195,7 +216,7 @@ def explain(
     if not show_values:
         story = veiled_story(story, contract)
     if as_json:
-        typer.echo(json.dumps(story, ensure_ascii=False, default=str))
+        print_json(story)
         return
     for line in story_lines(story):
         typer.echo(line)

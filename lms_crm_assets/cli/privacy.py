@@ -3,17 +3,26 @@
 import getpass
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
+from rich.table import Table
 
-from lms_crm_assets.cli.console import EXIT_MEND, complain
-from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli import completion
+from lms_crm_assets.cli.console import Exit, complain, output_console, print_json
+from lms_crm_assets.cli.options import JsonLines, JsonObject, Tenant
 from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.ops.audit import AuditLog, person
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.progress import progress
 from lms_crm_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from lms_crm_assets.privacy.receipt import Receipt
 
 
 def forget(
@@ -29,6 +38,7 @@ def forget(
         typer.Option("--allow-again", help="Let a forgotten learner come again with the next full reconciliation."),
     ] = False,
     by: Annotated[str, typer.Option("--by", help="Who asks for it, for the receipt; your user name by default.")] = "",
+    as_json: JsonObject = False,
 ) -> None:
     """Forget one learner: in every table, delivery and file of the tenant, with a receipt. It can't be undone.
 
@@ -46,20 +56,48 @@ def forget(
         number = forgetting.allow_again(text)
         if not number:
             complain(f"nobody of {tenant} was forgotten under that id or name")
-            raise typer.Exit(EXIT_MEND)
+            raise typer.Exit(Exit.MEND)
         AuditLog(OperationalStore.at(settings.state_dir)).note(person(), "learner.allowed-again", tenant, "a learner")
+        if as_json:
+            print_json({"tenant": tenant, "allowed_again": number})
+            return
         typer.echo(f"{tenant}: may come again with the next full reconciliation: lms-crm reconcile --tenant {tenant}")
         return
     if not yes:
-        typer.echo(forgetting.look(text).document(), nl=False)
+        with progress(f"{tenant}: looking everywhere"):
+            found = forgetting.look(text)
+        _show(found, as_json=as_json)
         typer.echo("Nothing was changed: this is what would go. To do it, add --yes", err=True)
         return
-    receipt, file = forgetting.forget(text)
+    with progress(f"{tenant}: forgetting"):
+        receipt, file = forgetting.forget(text)
     AuditLog(OperationalStore.at(settings.state_dir)).note(
         person(), "learner.forgotten", tenant, f"receipt {file.name}"
     )
-    typer.echo(receipt.document(), nl=False)
+    _show(receipt, as_json=as_json)
     typer.echo(f"The receipt is kept as {file}", err=True)
+
+
+def _show(receipt: "Receipt", *, as_json: bool) -> None:
+    """What was there of somebody: numbers by place, and the keyed hash that stands for them."""
+    if as_json:
+        print_json(asdict(receipt))
+        return
+    typer.echo(f"{receipt.tenant}: the learner {receipt.learner}; asked for by {receipt.by} at {receipt.at}")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("where")
+    table.add_column("how many", justify="right")
+    places = [(f"records in the CRM, {receipt.crm}: {obj}", number) for obj, number in receipt.archived.items()]
+    places += [(f"rows: {name.replace(chr(34), '')}", number) for name, number in receipt.rows.items()]
+    places += [(f"files: {name}", number) for name, number in receipt.files.items()]
+    places += [("deliveries in the inbox", receipt.deliveries), ("kept answers of the API", receipt.answers)]
+    for place, number in places:
+        if number:
+            table.add_row(place, f"{number:,}")
+    if table.row_count:
+        output_console().print(table, markup=False, highlight=False)
+    if receipt.crm == "left":
+        typer.echo("Their records in the CRM are left (privacy.forget: leave in the contract).")
 
 
 def _user() -> str:
@@ -71,9 +109,13 @@ def _user() -> str:
 
 
 def purge(
-    tenant: Annotated[str | None, typer.Option("--tenant", "-t", help="Of this tenant only, and no runs.")] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", "-t", help="Of this tenant only, and no runs.", autocompletion=completion.tenants),
+    ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and change nothing.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Take away what was kept for as long as the contracts say. The job [bold]purge[/bold] does so every night.
 
@@ -85,11 +127,17 @@ def purge(
     word = "would go" if dry_run else "went"
     names = [tenant] if tenant else tenant_names(settings.tenants_dir)
     contracts = [load_contract(settings.tenants_dir, name) for name in names]
-    for contract in contracts:
-        counts = purge_tenant(settings, contract, now, dry_run=dry_run)
+    found: list[tuple[str | None, Mapping[str, int]]] = []
+    with progress("Looking" if dry_run else "Purging") as step:
+        for number, contract in enumerate(contracts):
+            step(contract.tenant, number, len(contracts))
+            found.append((contract.tenant, purge_tenant(settings, contract, now, dry_run=dry_run)))
+        if tenant is None:
+            found.append((None, purge_shared(settings, contracts, dry_run=dry_run)))
+    for name, counts in found:
+        if as_json:
+            print_json({"tenant": name, "dry_run": dry_run, "counts": dict(counts)})
+            continue
         told = ", ".join(f"{number:,} {what}" for what, number in counts.items() if number)
-        typer.echo(f"{contract.tenant}: {told or 'nothing'} {word}")
-    if tenant is None:
-        shared = purge_shared(settings, contracts, dry_run=dry_run)
-        told = ", ".join(f"{number:,} {what}" for what, number in shared.items() if number)
-        typer.echo(f"all tenants: {told or 'nothing'} {word}; runs of Dagster: the job purge")
+        also = "" if name else "; runs of Dagster: the job purge"
+        typer.echo(f"{name or 'all tenants'}: {told or 'nothing'} {word}{also}")

@@ -15,9 +15,10 @@ from rich.table import Table
 
 from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.cli.console import output_console
-from lms_crm_assets.cli.export_files import Format, FormatOption, cell, target
+from lms_crm_assets.cli.export_files import Format, FormatOption, cell, exporting, target
 from lms_crm_assets.cli.options import SHOWN_ROWS, JsonLines, Limit, ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
+from lms_crm_assets.progress import counted
 from lms_crm_assets.refusals import KINDS, Layer, Refusal, Wanted, refusals, shown
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.published import reading
@@ -96,8 +97,12 @@ def export(
 
     Example: [bold]lms-crm quarantine export --tenant acme --format ndjson --output refused.ndjson[/bold]
     """
-    with _found(tenant, Wanted(layer, kind, code, warnings), masked=False) as found, target(output) as file:
-        number = (_write_csv if fmt is Format.CSV else _write_ndjson)(file, found)
+    with (
+        _found(tenant, Wanted(layer, kind, code, warnings), masked=False) as found,
+        target(output) as file,
+        exporting(tenant, output) as step,
+    ):
+        number = (_write_csv if fmt is Format.CSV else _write_ndjson)(file, counted(found, step, "refusals"))
     if output is not None:
         typer.echo(f"{output}: {number:,} {'refusal' if number == 1 else 'refusals'}")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lms_crm_assets.cli.console import EXIT_MEND, complain
+from lms_crm_assets.cli.console import Exit, complain
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.telemetry import logs
@@ -31,13 +31,13 @@ def receiver(
     settings = Settings.from_environ()
     if not settings.tenants_dir.is_dir():
         complain(f"there is no folder {settings.tenants_dir} with contracts: set LMS_CRM_TENANTS_DIR")
-        raise typer.Exit(EXIT_MEND)
+        raise typer.Exit(Exit.MEND)
     try:
         # What would only show at /readyz is said now: no key, or a folder that can't be written.
         Inbox.at(settings.state_dir)
     except OSError as exc:
         complain(f"the state folder {settings.state_dir} can't be written: {os.strerror(exc.errno or 0)}")
-        raise typer.Exit(EXIT_MEND) from exc
+        raise typer.Exit(Exit.MEND) from exc
     if not serve(build_app(settings), host, port, port_file):
         complain(f"port {port} of {host} can't be taken: another process may have it")
-        raise typer.Exit(EXIT_MEND)
+        raise typer.Exit(Exit.MEND)

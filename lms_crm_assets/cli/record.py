@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.console import print_json
+from lms_crm_assets.cli.options import JsonObject, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.ops.store import OperationalStore
+from lms_crm_assets.progress import progress
 from lms_crm_assets.settings import Settings
 
 
@@ -15,6 +17,8 @@ def record(
     tenant: Tenant,
     out: Annotated[Path, typer.Option("--out", help="A folder that is empty, or is made.")],
     pages: Annotated[int, typer.Option("--pages", min=1, help="Pages of each entity of the LMS.")] = 1,
+    *,
+    as_json: JsonObject = False,
 ) -> None:
     """Record what a tenant's LMS and CRM answer, with secrets and learner data replaced, for contract tests.
 
@@ -25,7 +29,19 @@ def record(
 
     settings = Settings.from_environ()
     contract = load_contract(settings.tenants_dir, tenant)
-    recorded = make(contract, OperationalStore.at(settings.state_dir), out, pages=pages)
+    with progress(f"{tenant}: recording"):
+        recorded = make(contract, OperationalStore.at(settings.state_dir), out, pages=pages)
+    if as_json:
+        print_json(
+            {
+                "tenant": tenant,
+                "folder": out,
+                "exchanges": dict(recorded.exchanges),
+                "records": dict(recorded.records),
+                "objects": recorded.objects,
+            }
+        )
+        return
     read = ", ".join(f"{count:,} {entity}" for entity, count in recorded.records.items())
     typer.echo(f"LMS: {recorded.exchanges['lms']} exchanges, {read}")
     typer.echo(

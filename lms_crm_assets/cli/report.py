@@ -7,6 +7,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from lms_crm_assets.cli import completion
 from lms_crm_assets.cli.export_files import target
 from lms_crm_assets.cli.options import Tenant
 from lms_crm_assets.contract.loading import load_contract
@@ -19,12 +20,21 @@ _STDOUT = Path("-")
 def report(
     tenant: Tenant,
     *,
-    run: Annotated[str, typer.Option("--run", help="This run: its id, or how it begins; the newest by default.")] = "",
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            help="This run: its id, or how it begins; the newest by default.",
+            autocompletion=completion.runs,
+        ),
+    ] = "",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Write the page there, - is stdout; by default beside those of other runs."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The figures alone, on one line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: the figures alone, as one JSON object.")
+    ] = False,
 ) -> None:
     """Make the report of a run: what agrees, what changed, what was refused and why, trend, daily calls.
 

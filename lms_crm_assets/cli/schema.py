@@ -1,15 +1,14 @@
 """`lms-crm crm schema` and `accept`: what changed on both sides since a person last accepted them."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lms_crm_assets.cli.console import EXIT_MEND
-from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.console import Exit, print_json
+from lms_crm_assets.cli.options import JsonObject, Tenant
 from lms_crm_assets.contract.loading import load_contract
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.contract.spec import object_spec
@@ -42,7 +41,7 @@ class _Line:
 def schema(
     tenant: Tenant,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object on stdout.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """What changed since it was accepted: in the CRM, which is asked now, and in what the LMS last sent.
 
@@ -60,17 +59,17 @@ def schema(
         lines = list(_lines(con, contract))
     stops = [finding for each in found.values() for finding in each.findings if finding.blocks]
     if as_json:
-        _print_json(tenant, lines, stops)
+        print_json({**_told(tenant, lines), "stops": [asdict(finding) for finding in stops]})
     else:
         for line in lines:
             typer.echo(_shown(line))
         for finding in stops:
             typer.echo(f"✗ {finding.text}")
         typer.echo(_conclusion(tenant, lines, stops))
-    raise typer.Exit(EXIT_MEND if stops or any(line.row["effect"] != "note" for line in lines) else 0)
+    raise typer.Exit(Exit.MEND if stops or any(line.row["effect"] != "note" for line in lines) else 0)
 
 
-def accept(tenant: Tenant) -> None:
+def accept(tenant: Tenant, *, as_json: JsonObject = False) -> None:
     """Take what was discovered last, of both sides, for what is to be: the changes are told no more.
 
     A CRM that can't hold what the contract sends goes on stopping runs: mend the contract.
@@ -88,10 +87,14 @@ def accept(tenant: Tenant) -> None:
         accept_newest(con, contract.in_order(), now)
         accept_newest_shapes(con, now)
     AuditLog(OperationalStore.at(settings.state_dir)).note(person(), "crm.accepted", tenant, f"{len(lines)} changes")
+    stopped = any(line.row["effect"] == "block" for line in lines)
+    if as_json:
+        print_json({**_told(tenant, lines), "still_stopped": stopped})
+        return
     for line in lines:
         typer.echo(f"accepted {line.side} {line.of}.{line.text}")
     typer.echo(f"{tenant}: {len(lines)} changes are accepted" if lines else f"{tenant}: there was nothing to accept")
-    if any(line.row["effect"] == "block" for line in lines):
+    if stopped:
         typer.echo(f"Runs are still stopped until what blocks is mended: lms-crm crm schema --tenant {tenant}")
 
 
@@ -121,14 +124,12 @@ def _conclusion(tenant: str, lines: list[_Line], stops: "list[Finding]") -> str:
     return f"{tenant}: both sides are as they were accepted"
 
 
-def _print_json(tenant: str, lines: list[_Line], stops: "list[Finding]") -> None:
-    told = {
+def _told(tenant: str, lines: list[_Line]) -> dict[str, Any]:
+    return {
         "tenant": tenant,
         "crm": [{"object": line.of, **line.row} for line in lines if line.side == "CRM"],
         "lms": [{"entity": line.of, **line.row} for line in lines if line.side == "LMS"],
-        "stops": [asdict(finding) for finding in stops],
     }
-    typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
 
 
 def _warehouse(settings: Settings, tenant: str) -> Location:

@@ -1,12 +1,11 @@
 """`lms-crm switches`: pausing a tenant, dry runs, some objects only, canaries first; with who, when and why."""
 
-import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lms_crm_assets.cli.console import complain
-from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.console import Exit, complain, print_json
+from lms_crm_assets.cli.options import JsonObject, Tenant
 from lms_crm_assets.contract.loading import contract_file, load_contract
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import FatalError
@@ -22,28 +21,12 @@ Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever wonders 
 
 
 @switches_app.command()
-def show(
-    tenant: Tenant, *, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on one line.")] = False
-) -> None:
+def show(tenant: Tenant, *, as_json: JsonObject = False) -> None:
     """Which switches are set, by whom, since when and why.
 
     Example: [bold]lms-crm switches show --tenant acme[/bold]
     """
-    found = _board(tenant).of(tenant)
-    if as_json:
-        told = [
-            {
-                "switch": s.name,
-                "value": s.value,
-                "set_by": s.set_by,
-                "since": s.since.isoformat(timespec="seconds"),
-                "reason": s.reason,
-            }
-            for s in found.by_name.values()
-        ]
-        typer.echo(json.dumps({"tenant": tenant, "switches": told}, ensure_ascii=False))
-        return
-    _tell(found)
+    _tell(_board(tenant).of(tenant), as_json=as_json)
 
 
 @switches_app.command("set")
@@ -63,6 +46,7 @@ def set_switches(
         ),
     ] = None,
     reason: Reason = "",
+    as_json: JsonObject = False,
 ) -> None:
     """Set one or several switches; the others stay as they are. A run under way heeds them from its next batch on.
 
@@ -77,12 +61,12 @@ def set_switches(
     values = {name: value for name, value in wanted.items() if value is not None}
     if not values:
         complain("say which switch: --pause, --dry-run, --only or --canary")
-        raise typer.Exit(2)
+        raise typer.Exit(Exit.WORDS)
     board = _board(tenant)
     if only is not None:
         _check_mapped(tenant, only)
     board.set(tenant, values, person(), reason)
-    _tell(board.of(tenant))
+    _tell(board.of(tenant), as_json=as_json)
 
 
 @switches_app.command()
@@ -94,6 +78,7 @@ def clear(
     only: Annotated[bool, typer.Option("--only", help="Only this one.")] = False,
     canary: Annotated[bool, typer.Option("--canary", help="Only this one.")] = False,
     reason: Reason = "",
+    as_json: JsonObject = False,
 ) -> None:
     """Clear the named switches, or all of them.
 
@@ -102,6 +87,9 @@ def clear(
     flags = {Name.PAUSE: pause, Name.DRY_RUN: dry_run, Name.ONLY: only, Name.CANARY: canary}
     board = _board(tenant)
     cleared = board.clear(tenant, [name for name in Name if flags[name] or not any(flags.values())], person(), reason)
+    if as_json:
+        print_json({**_told(board.of(tenant)), "cleared": cleared})
+        return
     typer.echo(f"{tenant}: cleared {', '.join(cleared)}" if cleared else f"{tenant}: no such switch was set")
     if left := str(board.of(tenant)):
         typer.echo(f"{tenant}: {left}")
@@ -123,7 +111,24 @@ def _check_mapped(tenant: str, only: str) -> None:
         )
 
 
-def _tell(found: Switches) -> None:
+def _told(found: Switches) -> dict[str, Any]:
+    switches = [
+        {
+            "switch": each.name,
+            "value": each.value,
+            "set_by": each.set_by,
+            "since": each.since.isoformat(timespec="seconds"),
+            "reason": each.reason,
+        }
+        for each in found.by_name.values()
+    ]
+    return {"tenant": found.tenant, "switches": switches}
+
+
+def _tell(found: Switches, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_told(found))
+        return
     for switch in found.by_name.values():
         typer.echo(f"{found.tenant}: {switch}")
     if not found.by_name:

@@ -1,19 +1,19 @@
 """`lms-crm tenants …`: looking at the contracts, and at how they fit the CRM."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lms_crm_assets.cli.console import Exit, print_json
 from lms_crm_assets.cli.contract_files import AnyEnviron, tenants_folder
-from lms_crm_assets.cli.options import Tenant
+from lms_crm_assets.cli.options import JsonLines, JsonObject, Tenant
 from lms_crm_assets.contract.deprecations import Deprecation, deprecations
 from lms_crm_assets.contract.document import Document
 from lms_crm_assets.contract.loading import contract_file, load_contract, load_with_lines, tenant_names
@@ -28,27 +28,32 @@ from lms_crm_assets.settings import Settings
 
 tenants_app = typer.Typer(help="Look at the tenants' contracts.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON object on stdout.")]
-
 
 @tenants_app.command("list")
-def list_tenants() -> None:
-    """The tenants that have a contract."""
+def list_tenants(*, as_json: JsonLines = False) -> None:
+    """The tenants that have a contract.
+
+    Example: [bold]lms-crm tenants list[/bold]
+    """
     names = tenant_names(tenants_folder())
     if not names:
         raise ContractError(
             f"there are no contracts in {tenants_folder().absolute()}: go to the project's folder, or set LMS_CRM_TENANTS_DIR"
         )
     for name in names:
-        typer.echo(name)
+        if as_json:
+            print_json({"tenant": name, "file": tenants_folder() / f"{name}.yaml"})
+        else:
+            typer.echo(name)
 
 
 @tenants_app.command("validate")
-def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
+def validate(tenant: Tenant, *, as_json: JsonObject = False) -> None:
     """Check a contract, that both sides answer, and that the CRM can hold what it names.
 
     Every trouble is one line with the file, the line and what to do, and a note what is deprecated. Exit code 1 when one
     of them is an error.
+    Example: [bold]lms-crm tenants validate --tenant acme[/bold]
     """
     from lms_crm_assets.crm.examine import examine  # noqa: PLC0415 - the vendors' clients take a second
     from lms_crm_assets.preflight import check_both_sides  # noqa: PLC0415 - as above
@@ -60,8 +65,8 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
         if not as_json:
             raise
         nothing: dict[str, Any] = {"findings": [], "unseen": [], "notes": []}
-        _print_json({"tenant": tenant, "valid": False, "mistakes": str(exc).splitlines(), **nothing})
-        raise typer.Exit(1) from None
+        print_json({"tenant": tenant, "valid": False, "mistakes": str(exc).splitlines(), **nothing})
+        raise typer.Exit(Exit.MEND) from None
     unseen = check_both_sides(contract, _store())
     findings = [finding for found in examine(contract, _store()).values() for finding in found.findings]
     going = list(deprecations(document.content))
@@ -69,7 +74,7 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
     if as_json:
         told = [{**asdict(f), "file": str(path), "line": document.line_of(f.path)} for f in findings]
         notes = [_note(path, document, each) for each in going]
-        _print_json(
+        print_json(
             {
                 "tenant": tenant,
                 "valid": not failed,
@@ -100,17 +105,20 @@ def validate(tenant: Tenant, *, as_json: AsJson = False) -> None:
             typer.echo(
                 f"What the CRM lacks: lms-crm crm setup --tenant {tenant} shows it, and makes it where that is possible"
             )
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(Exit.MEND if failed else Exit.OK)
 
 
 @tenants_app.command("show")
-def show(tenant: Tenant, *, as_json: AsJson = False) -> None:
-    """The contract as it is understood: for each object, CRM field ← source, owner and type."""
+def show(tenant: Tenant, *, as_json: JsonObject = False) -> None:
+    """The contract as it is understood: for each object, CRM field ← source, owner and type.
+
+    Example: [bold]lms-crm tenants show --tenant acme[/bold]
+    """
     contract = load_contract(tenants_folder(), tenant, AnyEnviron(os.environ))
     rows = {obj: mapped_fields(contract, obj) for obj in contract.in_order()}
     if as_json:
         mapped = {obj: [asdict(row) for row in found] for obj, found in rows.items()}
-        _print_json({"contract": contract.model_dump(mode="json", by_alias=True), "mapped": mapped})
+        print_json({"contract": contract.model_dump(mode="json", by_alias=True), "mapped": mapped})
         return
     console = _console()
     for line in _summary(contract):
@@ -121,8 +129,11 @@ def show(tenant: Tenant, *, as_json: AsJson = False) -> None:
 
 
 @tenants_app.command("diff")
-def diff(tenant: Tenant, *, as_json: AsJson = False) -> None:
-    """The contract beside the CRM's schema, with the CRM's fields that are not mapped."""
+def diff(tenant: Tenant, *, as_json: JsonObject = False) -> None:
+    """The contract beside the CRM's schema, with the CRM's fields that are not mapped.
+
+    Example: [bold]lms-crm tenants diff --tenant acme[/bold]
+    """
     from lms_crm_assets.crm.examine import examine  # noqa: PLC0415 - as above
 
     contract = load_contract(tenants_folder(), tenant)
@@ -142,7 +153,7 @@ def diff(tenant: Tenant, *, as_json: AsJson = False) -> None:
         if not as_json:
             console.print(_compared_table(obj, found.spec.to, rows, fields, found.findings, free))
     if as_json:
-        _print_json({"tenant": tenant, "objects": told})
+        print_json({"tenant": tenant, "objects": told})
 
 
 def _store() -> OperationalStore:
@@ -237,10 +248,6 @@ def _crm_type(field: CrmField | None) -> str:
 
 def _as_dict(field: CrmField | None) -> dict[str, Any] | None:
     return None if field is None else asdict(field)
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
 
 
 def _console() -> Console:

@@ -3,7 +3,7 @@
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,7 @@ from lms_crm_assets.defs.edge import PASSING, TENANTS, key
 from lms_crm_assets.defs.started import STARTED_TAG
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.ops.audit import person
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is under way, the steps done and the steps in all."""
+from lms_crm_assets.progress import Step
 
 _LOOK_SECONDS = 0.2
 
@@ -25,11 +23,14 @@ _LOOK_SECONDS = 0.2
 class ObjectSummary:
     """One object's figures of one run: records, and the write calls that they took.
 
-    `refused` are not sent, since the CRM would refuse them.
+    `create`, `update` and `archive` are what the plan wants, `refused` are not sent since the CRM would refuse them.
     """
 
     in_lms: int
     invalid: int
+    create: int
+    update: int
+    archive: int
     created: int
     updated: int
     archived: int
@@ -64,6 +65,11 @@ class RunSummary:
         return sum(s.rejected + s.failed + s.skipped + s.refused for s in self.objects.values())
 
     @property
+    def waits(self) -> bool:
+        """Whether it ended at its plan: nothing was sent, and there is something to send."""
+        return self.succeeded and self.plan.get("status", "approved") != "approved" and self.plan["records"] > 0
+
+    @property
     def agrees(self) -> bool:
         """Whether the CRM took every record, and holds what was written."""
         return not self.undelivered and not self.differing
@@ -73,7 +79,7 @@ def run_job(
     job: dg.JobDefinition,
     tenant: str,
     instance: dg.DagsterInstance,
-    progress: Progress | None = None,
+    progress: Step | None = None,
     ops: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     started_by: str | None = None,
@@ -128,7 +134,7 @@ def _follow(
     run_id: str,
     instance: dg.DagsterInstance,
     entries: "queue.SimpleQueue[dg.EventLogEntry]",
-    progress: Progress,
+    progress: Step,
 ) -> None:
     """Report steps as the run tells of them."""
     done, total, current, told = 0, 0, "starting", ""
@@ -234,6 +240,9 @@ def _object_summary(obj: CrmObject, metadata: Mapping[dg.AssetKey, Mapping[str, 
     return ObjectSummary(
         in_lms=staging.get("in_lms", 0),
         invalid=staging.get("invalid", 0),
+        create=delta.get("create", 0),
+        update=delta.get("update", 0),
+        archive=delta.get("archive", 0),
         created=sync.get("records_created", 0),
         updated=sync.get("records_updated", 0),
         archived=sync.get("records_archived", 0),

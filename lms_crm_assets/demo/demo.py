@@ -39,6 +39,7 @@ def run_demo(console: Console) -> int:
             first[tenant] = reconcile_tenant(console, settings, tenant, title=f"{tenant}: first run")
             calls = api_calls(sandbox) - calls_before
             more[tenant] = {"API calls": f"{calls:,}", "seconds": f"{time.monotonic() - begun:.1f}"}
+            console.print(f"{tenant}: first run, {more[tenant]['seconds']} s")
         writes_before = write_calls(sandbox)
         second = {t: reconcile_tenant(console, settings, t, title=f"{t}: second run") for t in TENANTS}
         second_run_writes = write_calls(sandbox) - writes_before

@@ -62,7 +62,7 @@ def beats(settings: Settings) -> list[str]:
 
 
 def taken(settings: Settings, folder: Path) -> Manifest:
-    return back_up(settings, folder, lambda _line: None, in_postgres=False)
+    return back_up(settings, folder, lambda _current, _done, _total: None, in_postgres=False)
 
 
 @contextmanager

@@ -137,7 +137,7 @@ def test_what_a_person_allowed_is_kept_before_it_is_used(
     with closing(crm_adapter(contract, OperationalStore.at(Settings.from_environ().state_dir))) as crm:
         crm.probe()
 
-    listed = json.loads(run("credentials", "list", "--tenant", tenant, "--json").output)
+    listed = [json.loads(line) for line in run("credentials", "list", "--tenant", tenant, "--json").output.splitlines()]
     by_name = {row["name"]: row for row in listed}
     assert by_name["vault:crm_refresh_token"]["of"] == "destination.refresh_token"
     assert re.fullmatch(r"[0-9a-f]{8}", by_name["vault:crm_refresh_token"]["key"])

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from lms_crm_assets.checks.catalogue import CATALOGUE
 from lms_crm_assets.cli.app import app
+from lms_crm_assets.cli.console import Exit
 from lms_crm_assets.contract.alerts import AlertKind, Alerts
 from lms_crm_assets.discovery.changes import Change
 from lms_crm_assets.discovery.lms_changes import ShapeChange
@@ -45,10 +46,19 @@ def test_every_command_is_in_the_readme_and_explains_itself() -> None:
         assert result is None or result.exit_code == 0
 
 
+def test_every_exit_code_is_documented_and_no_other() -> None:
+    text = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| .+ \| .+ \|$", text, re.MULTILINE)
+
+    assert rows == [(str(code.value), code.name) for code in Exit]
+    line = README.partition("Exit codes: ")[2].partition("What to do")[0]
+    assert re.findall(r"(?:^|· )(\d+) ", line.replace("\n", " ")) == [str(code.value) for code in Exit]
+
+
 def test_every_command_that_the_documents_name_is_there() -> None:
     known = {words[0]: {w[1] for w in _commands() if w[0] == words[0] and len(w) > 1} for words in _commands()}
     for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for group, sub in re.findall(r"`lms-crm ([a-z-]+)(?: ([a-z-]+))?", document.read_text(encoding="utf-8")):
+        for group, sub in re.findall(r"`lms-crm ([a-z][a-z-]*)(?: ([a-z-]+))?", document.read_text(encoding="utf-8")):
             assert group in known, f"{document.name}: lms-crm {group}"
             assert not known[group] or not sub or sub in known[group], f"{document.name}: lms-crm {group} {sub}"
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from lms_crm_assets.cli.console import Exit
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from tests.e2e.conftest import LmsCrm, LmsCrmHere
 from tests.sandbox_control import mutate, records, writes
@@ -30,7 +31,8 @@ def test_a_wrong_setting_is_one_line_and_an_exit_code(
     run = lms_crm_here("reconcile", "--tenant", tenant, **change)
     out, err = run.stdout, run.stderr
 
-    assert run.returncode == 1
+    # Where nothing answers, it may do so later.
+    assert run.returncode == (Exit.LATER if "http://127.0.0.1:9" in change.values() else Exit.MEND)
     lines = err.strip().splitlines()
     assert len(lines) == 1, err
     assert re.search(message, lines[0]), err

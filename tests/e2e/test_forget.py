@@ -102,14 +102,16 @@ def test_a_forgotten_learner_is_nowhere_and_does_not_come_back(sandbox: Sandbox,
     assert in_the_crm()
     assert "warehouse/globex.duckdb" in found_in(tenants.state_dir)
 
-    looked = CliRunner().invoke(app, ["forget", EMAIL, "--tenant", "globex"])
+    looked = CliRunner().invoke(app, ["forget", EMAIL, "--tenant", "globex", "--json"])
 
     assert looked.exit_code == 0, looked.output
     would = json.loads(looked.stdout)
     assert (would["deliveries"], would["answers"], would["archived"]["contact"]) == (2, 1, 1)
     assert "warehouse/globex.duckdb" in found_in(tenants.state_dir)
 
-    done = CliRunner().invoke(app, ["forget", EMAIL, "--tenant", "globex", "--yes", "--by", "data protection"])
+    done = CliRunner().invoke(
+        app, ["forget", EMAIL, "--tenant", "globex", "--yes", "--by", "data protection", "--json"]
+    )
 
     assert done.exit_code == 0, done.output
     assert found_in(tenants.state_dir) == {}

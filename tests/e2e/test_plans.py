@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lms_crm_assets.cli.console import Exit
 from lms_crm_assets.demo.proof import agrees, prove_acme
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from tests.conftest import TENANTS
@@ -111,11 +112,20 @@ def test_without_auto_apply_the_plan_waits_for_a_person(
 
     waiting = lms_crm_here("reconcile", "--tenant", "acme", **environ)
 
-    assert waiting.returncode == 0, waiting.stderr
+    assert waiting.returncode == Exit.WAITS, waiting.stderr
+    row = next(line for line in waiting.stdout.splitlines() if "contact" in line)
+    assert "to create" in waiting.stdout
+    assert row.split()[1:5] == ["contact", "203", "1", "202"]
     assert writes(sandbox.salesforce).total() == 0
     command = waiting.stdout.partition("waits for a person: lms-crm ")[2].split()[:4]
-    assert lms_crm_here(*command, **environ).returncode == 0
+    applied = lms_crm_here(*command, "--json", **environ)
+    told = json.loads(applied.stdout)
+    assert (applied.returncode, told["agrees"], told["waits"]) == (0, True, False)
+    assert (told["plan"]["plan_id"], told["objects"]["contact"]["created"]) == (command[3], 202)
     assert agrees(prove_acme(sandbox.moodle, sandbox.salesforce))
+    # With nothing to send nothing waits.
+    again = lms_crm_here("reconcile", "--tenant", "acme", "--json", **environ)
+    assert (again.returncode, json.loads(again.stdout)["plan"]["status"]) == (0, "waiting")
 
 
 def test_explain_tells_one_learners_story(sandbox: Sandbox, lms_crm_here: LmsCrmHere) -> None:

@@ -100,7 +100,7 @@ def test_a_backup_is_a_file_that_goes_back_to_a_lake_and_into_a_state_without_on
 ) -> None:
     with connect(locate(settings, "acme")) as con:
         _add(con, "before")
-    manifest = back_up(settings, tmp_path / "backup", lambda _: None, in_postgres=False)
+    manifest = back_up(settings, tmp_path / "backup", lambda _current, _done, _total: None, in_postgres=False)
     assert manifest.rows == {"acme": 1}
     with connect(locate(settings, "acme")) as con:
         _add(con, "after")
