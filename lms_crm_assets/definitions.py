@@ -8,6 +8,7 @@ from lms_crm_assets.defs.delta import DELTA
 from lms_crm_assets.defs.discovery import DISCOVERY
 from lms_crm_assets.defs.events import settled_events, waiting_events
 from lms_crm_assets.defs.fleet import fleet_health, fleet_job, fleet_watch
+from lms_crm_assets.defs.labels import labelled
 from lms_crm_assets.defs.raw_lms import raw_lms
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.defs.retention import nightly_purge, purge_job, retention
@@ -25,7 +26,9 @@ def _warehouse(settings: Settings) -> str:
 def build_definitions(settings: Settings) -> dg.Definitions:
     """All definitions, over the folders that the settings name."""
     return dg.Definitions(
-        assets=[raw_lms, *STAGING, *DISCOVERY, *CRM_SNAPSHOT, *DELTA, *SYNC, settled_events, fleet_health, retention],
+        assets=labelled(
+            [raw_lms, *STAGING, *DISCOVERY, *CRM_SNAPSHOT, *DELTA, *SYNC, settled_events, fleet_health, retention]
+        ),
         jobs=[
             jobs.full_reconcile,
             jobs.incremental_pull,

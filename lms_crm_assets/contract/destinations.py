@@ -62,6 +62,11 @@ class HubSpotDestination(ContractModel):
     app_url: Address = Field(
         "https://app.hubspot.com", description="Where people allow an app access, for `lms-crm connect`."
     )
+    portal_id: int | None = Field(
+        None,
+        ge=1,
+        description="The portal's id (Hub ID): with it runs link to the pages of the records that they wrote.",
+    )
     batch_size: int = Field(100, ge=1, le=100, description="Records a call (batch upsert takes 100).")
     concurrency: int = Field(
         12,

@@ -10,7 +10,9 @@ from typing import Any
 
 from lms_crm_assets.contract.canonical import COLUMNS, EXTRA_COLUMN, PERSONAL, VOCABULARIES
 from lms_crm_assets.contract.expressions import allowed_functions
+from lms_crm_assets.contract.meanings import meaning_of
 from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.domain import CrmObject
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA_FILE, REFERENCE_FILE = "contract.schema.json", "contract.md"
@@ -139,14 +141,17 @@ def _canonical() -> Iterator[str]:
     yield from ("### Canonical columns", "")
     yield "What `from` may name. `source_id` is the LMS's own id of the record, and fills the match key."
     for obj, columns in COLUMNS.items():
-        yield from ("", f"**{obj}**", "", "| column | type | |", "|---|---|---|")
+        yield from ("", f"**{obj}**", "", "| column | type | meaning |", "|---|---|---|")
         for column, kind in columns.items():
             words = VOCABULARIES.get(obj, {}).get(column)
-            notes = [f"one of {', '.join(f'`{word}`' for word in sorted(words))}"] if words else []
-            notes += ["personal"] if column in PERSONAL.get(obj, ()) else []
-            yield f"| `{column}` | {kind} | {', '.join(notes)} |"
-        yield f"| `{EXTRA_COLUMN}` | JSON | with `unknown_attributes: keep`, read with `->>`; personal |"
+            notes = [f"One of {', '.join(f'`{word}`' for word in sorted(words))}."] if words else []
+            yield f"| `{column}` | {kind} | {' '.join([_told(obj, column), *notes])} |"
+        yield f"| `{EXTRA_COLUMN}` | JSON | {_told(obj, EXTRA_COLUMN)} |"
     yield ""
+
+
+def _told(obj: CrmObject, column: str) -> str:
+    return meaning_of(obj, column) + (" Personal." if column in PERSONAL[obj] else "")
 
 
 def _expressions() -> Iterator[str]:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lms_crm_assets.contract.spec import object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
+from lms_crm_assets.defs.columns import snapshot_metadata
 from lms_crm_assets.defs.edge import TENANTS, key, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import CrmObject
@@ -25,6 +26,7 @@ from lms_crm_assets.snapshot.capture import (
 )
 from lms_crm_assets.sync.jobs import settle_left
 from lms_crm_assets.sync.journal import recover
+from lms_crm_assets.warehouse.sql import scalar
 
 
 class SnapshotConfig(dg.Config):
@@ -61,9 +63,10 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
             contract = tenants.contract(tenant)
             if obj not in contract.objects:
                 return dg.MaterializeResult(metadata={"skipped": f"{tenant} maps no {obj}"})
-            if not tenants.is_concerned(tenant, context.run.run_id, obj):
-                return dg.MaterializeResult(metadata={"skipped": f"no event touches a {obj}"})
             spec = object_spec(contract, obj)
+            table = snapshot_metadata(contract, spec)
+            if not tenants.is_concerned(tenant, context.run.run_id, obj):
+                return dg.MaterializeResult(metadata={**table, "skipped": f"no event touches a {obj}"})
             file, told_file = (tenants.landing(tenant) / f"{obj}{rest}.ndjson" for rest in ("", ".told"))
             share = tenants.share(tenant, context.run.run_id)
             with warehouse.connect(tenant) as con:
@@ -94,15 +97,20 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 if told:
                     # Without those that were written since.
                     refresh_snapshot(con, spec, told_file, not_younger(con, spec, told, read_at))
+                table["dagster/row_count"] = scalar(con, f"SELECT count(*) FROM crm_snapshot.{obj}")
         if since is None:
-            return dg.MaterializeResult(metadata={"dagster/row_count": rows, "recovered_journals": recovered})
+            return dg.MaterializeResult(
+                metadata={**table, "recovered_journals": recovered, "http_calls": crm.traffic.get("calls", 0)}
+            )
         return dg.MaterializeResult(
             metadata={
+                **table,
                 "changed": rows,
                 "told_of": len(told),
                 "of_these_gone": len(told) - again,
                 "changed_since": since.isoformat(timespec="seconds"),
                 "recovered_journals": recovered,
+                "http_calls": crm.traffic.get("calls", 0),
             }
         )
 

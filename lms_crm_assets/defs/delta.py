@@ -13,6 +13,7 @@ from lms_crm_assets.contract.canonical import PARENTS
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.contract.spec import ObjectSpec, object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
+from lms_crm_assets.defs.columns import delta_metadata
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.defs.started import is_by_hand
@@ -104,13 +105,13 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     check_results=[_nothing_to_check(tenant, obj)],
                 )
             spec, mask = object_spec(contract, obj), contract.checks.mask_samples
-            share_allowed = contract.checks.max_invalid_share
+            share_allowed, columns = contract.checks.max_invalid_share, delta_metadata(contract, spec)
             if why := tenants.why_left(tenant, context.run.run_id, obj):
                 with warehouse.connect(tenant) as con:
                     if tenants.is_concerned(tenant, context.run.run_id, obj):  # a switch leaves it
                         leave_delta(con, obj)
                     verdict = _acceptable(con, tenant, spec, share_allowed, mask=mask)
-                return dg.MaterializeResult(metadata={"skipped": why}, check_results=[verdict])
+                return dg.MaterializeResult(metadata={**columns, "skipped": why}, check_results=[verdict])
             share = tenants.share(tenant, context.run.run_id) if config.only_touched else None
             with warehouse.connect(tenant) as con:
                 recovered = recover(con, spec, tenants.folder(tenant, "sync"))
@@ -130,6 +131,7 @@ def _delta_asset(obj: CrmObject) -> dg.AssetsDefinition:
             tally.put("records_withheld", counts.refused, object=obj)
         return dg.MaterializeResult(
             metadata={
+                **columns,
                 **asdict(counts),
                 "dagster/row_count": counts.create + counts.update + counts.archive,
                 "recovered_journals": recovered,
@@ -321,6 +323,8 @@ def _plan_result(
             "records": made.forecast["records"],
             "calls": made.forecast["calls"],
             "minutes": round(made.forecast["minutes"], 2),
+            "drifted": sum(count.drift + count.conflict for count in counts.values()),
+            "refused": sum(count.refused for count in counts.values()),
             **({"quota_share_after": round(share, 4)} if share is not None else {}),
             "summary": table([{"object": obj.value, **asdict(count)} for obj, count in counts.items()], columns),
         },

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.defs.columns import raw_metadata
 from lms_crm_assets.defs.edge import TENANTS, key, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity
@@ -66,6 +67,7 @@ class PullConfig(dg.Config):
             group_name="raw_lms",
             kinds={"duckdb"},
             description=f"{_MEANING[entity]} As the LMS sent it, with source_id and observed_at.",
+            metadata=raw_metadata(entity),
             skippable=True,
         )
         for entity in LmsEntity

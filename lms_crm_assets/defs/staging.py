@@ -8,11 +8,12 @@ import dagster as dg
 from lms_crm_assets.checks.quarantine import RuleCount, failing_rows, rule_counts
 from lms_crm_assets.checks.rules import Rule, meaning_and_remedy, rules_for
 from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.defs.columns import staging_metadata
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.domain import LmsEntity, RuleSeverity
 from lms_crm_assets.staging.build import StagingCounts, build_staging, standing_counts
-from lms_crm_assets.staging.tables import COLUMNS, PERSONAL_COLUMNS
+from lms_crm_assets.staging.tables import PERSONAL_COLUMNS
 
 _MEANING = {
     LmsEntity.LEARNERS: "People who learn, one row each.",
@@ -71,15 +72,7 @@ def _staging_asset(entity: LmsEntity) -> dg.AssetsDefinition:
             key("raw_lms", entity),
             *(key("staging", other.staging_table) for other in _UPSTREAM[entity]),
         ],
-        metadata={
-            "dagster/table_name": f"staging.{entity.staging_table}",
-            "dagster/column_schema": dg.TableSchema(
-                [
-                    dg.TableColumn(name, kind, tags={"pii": ""} if name in PERSONAL_COLUMNS else None)
-                    for name, kind in {"source_id": "VARCHAR", **COLUMNS[entity]}.items()
-                ]
-            ),
-        },
+        metadata=staging_metadata(entity),
         check_specs=[
             dg.AssetCheckSpec(
                 name,

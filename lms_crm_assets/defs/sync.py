@@ -1,14 +1,17 @@
 """sync: the delta delivered, with the outcome of every record."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from lms_crm_assets.contract.canonical import PARENTS
-from lms_crm_assets.contract.spec import object_spec
+from lms_crm_assets.contract.models import Contract
+from lms_crm_assets.contract.spec import ObjectSpec, object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
+from lms_crm_assets.crm.pages import page_of
+from lms_crm_assets.defs.columns import sync_metadata
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.delta.plan import Plan, newest_plan, plan_to_send
@@ -18,11 +21,13 @@ from lms_crm_assets.ops.switches import Switches
 from lms_crm_assets.sync.canary import Trial, deliver
 from lms_crm_assets.sync.convergence import Convergence, standing_differences
 from lms_crm_assets.sync.delivery import Delivery
-from lms_crm_assets.sync.outcomes import refused_outcomes
+from lms_crm_assets.sync.outcomes import RecordOutcome, lag_seconds, records_in_crm, refused_outcomes
 from lms_crm_assets.sync.rejections import dead_records, standing_refusals
 from lms_crm_assets.sync.runs import SyncRun, note_run
 
 _LOG_EVERY_SECONDS = 10.0
+# So many records of a run are linked to.
+_LINKS = 20
 
 _OUTCOME_COLUMNS = {
     "external_id": "The LMS's id, the value of the match key",
@@ -84,7 +89,8 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     metadata={"skipped": f"{tenant} maps no {obj}"},
                     check_results=_nothing_sent(f"{tenant} maps no {obj}"),
                 )
-            run_id = context.run.run_id
+            spec, run_id = object_spec(contract, obj), context.run.run_id
+            columns = sync_metadata(contract, spec)
             left = tenants.why_left(tenant, run_id, obj)
             switches = tenants.switches(tenant)
             switches.check_not_paused()
@@ -100,13 +106,13 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 withheld = newest is not None and newest.status == "withheld" and tenants.lane is Lane.FULL
                 failed = withheld and not left and not switches.dry_run
                 return dg.MaterializeResult(
-                    metadata={"skipped": why},
+                    metadata={**columns, "skipped": why},
                     check_results=[
                         *_as_before(told, refused_before, differing_before),
                         dg.AssetCheckResult(check_name="canary", passed=not failed, description=told),
                     ],
                 )
-            spec, folder = object_spec(contract, obj), tenants.folder(tenant, "sync")
+            folder = tenants.folder(tenant, "sync")
             crm, started = crm_adapter(contract, tenants.store()), time.monotonic()
             try:
                 delivery = Delivery(
@@ -132,6 +138,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
             seconds = time.monotonic() - started
             with warehouse.connect(tenant) as con:
                 refused = refused_outcomes(con, obj, run_id, TABLE_LIMIT)
+                records, lag = records_in_crm(con, obj, run_id, _LINKS), lag_seconds(con, obj, run_id)
                 standing = standing_refusals(con, obj) if tenants.lane is Lane.EVENTS else 0
                 tally.put("dead_letters", dead_records(con, obj, contract.delivery.max_attempts), object=obj)
             for what in ("created", "updated", "archived", "rejected", "failed", "skipped"):
@@ -140,6 +147,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
         delivered = counts.created + counts.updated + counts.archived
         return dg.MaterializeResult(
             metadata={
+                **columns,
                 "records_created": counts.created,
                 "records_updated": counts.updated,
                 "records_archived": counts.archived,
@@ -154,6 +162,8 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
                 **({"canaries": trial.canaries} if trial else {}),
                 "seconds": round(seconds, 1),
                 "records_per_second": round(delivered / seconds, 1) if seconds else 0.0,
+                **({"lag_seconds": round(lag, 1)} if lag is not None else {}),
+                **_pages(contract, spec, records),
             },
             check_results=[
                 dg.AssetCheckResult(
@@ -175,6 +185,17 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
         )
 
     return sync
+
+
+def _pages(contract: Contract, spec: ObjectSpec, records: Sequence[RecordOutcome]) -> dict[str, dg.MetadataValue]:
+    """Links to the pages of some of the records, those that were not taken first; nothing where there are none."""
+    lines = [
+        f"| {each.external_id} | {each.action} | {each.status} | [{each.crm_id}]({page}) |"
+        for each in records
+        if (page := page_of(contract.destination, spec.to, each.crm_id)) is not None
+    ]
+    head = ["| external_id | action | outcome | in the CRM |", "|---|---|---|---|"]
+    return {"crm_pages": dg.MetadataValue.md("\n".join([*head, *lines]))} if lines else {}
 
 
 def _converged(tenant: str, found: Convergence) -> dg.AssetCheckResult:

@@ -27,6 +27,43 @@ class DeliveryCounts:
     reasons: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class RecordOutcome:
+    """What became of one record that the CRM holds, by its id there."""
+
+    external_id: str
+    crm_id: str
+    action: str
+    status: str
+
+
+def records_in_crm(con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: str, limit: int) -> list[RecordOutcome]:
+    """Some of a run's records that have an id in the CRM, those that it did not take first; keys of learner data are masked."""
+    rows = con.execute(
+        "SELECT external_id, crm_id, action, status FROM (SELECT external_id,"
+        f" coalesce(any_value(o.crm_id), any_value(s.crm_id)) AS crm_id, any_value(action) AS action,"
+        " coalesce(any_value(status) FILTER (status <> 'succeeded'), 'succeeded') AS status"
+        f" FROM sync.outcomes o LEFT JOIN crm_snapshot.{obj} s USING (external_id)"
+        " WHERE object = $1 AND sync_run_id = $2 AND action <> 'archive' GROUP BY external_id)"
+        " WHERE crm_id IS NOT NULL ORDER BY status = 'succeeded', action <> 'update', len(external_id), external_id LIMIT $3",
+        [obj, sync_run_id, limit],
+    ).fetchall()
+    return [RecordOutcome(safe_key(key), crm_id, action, status) for key, crm_id, action, status in rows]
+
+
+def lag_seconds(con: duckdb.DuckDBPyConnection, obj: CrmObject, sync_run_id: str) -> float | None:
+    """How long the newest of the LMS's changes that a run delivered was under way; None where the LMS tells no moment."""
+    staged = f"staging.{obj.entity.staging_table}"
+    rows = con.execute(
+        "SELECT epoch(max_by(o.synced_at, s.source_updated_at) - max(s.source_updated_at)) FROM sync.outcomes o"
+        f" JOIN {staged} s ON s.source_id = o.external_id WHERE o.object = $1 AND o.sync_run_id = $2"
+        " AND o.operation = 'upsert' AND o.status = 'succeeded' AND s.source_updated_at <= o.synced_at",
+        [obj, sync_run_id],
+    ).fetchall()
+    seconds = rows[0][0]
+    return None if seconds is None else float(seconds)
+
+
 def failed_keys(con: duckdb.DuckDBPyConnection, sync_run_id: str) -> set[str]:
     """The external ids of one run's records that may be taken when they are sent again; a missing parent is not awaited."""
     query = "SELECT external_id FROM sync.outcomes WHERE sync_run_id = $1 AND status = 'failed' AND code <> 'PARENT_MISSING'"
