@@ -15,6 +15,7 @@ from lms_crm_assets.contract.spec import ObjectSpec, object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.defs.columns import delta_metadata
 from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
+from lms_crm_assets.defs.launch import PlanConfig
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.defs.started import is_by_hand
 from lms_crm_assets.delta.build import DeltaCounts, build_delta, leave_delta, read_counts
@@ -182,13 +183,6 @@ def _acceptable(
             **({"refused_records": table(sample, _REFUSED_COLUMNS)} if sample else {}),
         },
     )
-
-
-class PlanConfig(dg.Config):
-    """Which plan is to be sent."""
-
-    apply_plan: str = Field("", description="The id of a stored plan to send, if it is not stale; empty: a new plan.")
-    despite_guardrails: bool = Field(False, description="Send the stored plan although the guardrails refuse it.")
 
 
 _PLAN = key("delta", "plan")

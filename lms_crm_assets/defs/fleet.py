@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 
@@ -13,6 +14,7 @@ from lms_crm_assets.defs.tenant_states import known_inbox, tenant_states
 from lms_crm_assets.ops.inbox import Inbox
 from lms_crm_assets.ops.rotation import reseal
 from lms_crm_assets.ops.vault import Vault
+from lms_crm_assets.report.making import report_file
 
 _SWITCHED = "pull: "
 # A minute's work at most; the next look goes on.
@@ -31,18 +33,27 @@ _COLUMNS = {
     "events_parked": "Events that are tried no more: lms-crm events list --state parked",
     "refused": "What the checks of the newest run refused or the CRM did not take: rows of the LMS and records",
     "failing_checks": "The checks of the newest run that did not pass; see the run, or lms-crm quarantine list",
+    "run": "The newest run that compared; look_at has links",
 }
 # Behind a check that stopped its run.
 _BLOCKING = " (nothing was sent)"
 # Where a run ended before any check could tell.
 _FAILED = "the run failed, see why"
 _REFUSED = ("invalid", "refused", "undelivered")
+# So many tenants are linked to, those with something amiss first, and so many checks of each.
+_LINKED, _LINKED_CHECKS = 50, 3
 
 
 @dg.asset(
     group_name="fleet_health",
-    description="Every tenant: when a run of its last ended well, and whether that is as fresh as its contract promises. "
-    " Looked at every quarter of an hour, when what is amiss is told to the channels of alerts too.",
+    description="""The page to open in the morning: every tenant, when its LMS and CRM last agreed, and what is amiss.
+
+- `look_at`: each tenant's newest run, the checks of it that did not pass, and its report; what needs somebody comes first.
+- `tenants`: the figures; *Show schema* says what each column means.
+- The checks below name the tenants: `fresh`, `checks_pass`, `inbox`, `alerts_sent`. All green: nothing is to be done.
+
+It is made anew every quarter of an hour, when what is amiss is told to the channels of alerts too. *Materialize* does it now.
+""",
     check_specs=[
         dg.AssetCheckSpec(
             "fresh",
@@ -78,6 +89,7 @@ def fleet_health(context: dg.AssetExecutionContext, tenants: TenantsResource) ->
     amiss = [f"{row['tenant']} ({row['state']})" for row in rows if row["state"] != FRESH]
     return dg.MaterializeResult(
         metadata={
+            **({"look_at": _links(states, Path(tenants.state_dir))} if states else {}),
             "dagster/row_count": len(rows),
             "not_fresh": len(amiss),
             "events_waiting": sum(int(row["events_waiting"] or 0) for row in rows),
@@ -160,7 +172,34 @@ def _row(state: TenantState) -> dict[str, str | int | None]:
         "events_waiting": depth.pending + depth.leased,
         "oldest_event_seconds": None if depth.oldest_at is None else int(state.now.timestamp() - depth.oldest_at),
         "events_parked": depth.parked,
+        "run": newest.run_id if newest else None,
     }
+
+
+def _links(states: Iterable[TenantState], state_dir: Path) -> dg.MarkdownMetadataValue:
+    """Links to what the tenants' newest runs told; cells of tables hold none."""
+    lines = ["| tenant | state | newest run | checks that did not pass | report |", "|---|---|---|---|---|"]
+    for state in sorted(states, key=_is_well)[:_LINKED]:
+        run = state.comparing
+        failed = [check for check in run.checks if not check.passed] if run else []
+        checks = [
+            f"[{check.asset} {check.name}](/assets/{check.asset}?view=checks&checkDetail={check.name})"
+            for check in failed[:_LINKED_CHECKS]
+        ]
+        checks += [f"and {len(failed) - _LINKED_CHECKS} more"] if len(failed) > _LINKED_CHECKS else []
+        page = report_file(state_dir, state.tenant, run.run_id).absolute() if run else None
+        word = "its contract can't be read" if state.problem else state.freshness.word
+        linked = (
+            f"[{run.reading}, {_shown(datetime.fromtimestamp(run.ended_at, UTC))}](/runs/{run.run_id})" if run else ""
+        )
+        report = f"`{page}`" if page is not None and page.is_file() else ""
+        lines.append(f"| {state.tenant} | {word} | {linked} | {', '.join(checks)} | {report} |")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _is_well(state: TenantState) -> bool:
+    run = state.comparing
+    return not state.problem and state.freshness.word == FRESH and run is not None and all(c.passed for c in run.checks)
 
 
 def _failing(run: RunTold) -> list[str]:

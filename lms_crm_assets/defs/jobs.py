@@ -5,6 +5,7 @@ import dagster as dg
 from lms_crm_assets.defs.crm_snapshot import SnapshotConfig
 from lms_crm_assets.defs.delta import DeltaConfig
 from lms_crm_assets.defs.discovery import DiscoveryConfig
+from lms_crm_assets.defs.launch import PLAN_STEP, PlanConfig
 from lms_crm_assets.defs.orphans import LANE_TAG
 from lms_crm_assets.defs.raw_lms import PullConfig
 from lms_crm_assets.domain import CrmObject
@@ -15,7 +16,7 @@ _EVERYTHING = dg.AssetSelection.groups("raw_lms", "staging", "discovery", "crm_s
 full_reconcile = dg.define_asset_job(
     "full_reconcile",
     selection=_EVERYTHING,
-    config=dg.RunConfig(ops={"raw_lms": PullConfig(mode="full", take_events=True)}),
+    config=dg.RunConfig(ops={"raw_lms": PullConfig(mode="full", take_events=True), PLAN_STEP: PlanConfig()}),
     description="Read everything from the LMS and the CRM, compare, and write what differs.",
 )
 
@@ -28,6 +29,7 @@ plan = dg.define_asset_job(
 apply = dg.define_asset_job(
     "apply",
     selection=_EVERYTHING,
+    config=dg.RunConfig(ops={PLAN_STEP: PlanConfig()}),
     description="Read both sides again and send the stored plan that the configuration of delta__plan names, unless "
     "what it would change has changed since.",
 )
@@ -42,6 +44,7 @@ incremental_pull = dg.define_asset_job(
     config=dg.RunConfig(
         ops={
             "raw_lms": PullConfig(mode="incremental", take_events=True),
+            PLAN_STEP: PlanConfig(),
             **_KNOWN_SCHEMAS,
             **_CHANGES_OF_THE_CRM,
         }

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, SecretStr
 from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.defs.edge import translated
+from lms_crm_assets.defs.launch import PlanConfig, launched_with
 from lms_crm_assets.defs.orphans import end_orphans, lane_of
 from lms_crm_assets.defs.reporting import RunReport, tell_of_page
 from lms_crm_assets.defs.started import started_by
@@ -40,6 +41,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
     _share_file: Path | None = PrivateAttr(None)
     _share: Share | None = PrivateAttr(None)
     _started_by: str = PrivateAttr("")
+    _launched: PlanConfig | None = PrivateAttr(None)
     _telling: RunTelling | None = PrivateAttr(None)
     _report: RunReport | None = PrivateAttr(None)
 
@@ -50,7 +52,7 @@ class TenantsResource(dg.ConfigurableResource[None]):
         if run is None or tenant is None:
             return
         self._share, self._telling, self._report = None, None, None
-        self._started_by = started_by(run.tags)
+        self._started_by, self._launched = started_by(run.tags), launched_with(run)
         with translated():
             self.switches(tenant).check_not_paused()
             self._share_file = self.share_file(tenant, run.run_id)
@@ -123,8 +125,11 @@ class TenantsResource(dg.ConfigurableResource[None]):
         return self._started_by
 
     def switches(self, tenant: str) -> Switches:
-        """What the tenant's runs may do, as it is switched now."""
-        return SwitchBoard(self.store()).of(tenant)
+        """What the run may do, as the tenant is switched now and as it was launched."""
+        found, wished = SwitchBoard(self.store()).of(tenant), self._launched
+        if wished is None:
+            return found
+        return found.launched(dry_run=wished.dry_run, left_out=wished.left_out, by=self._started_by)
 
     def why_left(self, tenant: str, run_id: str, obj: CrmObject) -> str:
         """Why a run leaves an object alone, in plain words; empty where it doesn't."""

@@ -3,7 +3,7 @@
 Owns the table `switches`. Runs look at them when they begin, before each object that they send, and between two batches.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,23 +25,29 @@ class Name(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One that is set. `value`: of `only` the objects with commas between, of `canary` the share; empty otherwise."""
+    """One that is set. `value`: of `only` the objects with commas between, of `canary` the share; empty otherwise.
+
+    `for_run`: a single run was launched so, and nothing is switched.
+    """
 
     name: Name
     value: str
     set_by: str
     reason: str
     since: datetime
+    for_run: bool = False
 
     def __str__(self) -> str:
         """In plain words, as `paused by cli:ann since 2026-11-27 20:15 UTC (migration)`."""
         what = {
             Name.PAUSE: "paused",
             Name.DRY_RUN: "dry run, switched on",
-            Name.ONLY: f"only {self.value.replace(',', ', ')}, switched on",
+            Name.ONLY: f"only {self.value.replace(',', ', ') or 'nothing'}, switched on",
             Name.CANARY: f"canary {self.value}, switched on",
         }[self.name]
         why = f" ({self.reason})" if self.reason else ""
+        if self.for_run:
+            return f"{what.removesuffix(', switched on')}, launched so by {self.set_by}{why}"
         return f"{what} by {self.set_by} since {self.since:%Y-%m-%d %H:%M} UTC{why}"
 
 
@@ -75,7 +81,19 @@ class Switches:
     @property
     def left_out(self) -> frozenset[CrmObject]:
         """The objects that are left alone."""
-        return frozenset(CrmObject) - {CrmObject(o) for o in self.only.value.split(",")} if self.only else frozenset()
+        return (
+            frozenset(CrmObject) - {CrmObject(o) for o in self.only.value.split(",") if o} if self.only else frozenset()
+        )
+
+    def launched(self, *, dry_run: bool, left_out: Collection[CrmObject], by: str) -> "Switches":
+        """What a run may do that somebody launched so: never more than is switched."""
+        now, found = datetime.now(UTC), dict(self.by_name)
+        if dry_run:
+            found.setdefault(Name.DRY_RUN, Switch(Name.DRY_RUN, "", by, "", now, for_run=True))
+        if left_out:
+            value = ",".join(obj for obj in CrmObject if obj not in self.left_out | frozenset(left_out))
+            found[Name.ONLY] = Switch(Name.ONLY, value, by, str(self.only or ""), now, for_run=True)
+        return Switches(self.tenant, found)
 
     def check_not_paused(self) -> None:
         """`SwitchedOffError` while the tenant is paused."""
@@ -96,6 +114,8 @@ class Switches:
     @property
     def why_dry(self) -> str:
         """What a dry run leaves, and how it is ended."""
+        if self.dry_run and self.dry_run.for_run:
+            return "nothing is sent. To send the plan: the job apply with its id, or lms-crm apply"
         return f"nothing is sent. To send again: lms-crm switches clear --tenant {self.tenant} --dry-run"
 
     def __str__(self) -> str:

@@ -65,3 +65,24 @@ def test_what_is_no_switch_is_refused_and_nothing_is_set(place: Place, name: Nam
 def test_the_person_is_who_the_environment_names_or_else_the_systems_user() -> None:
     assert person({"LMS_CRM_ACTOR": " ann "}) == "cli:ann"
     assert person({}).startswith("cli:")
+
+
+def test_a_launch_asks_for_less_than_is_switched_and_never_for_more(place: Place) -> None:
+    board = SwitchBoard(place.store())
+    board.set("acme", {Name.ONLY: "contact,course", Name.DRY_RUN: ""}, "cli:ann", "move")
+    launched = board.of("acme").launched(dry_run=True, left_out=[CrmObject.CONTACT], by="ui:bob")
+
+    assert frozenset(CrmObject) - launched.left_out == {CrmObject.COURSE}
+    assert "launched so by ui:bob" in str(launched.only)
+    assert "switched on by cli:ann" in str(launched.only)
+    # The switch has to be cleared: a launch is over by itself.
+    assert "switches clear" in launched.why_dry
+    assert board.of("acme").left_out == frozenset(CrmObject) - {CrmObject.CONTACT, CrmObject.COURSE}
+
+
+def test_a_dry_launch_says_how_its_plan_is_sent(place: Place) -> None:
+    launched = SwitchBoard(place.store()).of("acme").launched(dry_run=True, left_out=[], by="ui")
+
+    assert (str(launched), launched.left_out) == ("dry run, launched so by ui", frozenset())
+    with pytest.raises(SwitchedOffError, match=r"launched so by ui; nothing is sent\. To send the plan: the job apply"):
+        launched.check_may_send(CrmObject.CONTACT)
