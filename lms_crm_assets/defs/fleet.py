@@ -178,22 +178,23 @@ def _row(state: TenantState) -> dict[str, str | int | None]:
 
 def _links(states: Iterable[TenantState], state_dir: Path) -> dg.MarkdownMetadataValue:
     """Links to what the tenants' newest runs told; cells of tables hold none."""
-    lines = ["| tenant | state | newest run | checks that did not pass | report |", "|---|---|---|---|---|"]
+    lines = []
     for state in sorted(states, key=_is_well)[:_LINKED]:
         run = state.comparing
-        failed = [check for check in run.checks if not check.passed] if run else []
-        checks = [
-            f"[{check.asset} {check.name}](/assets/{check.asset}?view=checks&checkDetail={check.name})"
-            for check in failed[:_LINKED_CHECKS]
-        ]
-        checks += [f"and {len(failed) - _LINKED_CHECKS} more"] if len(failed) > _LINKED_CHECKS else []
-        page = report_file(state_dir, state.tenant, run.run_id).absolute() if run else None
-        word = "its contract can't be read" if state.problem else state.freshness.word
-        linked = (
-            f"[{run.reading}, {_shown(datetime.fromtimestamp(run.ended_at, UTC))}](/runs/{run.run_id})" if run else ""
-        )
-        report = f"`{page}`" if page is not None and page.is_file() else ""
-        lines.append(f"| {state.tenant} | {word} | {linked} | {', '.join(checks)} | {report} |")
+        told = [f"**{state.tenant}**: {'its contract can not be read' if state.problem else state.freshness.word}"]
+        if run is not None:
+            failed = [check for check in run.checks if not check.passed]
+            page = report_file(state_dir, state.tenant, run.run_id).absolute()
+            told.append(
+                f"[{run.reading} run of {_shown(datetime.fromtimestamp(run.ended_at, UTC))}](/runs/{run.run_id})"
+            )
+            told += [
+                f"[{check.asset} {check.name}](/assets/{check.asset}?view=checks&checkDetail={check.name})"
+                for check in failed[:_LINKED_CHECKS]
+            ]
+            told += [f"and {len(failed) - _LINKED_CHECKS} more"] if len(failed) > _LINKED_CHECKS else []
+            told += [f"report `{page}`"] if page.is_file() else []
+        lines += [f"- {told[0]}", *(f"  - {each}" for each in told[1:])]
     return dg.MetadataValue.md("\n".join(lines))
 
 

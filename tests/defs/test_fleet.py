@@ -227,10 +227,12 @@ def test_what_a_tenants_newest_run_refused_is_told_whatever_the_others_do(
     refused = {row.data["tenant"]: row.data["refused"] for row in table.records}  # type: ignore[union-attr]
     assert refused == {"good": 0, "mended": 0, "refusing": 5, "stopped": 9}
     links = result.asset_materializations_for_node("fleet_health")[0].metadata["look_at"].value
-    lines = [line for line in str(links).splitlines()[2:] if "(/runs/" in line]
-    assert [line.split(" | ")[0] for line in lines] == ["| refusing", "| stopped", "| good", "| mended"]
+    lines = str(links).splitlines()
+    assert [line.split("**")[1] for line in lines if line.startswith("- ")] == ["refusing", "stopped", "good", "mended"]
     run = next(row.data["run"] for row in table.records if row.data["tenant"] == "stopped")  # type: ignore[union-attr]
-    assert f"](/runs/{run}) | [staging/learner schema_rules](/assets/staging/learner?view=checks" in lines[1]
+    told = lines[lines.index("- **stopped**: never reconciled") + 1 :]
+    assert told[0].endswith(f"](/runs/{run})")
+    assert told[1].startswith("  - [staging/learner schema_rules](/assets/staging/learner?view=checks")
 
 
 def evaluation(

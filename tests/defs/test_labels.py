@@ -21,6 +21,7 @@ def test_every_asset_has_an_owner() -> None:
             "tag:object=contact",
             {"raw_lms/learners", "staging/learner", "crm_snapshot/contact", "delta/contact", "sync/contact"},
         ),
+        ('owner:"team:operations"', {"fleet_health", "retention"}),
         ("tag:writes=crm", {f"sync/{obj}" for obj in ("contact", "course", "enrollment", "completion", "competency")}),
     ],
 )

@@ -82,8 +82,9 @@ class DagsterUI:
             )
             assert data["stopRunningSchedule"]["__typename"] == "ScheduleStateResult", data
 
-    def launch(self, job: str, tenant: str) -> str:
-        """Start the job for the tenant as the UI's launchpad does; gives the run's id."""
+    def launch(self, job: str, tenant: str | None = None) -> str:
+        """Start the job, for the tenant where it is one's, as the UI's launchpad does; gives the run's id."""
+        tags = [{"key": "dagster/partition", "value": tenant}] if tenant else []
         data = self.ask(
             "mutation ($params: ExecutionParams!) {launchRun(executionParams: $params)"
             " {__typename ... on LaunchRunSuccess {run {runId}}}}",
@@ -95,7 +96,7 @@ class DagsterUI:
                 },
                 "mode": "default",
                 "runConfigData": "{}",
-                "executionMetadata": {"tags": [{"key": "dagster/partition", "value": tenant}]},
+                "executionMetadata": {"tags": tags},
             },
         )
         assert data["launchRun"]["__typename"] == "LaunchRunSuccess", data

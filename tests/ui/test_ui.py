@@ -175,6 +175,19 @@ def test_commands_in_another_terminal_find_what_dev_has_started(ui: DagsterUI) -
     assert {"acme", "globex"} <= set(found.stdout.split())
 
 
+def test_the_fleets_page_leads_to_each_tenants_run(ui: DagsterUI, page: Page, shoot: Shoot) -> None:
+    ui.wait_for(ui.launch("look_after_fleet"))
+    page.goto("/assets/fleet_health", wait_until="domcontentloaded")
+    expect(page.get_by_text("The page to open in the morning")).to_be_visible()
+    rows = _rows(page, "promised_minutes")
+    assert {row[0] for row in rows[1:]} == {"acme", "globex"}
+    link = page.get_by_role("link", name=re.compile("^full run of ")).first
+    expect(link).to_be_visible()
+    shoot(page, "15-fleet")
+    link.click()
+    page.wait_for_url("**/runs/*")
+
+
 def _group(page: Page, name: str) -> Locator:
     """A collapsed group of the graph."""
     return page.locator("svg foreignObject").filter(has_text=re.compile(f"^{name}"))
