@@ -83,7 +83,13 @@ def measure(scale: float = 1.0) -> list[Figure]:
 def _held(sandbox: Sandbox) -> int:
     proof = prove_globex(sandbox.school, sandbox.hubspot)
     if not agrees(proof):
-        raise SystemExit("the CRM does not hold what the school does")
+        told = "; ".join(
+            f"{name}: expected {each.expected:,}, held {each.held:,}, {len(each.missing):,} missing, {len(each.surplus):,} surplus, "
+            f"{len(each.differing):,} differ in {sorted({field for fields in each.differing.values() for field in fields})}"
+            for name, each in proof.items()
+            if not each.agrees
+        )
+        raise SystemExit(f"the CRM does not hold what the school does: {told}")
     return sum(each.held for each in proof.values())
 
 

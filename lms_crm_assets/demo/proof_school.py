@@ -34,6 +34,9 @@ _STATES = {"not_started", "in_progress", "completed"}
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 # What Moodle's `delete_user` makes of a user name: the address and the moment of the deletion.
 _DELETED_USERNAME = re.compile(r".+@.+\.\d{9,11}", re.DOTALL)
+# A spreadsheet's formula: after an equals sign anything, after another sign a call or a reference to another sheet or program.
+_FORMULA = re.compile(r"\s*(=|[-+@][^\s(|!]*[(|!])")
+_NAMES = ("given_name", "family_name", "organization", "title", "name")
 _PATIENCE_SECONDS = 120.0  # a school of a million rows answers in one piece
 
 
@@ -182,6 +185,8 @@ def _readable(entity: str, rows: Sequence[Row]) -> Iterable[ValidRow]:
         try:
             values = {name: read(row.get(name)) for name, read in _READERS[entity].items()}
         except ValueError:
+            continue
+        if any(_FORMULA.match(str(values.get(name) or "")) for name in _NAMES):
             continue
         yield ValidRow(key, values, text(row.get("learner_id")), text(row.get("course_id")))
 
