@@ -24,7 +24,17 @@ from lms_crm_assets.preflight import check_both_sides
 from lms_crm_assets.progress import progress
 from lms_crm_assets.settings import Settings
 
-_PLAN_FIGURES = ("plan_id", "status", "withheld", "left_alone", "records", "calls", "minutes", "quota_share_after")
+_PLAN_FIGURES = (
+    "plan_id",
+    "status",
+    "withheld",
+    "left_alone",
+    "records",
+    "contacts_there_already",
+    "calls",
+    "minutes",
+    "quota_share_after",
+)
 
 
 def reconcile_tenant(
@@ -56,7 +66,7 @@ def as_document(tenant: str, summary: RunSummary) -> dict[str, Any]:
 def print_outcome(console: Console, tenant: str, summary: RunSummary) -> None:
     """A run's figures, and a line for each thing that was refused or waits."""
     console.print(figures({tenant: summary}))
-    for line in summary.refused:
+    for line in (*summary.refused, *summary.advice):
         console.print(f"[yellow]![/yellow] {escape(line)}", soft_wrap=True)
 
 

@@ -60,6 +60,7 @@ def plan(
             "forecast": stored.forecast,
             "breaches": stored.breaches,
             "withheld": stored.withheld,
+            "contacts_there_already": summary.plan.get("contacts_there_already", 0),
         }
         totals = plan_totals(con, plan_id, obj)
         rows = plan_rows(con, plan_id, obj, None if all_rows or as_json or out else _SHOWN_ROWS)
@@ -71,6 +72,8 @@ def plan(
         print_json({**document, "rows": rows})
     else:
         _print_plan(console, document, rows if all_rows else rows[:_SHOWN_ROWS], totals, out)
+        for line in summary.advice:
+            console.print(f"! {line}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(Exit.MEND if stored.breaches else Exit.OK)
 
 

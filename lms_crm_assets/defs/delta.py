@@ -25,6 +25,8 @@ from lms_crm_assets.delta.guardrails import breaches
 from lms_crm_assets.delta.plan import Plan, approve, drop_plans, has_delta, newest_plan, record_plan, withhold
 from lms_crm_assets.delta.scope import make_scope
 from lms_crm_assets.delta.show import change_rows
+from lms_crm_assets.delta.there_already import addresses_to_ask, there_already
+from lms_crm_assets.delta.there_already import told as there_already_told
 from lms_crm_assets.discovery.crm_schema import newest_schema
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from lms_crm_assets.events.share import Share
@@ -222,6 +224,7 @@ def plan(
         if config.apply_plan:
             switches.check_may_send()
         specs = {obj: object_spec(contract, obj) for obj in contract.in_order()}
+        addresses: list[str] = []
         pace, quota = _pace_and_quota(contract, tenants.store())
         if quota is not None:
             tally.put("quota_used_calls", quota.used)
@@ -264,14 +267,34 @@ def plan(
                 oldest = now - timedelta(days=contract.retention_days)
                 drop_older(con, oldest)
                 drop_plans(con, oldest)
+                if CrmObject.CONTACT in built and tenants.lane is Lane.FULL:
+                    addresses = addresses_to_ask(con, built[CrmObject.CONTACT])
             # A run of events is about its own records: what a person still has to look at stays to be seen.
             standing = newest_plan(con, Lane.FULL) if tenants.lane is Lane.EVENTS else None
         if config.apply_plan:
             despite = "despite the guardrails" if config.despite_guardrails and made.breaches else ""
             AuditLog(tenants.store()).note(tenants.started_by, "plan.approved", tenant, made.plan_id, despite)
+        there = _contacts_there_already(contract, tenants.store(), addresses)
     left = [obj for obj in specs if obj in switches.left_out]
     told = f"{', '.join(left)} left alone, {switches.only}" if left else ""
-    return _plan_result(tenant, made, counts, standing, left=told, despite_guardrails=config.despite_guardrails)
+    return _plan_result(tenant, made, counts, standing, there, left=told, despite_guardrails=config.despite_guardrails)
+
+
+def _contacts_there_already(
+    contract: Contract, store: OperationalStore, addresses: list[str]
+) -> Mapping[str, int | str]:
+    """The figure of a first plan, and what to do about it, where there are any."""
+    if not addresses:
+        return {}
+    spec, crm = object_spec(contract, CrmObject.CONTACT), crm_adapter(contract, store)
+    try:
+        found = there_already(crm, spec, addresses)
+    finally:
+        crm.close()
+    if found is None or not found.found:
+        return {}
+    text = there_already_told(found.found, found.asked, spec.match_key, contract.destination.adapter)
+    return {"contacts_there_already": found.found, "contacts_there_already_told": text}
 
 
 def _pace_and_quota(contract: Contract, store: OperationalStore) -> tuple[Pace, Quota | None]:
@@ -290,6 +313,7 @@ def _plan_result(
     made: Plan,
     counts: Mapping[CrmObject, DeltaCounts],
     standing: Plan | None,
+    there: Mapping[str, int | str],
     *,
     left: str,
     despite_guardrails: bool,
@@ -314,6 +338,7 @@ def _plan_result(
             "status": made.status,
             **({"withheld": made.withheld} if made.withheld else {}),
             **({"left_alone": left} if left else {}),
+            **there,
             "records": made.forecast["records"],
             "calls": made.forecast["calls"],
             "minutes": round(made.forecast["minutes"], 2),

@@ -65,6 +65,12 @@ class RunSummary:
         return sum(s.rejected + s.failed + s.skipped + s.refused for s in self.objects.values())
 
     @property
+    def advice(self) -> list[str]:
+        """What the plan says of contacts that the CRM has already, before the first run."""
+        told = self.plan.get("contacts_there_already_told")
+        return [str(told)] if told else []
+
+    @property
     def waits(self) -> bool:
         """Whether it ended at its plan: nothing was sent, and there is something to send."""
         return self.succeeded and self.plan.get("status", "approved") != "approved" and self.plan["records"] > 0

@@ -62,3 +62,4 @@ def test_records_that_the_crm_refuses_are_an_exit_code_of_their_own(sandbox: San
 
     assert run.returncode == 3, out + err
     assert "sync/contact: globex: 1 of" in out
+    assert "! 1 contact that hubspot has already share an e-mail address" in out
