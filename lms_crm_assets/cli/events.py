@@ -63,7 +63,7 @@ def list_events(
             typer.echo(json.dumps(_plain(event)))
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for name in ("number", "tenant", "side", "delivery id", "received (UTC)", "state", "attempts", "note"):
+    for name in ("number", "tenant", "side", "delivery id", "received (UTC)", "about", "state", "attempts", "note"):
         table.add_column(name, justify="right" if name in {"number", "attempts"} else "left")
     for event in itertools.islice(found, _SHOWN_ROWS):
         table.add_row(
@@ -72,6 +72,7 @@ def list_events(
             event.side,
             _short_id(event.delivery_id),
             f"{datetime.fromtimestamp(event.received_at, UTC):%Y-%m-%d %H:%M:%S}",
+            _in_short(_about(event)),
             event.state,
             str(event.attempts),
             shortened(event.note) if event.note else "",
@@ -110,6 +111,7 @@ def show(
         typer.echo(f"event {event.number} of {event.tenant}'s {event.side.upper()}: {event.state}")
         typer.echo(f"  delivery id {event.delivery_id}")
         typer.echo(f"  received {received:%Y-%m-%d %H:%M:%S} UTC, {event.content_type}, {len(event.body):,} bytes")
+        typer.echo(f"  about {_in_short(_about(event), _SHOWN_ROWS)}")
         typer.echo(f"  taken {event.attempts} times; {event.note or 'no note'}")
         # orjson refuses the lone surrogates that some send.
         typer.echo(json.dumps(body, indent=2))
@@ -191,6 +193,24 @@ def _moment(option: str, text: str | None) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def _about(event: Event) -> list[str]:
+    """The rows and records that an event touches, by their ids, and what can't be told; nothing without a contract."""
+    from lms_crm_assets.hints import touched  # noqa: PLC0415 - other commands need none of it
+
+    try:
+        contract = load_contract(Settings.from_environ().tenants_dir, event.tenant)
+    except ContractError:
+        return []
+    hints = touched(contract, event.side, event.content_type, event.body)
+    named = sorted(hints.lms, key=lambda each: (each[0], len(each[1]), each[1])) + sorted(hints.crm)
+    return [*(f"{kind} {safe_key(key)}" for kind, key in named), *hints.unknown]
+
+
+def _in_short(about: list[str], most: int = 2) -> str:
+    more = f" and {len(about) - most:,} more" if len(about) > most else ""
+    return ", ".join(about[:most]) + more if about else "nothing that is known"
+
+
 def _short_id(delivery_id: str) -> str:
     return delivery_id if len(delivery_id) <= 40 else f"{delivery_id[:39]}…"  # noqa: PLR2004 - fits the table
 
@@ -203,6 +223,8 @@ def _plain(event: Event) -> dict[str, Any]:
         "delivery_id": event.delivery_id,
         "received_at": datetime.fromtimestamp(event.received_at, UTC).isoformat(),
         "state": event.state,
+        "about": (about := _about(event))[:_SHOWN_ROWS],
+        "touches": len(about),
         "attempts": event.attempts,
         "note": event.note,
         "content_type": event.content_type,

@@ -45,6 +45,10 @@ class Standing:
     looked_at: float = 0.0
     good: int = 0
 
+    def mode(self, wished: Mode) -> Mode:
+        """The mode that counts, where the contract wishes for that one."""
+        return Mode.PULL if self.switched else wished
+
 
 def beyond(sample: Sample, limits: Backpressure) -> str:
     """Which limit is passed, in plain words; empty where none is."""
@@ -92,7 +96,7 @@ class Modes:
 
     def now(self, tenant: str, wished: Mode) -> Mode:
         """The mode that counts, as it was looked at last."""
-        return Mode.PULL if self.standing(tenant).switched else wished
+        return self.standing(tenant).mode(wished)
 
     def look(self, tenant: str, wished: Mode, sample: Sample, limits: Backpressure) -> Mode:
         """Look once more; the mode that counts now."""
@@ -107,6 +111,6 @@ class Modes:
                     (tenant, int(after.switched), after.reason, after.since, after.looked_at, after.good),
                 )
         if after.switched != before.switched:
-            mode = Mode.PULL if after.switched else wished
-            _log.warning("mode_switched", tenant=tenant, mode=mode.value, reason=after.reason, events=sample.depth)
-        return Mode.PULL if after.switched else wished
+            mode = after.mode(wished).value
+            _log.warning("mode_switched", tenant=tenant, mode=mode, reason=after.reason, events=sample.depth)
+        return after.mode(wished)

@@ -147,6 +147,10 @@ class Status(BaseModel):
     tenant: str
     mode: Literal["push", "pull", "hybrid"] = Field(description="How changes arrive now.")
     contract_mode: Literal["push", "pull", "hybrid"] = Field(description="How they should, by the contract.")
+    switched_why: str | None = Field(
+        description="Why they arrive otherwise than by the contract; null while they don't."
+    )
+    switched_since: str | None = Field(description="Since when.")
     agreed_at: str | None = Field(description="Of when the newest plan is that was sent and taken in full.")
     lag_seconds: float | None = Field(description="How long ago that is; null when there was none of late.")
     promised_seconds: int = Field(description="The contract's `sla.freshness_minutes`.")
@@ -211,11 +215,13 @@ def _status(connector: Connector, service: Service, caller: Caller) -> Status:
         runs = _runs(con)
     agreed = next((run for run in runs if _agrees(run, contract)), None)
     agreed_at = agreed["created_at"] if agreed else None
-    crm = crm_standing(contract, connector.store)
+    crm, standing = crm_standing(contract, connector.store), Modes(connector.store).standing(tenant)
     return Status(
         tenant=tenant,
-        mode=Modes(connector.store).now(tenant, Mode(contract.mode)).value,
+        mode=standing.mode(Mode(contract.mode)).value,
         contract_mode=contract.mode,
+        switched_why=standing.reason if standing.switched else None,
+        switched_since=datetime.fromtimestamp(standing.since, UTC).strftime(_TIME) if standing.switched else None,
         agreed_at=agreed_at.strftime(_TIME) if agreed_at else None,
         lag_seconds=round(max(0.0, now - agreed_at.timestamp()), 1) if agreed_at else None,
         promised_seconds=contract.sla.freshness_minutes * 60,

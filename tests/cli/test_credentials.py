@@ -213,6 +213,24 @@ def test_the_crms_judge_codes_strictly(sandbox: Sandbox, tenant: str, scope: str
     assert redeemed(code()).status_code == 400, "a code ends"
 
 
+def test_what_the_present_keys_do_not_open_is_told(oauth: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    oauth("acme")
+
+    assert run("credentials", "set", "kept", "--tenant", "acme", stdin=f"{CANARY}\n").exit_code == 0
+
+    def state() -> str:
+        lines = run("credentials", "list", "--tenant", "acme", "--json").output.splitlines()
+        return str(next(row["state"] for row in map(json.loads, lines) if row["name"] == "vault:kept"))
+
+    assert state() == "there"
+    monkeypatch.setenv("LMS_CRM_KEY", KEYS[1])
+    assert state() == "sealed with a key that is not there"
+    monkeypatch.setenv("LMS_CRM_KEY", f"{KEYS[1]} {KEYS[0]}")
+    assert state() == "there"
+    monkeypatch.delenv("LMS_CRM_KEY")
+    assert state() == "sealed with a key that is not there"
+
+
 def test_a_secret_goes_in_and_never_comes_out(
     sandbox: Sandbox, oauth: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

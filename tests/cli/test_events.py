@@ -49,7 +49,7 @@ def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inbox:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(app, ["events", *words])
+    return CliRunner().invoke(app, ["events", *words], env={"COLUMNS": "200"})
 
 
 def listed(*words: str) -> list[str]:
@@ -72,6 +72,22 @@ def test_list_narrows() -> None:
     result = run("list")
     assert "not seen in the LMS for a day" in result.output
     assert "Ada" not in result.output
+
+
+def test_what_an_event_is_about_is_told_by_ids(inbox: Inbox) -> None:
+    items = [{"entity": "learners", "id": key} for key in ("10", "9", "ada@example.org")]
+    told = {"type": "learners.changed", "data": {"items": items}}
+    inbox.add([Delivery("standard", Side.LMS, "rows", "application/json", json.dumps(told).encode())])
+
+    table, shown, lines = run("list", "--id", "rows"), run("show", "--id", "rows"), run("list", "--json")
+
+    assert "learners 9, learners 10 and 1 more" in " ".join(table.output.split())
+    assert "about learners 9, learners 10, learners " in shown.output
+    assert "ada@" not in table.output + shown.output + lines.output
+    rows = {row["delivery_id"]: row for row in map(json.loads, lines.output.splitlines())}
+    assert (rows["rows"]["about"][:2], rows["rows"]["touches"]) == (["learners 9", "learners 10"], 3)
+    # In no sender's words.
+    assert [each.startswith("LMS-50") for each in rows["first"]["about"]] == [True]
 
 
 @pytest.mark.usefixtures("inbox")

@@ -58,7 +58,9 @@ def test_without_its_secret_nothing_is_written_and_offline_is(
 
     refused = lms_crm_here(*words)
     assert refused.returncode == 1
+    # All that is missing at once.
     assert "INITECH_LMS_TOKEN" in refused.stderr
+    assert "INITECH_CRM_ACCESS_TOKEN" in refused.stderr
     assert "--offline" in refused.stderr
     assert not (tenants / "initech.yaml").exists()
 

@@ -178,6 +178,7 @@ def test_status_tells_lag_depth_breaker_quota_and_runs(api: Api) -> None:
     assert body["lag_seconds"] == pytest.approx(7200, abs=120)
     assert [run["plan_id"] for run in body["runs"]] == ["waiting", "half", "rejected", "good"]
     assert [(run["succeeded"], run["rejected"]) for run in body["runs"]] == [(0, 0), (0, 0), (0, 1), (1, 0)]
+    assert (body["switched_why"], body["switched_since"]) == (None, None)
     assert body["inbox"]["pending"] == 1
     assert body["inbox"]["oldest_age_seconds"] < 60
     assert (body["crm"]["breaker"], body["crm"]["dead_letters"], body["crm"]["rejected"]) == ("open", 1, 2)
@@ -185,7 +186,9 @@ def test_status_tells_lag_depth_breaker_quota_and_runs(api: Api) -> None:
 
     flood = Sample(depth=contract.backpressure.depth + 1, oldest_seconds=0)
     Modes(api.connector.store).look("acme", Mode.PUSH, flood, contract.backpressure)
-    assert api.get("status").raise_for_status().json()["mode"] == "pull"
+    after = api.get("status").raise_for_status().json()
+    assert (after["mode"], after["switched_why"]) == ("pull", f"{flood.depth:,} events wait")
+    assert datetime.fromisoformat(after["switched_since"]) > datetime.now(UTC) - timedelta(minutes=5)
 
 
 def test_looking_at_the_breaker_takes_no_probe(api: Api) -> None:
