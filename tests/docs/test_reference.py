@@ -127,6 +127,8 @@ def test_every_make_target_in_a_document_is_there() -> None:
         ("plan", True, "tenant"),
         ("plan --tenant acme --jsno", True, "--jsno"),
         ("tenants shwo", False, "shwo"),
+        ("--show-completion", True, None),
+        ("--shwo-completion", True, "--shwo-completion"),
         ("doctor acme", True, "acme"),
     ],
 )
@@ -184,6 +186,8 @@ def _mistake(words: list[str], *, is_whole: bool) -> str | None:
         if not rest:
             return None if not is_whole else "which command?"
         name = rest.pop(0)
+        if name in {option for parameter in command.params for option in parameter.opts}:
+            return None  # the group's own, which ends the command: completion
         if name not in inner:
             return f"no command {name}"
         taken.append(name)
