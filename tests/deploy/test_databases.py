@@ -9,6 +9,7 @@ import dagster as dg
 import psycopg
 import pytest
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.test_utils import create_run_for_test
 
 from lms_crm_assets.ops.store import OperationalStore
 from tests.deploy.manifests import COMPOSE
@@ -35,7 +36,11 @@ def test_each_role_has_a_database_of_its_own(postgres: Server, tmp_path: Path, m
     with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance:
         instance.add_dynamic_partitions("tenants", ["globex"])
         assert instance.get_dynamic_partitions("tenants") == ["globex"]
-        assert instance.get_runs_count() == 0
+        run = create_run_for_test(instance)
+        instance.report_engine_event("it is kept", run)
+        assert [entry.dagster_event_type for entry in instance.all_logs(run.run_id)] == [
+            dg.DagsterEventType.ENGINE_EVENT
+        ]
 
     monkeypatch.setenv("LMS_CRM_STORE_URL", f"postgresql://lms_crm@127.0.0.1:{postgres.port}/lms_crm")
     monkeypatch.setenv("LMS_CRM_STORE_PASSWORD_FILE", str(password))
