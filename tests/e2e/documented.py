@@ -32,8 +32,12 @@ class Block:
 
 
 def blocks(document: str) -> Iterator[Block]:
-    """Those of a page below `docs/`, in their order."""
-    for section in re.split(r"^#+ ", (ROOT / "docs" / document).read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+    """Those of a page below `docs/`, or of `README.md` above it, in their order."""
+    for section in re.split(
+        r"^#+ ",
+        (ROOT / ("" if document == "README.md" else "docs") / document).read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )[1:]:
         heading = section.partition("\n")[0]
         for n, (code, text) in enumerate(_BLOCK.findall(section)):
             yield Block(heading, n, text, int(code or 0))
