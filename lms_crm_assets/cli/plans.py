@@ -162,7 +162,7 @@ def end_of_run(console: Console, tenant: str, summary: "RunSummary", *, as_json:
 
     if as_json:
         print_json(as_document(tenant, summary))
-    elif summary.succeeded:
+    elif summary.succeeded or summary.refused:
         print_outcome(console, tenant, summary)
     if not summary.succeeded:
         raise typer.Exit(complain_of(summary.problems, passing=summary.passing))
