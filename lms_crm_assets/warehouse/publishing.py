@@ -113,7 +113,11 @@ class Shelf:
     def holds(self, stamp: str) -> bool:
         """Whether both names are there of the copy of that state."""
         newest = self.newest()
-        return newest is not None and newest.stem == stamp and self._stable.exists()
+        try:
+            # Whoever was killed between the two renames left the former copy under the name that stays.
+            return newest is not None and newest.stem == stamp and newest.samefile(self._stable)
+        except OSError:
+            return False
 
     def is_due(self, size: int) -> bool:
         """Whether a copy of so many bytes may be made again."""

@@ -135,6 +135,22 @@ def test_what_a_killed_process_left_half_made_goes(settings: Settings) -> None:
     assert [file for file in (settings.state_dir / "published").rglob("*") if file.is_file()] == []
 
 
+def test_the_path_that_stays_catches_up_after_a_kill_between_the_two_renames(settings: Settings) -> None:
+    _add(settings)
+    publish(settings, "acme")
+    path = copy_path(settings.state_dir, "acme")
+    former = path.with_name("former")
+    os.link(path, former)
+    _add(settings)
+    publish(settings, "acme")
+    # As a process leaves it that is killed when the new copy has the name of its state, but not yet the other one.
+    former.replace(path)
+    assert _read(settings, QUERY) == [(1,)]
+
+    assert publish(settings, "acme")
+    assert _read(settings, QUERY) == [(2,)]
+
+
 def test_the_views_have_plain_names_and_say_what_they_mean(settings: Settings) -> None:
     location = locate(settings, "acme")
     with connect(location) as con:
