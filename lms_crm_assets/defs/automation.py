@@ -152,16 +152,20 @@ class _Runs:
         """Whether the run that came due at `due` is still to be started.
 
         One that waits for its start stands for a later one too. A time that passed unseen counts only for a tenant that ran
-        by this schedule before: a new contract waits for its first time.
+        by this schedule before, and not since: a new contract waits for its first time, and a changed one for its next.
         """
         if tenant in self._waiting or (tenant in self._newest and self._newest[tenant] >= due):
             return False
-        return now - due < timedelta(minutes=1) or tenant in self._newest or self._ran_before(tenant)
+        return now - due < timedelta(minutes=1) or self._is_missed(tenant, due)
 
-    def _ran_before(self, tenant: str) -> bool:
+    def _is_missed(self, tenant: str, due: datetime) -> bool:
         of_tenant = dg.RunsFilter(job_name=self._job, tags={_PARTITION: tenant})
         # After an hour in which nobody looked, this is asked of all tenants: the newest run mostly tells.
-        return any(self._ours(self._instance.get_runs(of_tenant, limit=most)) for most in (1, _LOOKED_AT))
+        for most in (1, _LOOKED_AT):
+            if runs := self._ours(self._instance.get_runs(of_tenant, limit=most)):
+                # Of another time than any that is due now, where the contract's times were others until now.
+                return max(datetime.fromisoformat(run.tags[DUE_TAG]) for run in runs) < due
+        return False
 
     def _ours(self, runs: Iterable[dg.DagsterRun]) -> list[dg.DagsterRun]:
         """Those that the schedule started; others of the job a person did."""

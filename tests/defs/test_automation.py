@@ -99,6 +99,23 @@ def test_a_time_that_nobody_saw_is_made_up_for_but_not_by_a_new_tenant(
     assert due(full_reconciles, instance, tenants, tomorrow + timedelta(days=1, hours=9)) == []
 
 
+def test_a_contract_whose_times_were_changed_waits_for_its_next(
+    instance: dg.DagsterInstance, tenants: TenantsResource
+) -> None:
+    contract = Path(tenants.tenants_dir) / "early.yaml"
+    contract.write_text(CONTRACT.format(tenant="early", full="0 * * * *"), encoding="utf-8")
+    for hour in (7, 8):
+        requests = due(full_reconciles, instance, tenants, DAY.replace(hour=hour))
+        assert [request.partition_key for request in requests] == ["early"]
+        started(instance, requests)
+
+    contract.write_text(CONTRACT.format(tenant="early", full="30 3 * * *"), encoding="utf-8")
+
+    assert due(full_reconciles, instance, tenants, DAY.replace(hour=8, minute=5)) == [], "it ran since 03:30"
+    [tomorrow] = due(full_reconciles, instance, tenants, DAY.replace(hour=3, minute=40) + timedelta(days=1))
+    assert tomorrow.tags[DUE_TAG] == "2026-11-25T03:30:00+00:00"
+
+
 def test_no_second_pull_queues_behind_one_that_waits(instance: dg.DagsterInstance, tenants: TenantsResource) -> None:
     assert due(incremental_pulls, instance, tenants, DAY) == []  # nobody was reconciled yet
     instance.report_runless_asset_event(
