@@ -3,17 +3,12 @@
 import dagster as dg
 
 from lms_crm_assets.defs import alerting, automation, jobs
-from lms_crm_assets.defs.crm_snapshot import CRM_SNAPSHOT
-from lms_crm_assets.defs.delta import DELTA
-from lms_crm_assets.defs.discovery import DISCOVERY
-from lms_crm_assets.defs.events import settled_events, waiting_events
+from lms_crm_assets.defs.events import waiting_events
 from lms_crm_assets.defs.fleet import fleet_health, fleet_job, fleet_watch
 from lms_crm_assets.defs.labels import labelled
-from lms_crm_assets.defs.raw_lms import raw_lms
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.defs.retention import nightly_purge, purge_job, retention
-from lms_crm_assets.defs.staging import STAGING
-from lms_crm_assets.defs.sync import SYNC
+from lms_crm_assets.defs.tenant_assets import TENANT_ASSETS
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.telemetry import logs, traces
 
@@ -26,9 +21,7 @@ def _warehouse(settings: Settings) -> str:
 def build_definitions(settings: Settings) -> dg.Definitions:
     """All definitions, over the folders that the settings name."""
     return dg.Definitions(
-        assets=labelled(
-            [raw_lms, *STAGING, *DISCOVERY, *CRM_SNAPSHOT, *DELTA, *SYNC, settled_events, fleet_health, retention]
-        ),
+        assets=labelled([*TENANT_ASSETS, fleet_health, retention]),
         jobs=[
             jobs.full_reconcile,
             jobs.incremental_pull,

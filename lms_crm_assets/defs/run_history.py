@@ -12,15 +12,20 @@ from lms_crm_assets.defs.agreement import was_taken
 from lms_crm_assets.defs.edge import ERROR
 from lms_crm_assets.defs.jobs import apply, full_reconcile, incremental_pull, sync_events
 from lms_crm_assets.defs.orphans import GONE
+from lms_crm_assets.defs.tenant_assets import TENANT_KEYS
 from lms_crm_assets.errors import SwitchedOffError
 
+# Dagster's job behind a click on "Materialize" among the assets, of all of them or of some.
+_CLICKED = "__ASSET_JOB"
 _JOBS = {
-    Reading.FULL: (full_reconcile.name, apply.name),
+    Reading.FULL: (full_reconcile.name, apply.name, _CLICKED),
     Reading.PULL: (incremental_pull.name,),
     Reading.EVENTS: (sync_events.name,),
 }
 _OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 _LOOKED_AT = 20
+# Of clicks more: most are of single assets, and these say nothing of the tenant.
+_CLICKS_LOOKED_AT = 100
 # So many failures in a row can be told from more.
 _MOST_FAILURES = 10
 _TELLING_EVENTS = {
@@ -40,19 +45,16 @@ class RunHistory:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
         self._events: dict[str, list[dg.DagsterEvent]] = {}
+        self._taken: dict[tuple[str, str], float | None] = {}
 
     def agreed_at(self, tenant: str, readings: Iterable[Reading]) -> datetime | None:
         """The end of the tenant's newest such run that ended well with a plan that was sent and taken in full.
 
-        Of each job the newest twenty that succeeded are looked at.
+        Of each job the newest twenty that succeeded are looked at, and of the clicks the newest hundred.
         """
-        ends = []
-        for job in (job for reading in readings for job in _JOBS[reading]):
-            for record in self._records(tenant, job, [dg.DagsterRunStatus.SUCCESS], _LOOKED_AT):
-                if record.end_time and self._was_taken(record.dagster_run.run_id):
-                    ends.append(record.end_time)
-                    break
-        return datetime.fromtimestamp(max(ends), UTC) if ends else None
+        ends = [self._taken_at(tenant, job) for reading in readings for job in _JOBS[reading]]
+        newest = max((end for end in ends if end), default=None)
+        return datetime.fromtimestamp(newest, UTC) if newest else None
 
     def begun_at(self, tenant: str, readings: Iterable[Reading]) -> datetime | None:
         """The end of the tenant's oldest such run that is known still, whatever came of it."""
@@ -110,11 +112,23 @@ class RunHistory:
             told=told,
         )
 
+    def _taken_at(self, tenant: str, job: str) -> float | None:
+        """The end of the newest that was taken; it is asked for by several."""
+        known = (tenant, job)
+        if known not in self._taken:
+            succeeded = self._records(tenant, job, [dg.DagsterRunStatus.SUCCESS], _LOOKED_AT)
+            ends = (r.end_time for r in succeeded if r.end_time and self._was_taken(r.dagster_run.run_id))
+            self._taken[known] = next(ends, None)
+        return self._taken[known]
+
     def _records(
         self, tenant: str, job: str, statuses: list[dg.DagsterRunStatus], limit: int, *, oldest_first: bool = False
     ) -> Iterable[dg.RunRecord]:
         of_tenant = dg.RunsFilter(job_name=job, statuses=statuses, tags={"dagster/partition": tenant})
-        return self._instance.get_run_records(of_tenant, limit=limit, ascending=oldest_first)
+        if job != _CLICKED:
+            return self._instance.get_run_records(of_tenant, limit=limit, ascending=oldest_first)
+        clicked = self._instance.get_run_records(of_tenant, limit=_CLICKS_LOOKED_AT, ascending=oldest_first)
+        return list(islice(filter(_reconciles, clicked), limit))
 
     def _was_taken(self, run_id: str) -> bool:
         return was_taken(self._checks(run_id))
@@ -161,6 +175,14 @@ class RunHistory:
             events = [record.event_log_entry.dagster_event for record in found]
             self._events[run_id] = [event for event in events if event is not None]
         return self._events[run_id]
+
+
+def _reconciles(clicked: dg.RunRecord) -> bool:
+    """Whether it was a full reconciliation: of all assets, and all was read, as it is unless the launch form said otherwise."""
+    run = clicked.dagster_run
+    ops: Any = run.run_config.get("ops") or {}
+    everything = all(((op or {}).get("config") or {}).get("mode", "full") == "full" for op in ops.values())
+    return everything and (run.asset_selection is None or run.asset_selection >= TENANT_KEYS)
 
 
 def _check_told(check: dg.AssetCheckEvaluation) -> CheckTold:

@@ -1,7 +1,7 @@
 """Freshness per tenant: a stale one is named, whatever the others do."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,14 +9,18 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
+from dagster._core.test_utils import create_run_for_test
 from pydantic import SecretStr
 
 from lms_crm_assets.alerts.conditions import findings
+from lms_crm_assets.alerts.state import FRESH, NEVER
 from lms_crm_assets.contract.alerts import AlertKind, Alerts
 from lms_crm_assets.contract.webhooks import Backpressure
+from lms_crm_assets.definitions import defs
 from lms_crm_assets.defs.edge import ERROR
 from lms_crm_assets.defs.fleet import fleet_health
 from lms_crm_assets.defs.resources import TenantsResource
+from lms_crm_assets.defs.run_history import RunHistory
 from lms_crm_assets.defs.tenant_states import tenant_states
 from lms_crm_assets.ops.inbox import Delivery, Inbox, Side
 from lms_crm_assets.ops.keys import KeyRing
@@ -118,6 +122,53 @@ def test_a_tenant_that_is_not_as_fresh_as_promised_is_named(instance: dg.Dagster
     ages = {row.data["tenant"]: (row.data["state"], row.data["age_minutes"]) for row in rows.records}  # type: ignore[union-attr]
     assert ages["daily"] == ("fresh", 1200)
     assert ages["hourly"] == ("fresh", 30)
+
+
+def clicked(
+    instance: dg.DagsterInstance,
+    tenant: str,
+    assets: Collection[dg.AssetKey],
+    config: Mapping[str, object] | None = None,
+) -> None:
+    """A run as the UI's "Materialize" starts it among the assets."""
+    run = create_run_for_test(
+        instance,
+        defs.resolve_implicit_global_asset_job_def().name,
+        asset_selection=frozenset(assets),
+        tags={"dagster/partition": tenant},
+        run_config=config,
+    )
+    done = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_SUCCESS.value, job_name=run.job_name)
+    instance.report_dagster_event(done, run.run_id)
+
+
+def test_all_assets_of_a_tenant_by_a_click_are_a_full_reconciliation(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    everything = set(defs.resolve_job_def("full_reconcile").asset_layer.executable_asset_keys)
+    learner = [dg.AssetKey(["staging", "learner"])]
+    for tenant in ("whole", "more", "part", "pulled"):
+        (tmp_path / f"{tenant}.yaml").write_text(CONTRACT.format(tenant=tenant, minutes=60), encoding="utf-8")
+    clicked(instance, "whole", everything)
+    for _ in range(21):
+        clicked(instance, "whole", learner)
+    clicked(instance, "more", [*everything, dg.AssetKey("fleet_health")])
+    clicked(instance, "part", everything - {dg.AssetKey(["sync", "completion"])})
+    clicked(instance, "pulled", everything, {"ops": {"raw_lms": {"config": {"mode": "incremental"}}}})
+    tenants = TenantsResource(tenants_dir=str(tmp_path), state_dir=str(tmp_path))
+
+    states = {each.tenant: each for each in tenant_states(instance, tenants, tenants.names(), datetime.now(UTC))}
+
+    words = {name: each.freshness.word for name, each in states.items()}
+    assert words == {"whole": FRESH, "more": FRESH, "part": NEVER, "pulled": NEVER}
+    assert {name for name, each in states.items() if each.comparing is not None} == {"whole", "more"}
+    # The nightly purge leaves the run that this is told from.
+    assert {name: len(RunHistory(instance).telling_runs(name)) for name in words} == {
+        "whole": 1,
+        "more": 1,
+        "part": 0,
+        "pulled": 0,
+    }
 
 
 def test_a_tenant_is_stale_however_many_runs_did_not_bring_everything_over(
