@@ -143,11 +143,13 @@ class RunHistory:
         )
 
     def _checks(self, run_id: str) -> list[dg.AssetCheckEvaluation]:
-        return [
+        """Those of the tenant; a click on everything looks after the fleet in the same run, which tells of others."""
+        evaluated = (
             event.asset_check_evaluation_data
             for event in self._told_events(run_id)
             if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
-        ]
+        )
+        return [check for check in evaluated if check.asset_key in TENANT_KEYS]
 
     def _drifted(self, run_id: str) -> int | None:
         counted = None
