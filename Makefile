@@ -99,8 +99,8 @@ bench-peers: $(READY) ## The same beside other products (drt, dlt, reladiff, dat
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 lock: $(READY) ## Resolve the dependencies anew into requirements.lock and the image's deploy/requirements.lock (needs uv)
-	uv pip compile pyproject.toml --group dev --group docs --extra production $(LOCKED) --output-file requirements.lock
-	uv pip compile pyproject.toml --group build --extra production --extra otel --extra ducklake --constraint requirements.lock $(LOCKED) \
+	uv pip compile pyproject.toml --group dev --group docs --extra production --extra celery $(LOCKED) --output-file requirements.lock
+	uv pip compile pyproject.toml --group build --extra production --extra celery --extra otel --extra ducklake --constraint requirements.lock $(LOCKED) \
 		--output-file deploy/requirements.lock
 
 clean: ## Remove the state of the demo (not the environment)

@@ -41,13 +41,8 @@ class Accounts:
         await self._apps[scope["server"][1]](scope, receive, send)
 
 
-async def serve(ready: Path, hubspot: int, salesforce: int) -> None:
-    """Serve until SIGTERM."""
-    accounts = Accounts()
-    addresses = {
-        "hubspot": [accounts.add(HubSpotSimulator(daily_limit=250_000)) for _ in range(hubspot)],
-        "salesforce": [accounts.add(SalesforceSimulator(daily_limit=100_000)) for _ in range(salesforce)],
-    }
+async def serve(accounts: Accounts, ready: Path, addresses: str) -> None:
+    """Serve until SIGTERM; `addresses` is written to the ready file once all answer."""
     config = uvicorn.Config(accounts, log_level="critical", access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
@@ -55,10 +50,20 @@ async def serve(ready: Path, hubspot: int, salesforce: int) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event to wait for
         await asyncio.sleep(0.01)
     part = ready.with_suffix(".part")
-    part.write_text(json.dumps(addresses), encoding="utf-8")
+    part.write_text(addresses, encoding="utf-8")
     part.rename(ready)
     await task
 
 
+def main(ready: Path, hubspot: int, salesforce: int) -> None:
+    """Make them and serve them."""
+    accounts = Accounts()
+    addresses = {
+        "hubspot": [accounts.add(HubSpotSimulator(daily_limit=250_000)) for _ in range(hubspot)],
+        "salesforce": [accounts.add(SalesforceSimulator(daily_limit=100_000)) for _ in range(salesforce)],
+    }
+    asyncio.run(serve(accounts, ready, json.dumps(addresses)))
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

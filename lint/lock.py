@@ -81,7 +81,7 @@ def main() -> int:
     """The exit code."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups, extras = project["dependency-groups"], project["project"]["optional-dependencies"]
-    always = [*project["project"]["dependencies"], *extras["production"]]
+    always = [*project["project"]["dependencies"], *extras["production"], *extras["celery"]]
     # What is developed and tested with, and what the image gets.
     wanted = {
         "requirements.lock": [*always, *groups["dev"], *groups["docs"]],

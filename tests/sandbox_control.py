@@ -14,8 +14,13 @@ def records(address: str, kind: str) -> list[dict[str, Any]]:
 
 def requests(address: str) -> dict[str, dict[str, int]]:
     """Requests by `METHOD route` and status."""
-    found: dict[str, dict[str, int]] = _get(f"{address}/_sandbox/stats")["requests"]
+    found: dict[str, dict[str, int]] = statistics(address)["requests"]
     return found
+
+
+def statistics(address: str) -> dict[str, Any]:
+    """The counters: requests, and records by object and operation."""
+    return _get(f"{address}/_sandbox/stats")
 
 
 def writes(address: str) -> Counter[str]:

@@ -13,6 +13,7 @@ DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"
 PRODUCTION = DEPLOY / "kubernetes" / "overlays" / "production"
 COMPOSE = DEPLOY / "compose"
+CELERY = DEPLOY / "celery"
 
 # Configuration of Dagster and Kustomize, no manifests.
 _OTHERS = {"dagster.yaml", "workspace.yaml", "kustomization.yaml"}

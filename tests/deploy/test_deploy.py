@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from lms_crm_assets.cli.app import app
 from lms_crm_assets.contract.loading import load_contract, tenant_names
-from tests.deploy.manifests import BASE, COMPOSE, DEPLOY, PRODUCTION, from_environment, pods, read, variables
+from tests.deploy.manifests import BASE, CELERY, COMPOSE, DEPLOY, PRODUCTION, from_environment, pods, read, variables
 
 ROOT = DEPLOY.parent
 SERVICES: dict[str, dict[str, Any]] = read(COMPOSE / "compose.yaml")["services"]
@@ -107,7 +107,7 @@ def test_compose_takes_the_file_and_each_service_has_what_it_reads() -> None:
     assert [port.startswith("127.0.0.1:") for port in SERVICES["webserver"]["ports"]] == [True]
 
 
-@pytest.mark.parametrize("folder", [BASE, COMPOSE], ids=["kubernetes", "compose"])
+@pytest.mark.parametrize("folder", [BASE, COMPOSE, CELERY], ids=["kubernetes", "compose", "celery"])
 def test_dagster_takes_the_configuration_and_limits_are_those_of_one_machine(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +118,9 @@ def test_dagster_takes_the_configuration_and_limits_are_those_of_one_machine(
     parts = [each for each in ref if isinstance(each, ConfigurableClassData)]
 
     assert {"DagsterPostgresStorage", "QueuedRunCoordinator"} <= {each.class_name for each in parts}
-    assert ("PodRunLauncher" in {each.class_name for each in parts}) is (folder == BASE)
+    launchers = {"PodRunLauncher": BASE, "TaskRunLauncher": CELERY}
+    found = {each.class_name for each in parts} & launchers.keys()
+    assert found == {name for name, place in launchers.items() if place == folder}
     for each in parts:
         if each.module_name != "dagster._core.storage.legacy_storage":
             kind: Any = class_from_code_pointer(each.module_name, each.class_name)
@@ -127,6 +129,38 @@ def test_dagster_takes_the_configuration_and_limits_are_those_of_one_machine(
     for name in ("concurrency", "run_coordinator", "retention", "telemetry"):
         assert here[name] == root[name], name
     assert root["run_monitoring"].items() <= here["run_monitoring"].items()
+
+
+def test_celerys_services_go_over_those_of_compose() -> None:
+    schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    document = read(CELERY / "compose.yaml")
+    jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(document)
+
+    services = document["services"]
+    # Who reads dagster.yaml gets this one, and what it reads; none is forgotten.
+    readers = {name for name, each in OURS.items() if any("/opt/dagster/dagster.yaml" in v for v in each["volumes"])}
+    assert services.keys() - {"redis", "run-worker"} == readers
+    for name in {*readers, "run-worker"}:
+        assert services[name]["volumes"] == ["../celery/dagster.yaml:/opt/dagster/dagster.yaml:ro"], name
+        assert from_environment(read(CELERY / "dagster.yaml")) <= {
+            *OURS.get(name, OURS["code-location"])["environment"],
+            *services[name]["environment"],
+        }, name
+    # The runs are launched and ended from there, and taken here.
+    on_the_queue = {name for name, each in services.items() if "runs" in each.get("networks", [])}
+    assert on_the_queue == {"redis", "run-worker", "daemon", "webserver"}
+    assert document["networks"]["runs"] == {"internal": True}
+    for name in on_the_queue & readers:
+        assert set(OURS[name]["networks"]) <= set(services[name]["networks"]), name
+
+
+def test_there_is_room_for_all_runs_at_once_on_celerys_workers() -> None:
+    worker = read(CELERY / "compose.yaml")["services"]["run-worker"]
+    *words, concurrency = worker["command"]
+    # As tests/e2e/test_run_workers.py starts it.
+    assert words == ["celery", "--app", "lms_crm_assets.defs.run_workers", "worker", "--concurrency"]
+    room = int(concurrency) * worker["deploy"]["replicas"]
+    assert room == read(CELERY / "dagster.yaml")["concurrency"]["runs"]["max_concurrent_runs"]
 
 
 def test_a_wrong_word_in_dagsters_configuration_is_refused(tmp_path: Path) -> None:
