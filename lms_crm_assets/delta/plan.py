@@ -160,7 +160,8 @@ def plan_to_send(con: duckdb.DuckDBPyConnection, sync_run_id: str, lane: Lane = 
 def newest_plan(con: duckdb.DuckDBPyConnection, lane: Lane, sync_run_id: str = "") -> Plan | None:
     """The plan that was made or approved last in the lane, but first of all that of the run; None where there is none."""
     rows = con.execute(
-        "SELECT plan_id FROM delta.plans WHERE lane = $2"
+        # A person may approve a plan of the other lane, and the run that does so sends it.
+        "SELECT plan_id FROM delta.plans WHERE lane = $2 OR sync_run_id = $1"
         " ORDER BY sync_run_id = $1 DESC, coalesce(approved_at, created_at) DESC, plan_id DESC LIMIT 1",
         [sync_run_id, lane],
     ).fetchall()

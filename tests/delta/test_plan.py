@@ -65,6 +65,17 @@ def made(
     ).plan_id
 
 
+def test_a_plan_of_events_that_waited_is_sent_by_the_run_that_approves_it(con: duckdb.DuckDBPyConnection) -> None:
+    made(con, auto=True)
+    of_events = made(con, NOW + timedelta(minutes=1), lane=Lane.EVENTS)
+    approve(con, of_events, [COURSE], sync_run_id="run-2", despite_guardrails=False, now=NOW + timedelta(minutes=2))
+
+    sent = plan_to_send(con, "run-2")
+
+    assert sent is not None
+    assert sent.plan_id == of_events, "neither none nor another that is not sent yet"
+
+
 def test_a_plan_waits_is_approved_and_is_sent_once(con: duckdb.DuckDBPyConnection) -> None:
     plan_id = made(con)
     assert plan_to_send(con, "run-2") is None
