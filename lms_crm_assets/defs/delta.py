@@ -277,7 +277,9 @@ def plan(
         there = _contacts_there_already(contract, tenants.store(), addresses)
     left = [obj for obj in specs if obj in switches.left_out]
     told = f"{', '.join(left)} left alone, {switches.only}" if left else ""
-    return _plan_result(tenant, made, counts, standing, there, left=told, despite_guardrails=config.despite_guardrails)
+    # Of a new plan nobody has read what the guardrails would say.
+    despite_guardrails = bool(config.apply_plan) and config.despite_guardrails
+    return _plan_result(tenant, made, counts, standing, there, left=told, despite_guardrails=despite_guardrails)
 
 
 def _contacts_there_already(

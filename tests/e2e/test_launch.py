@@ -11,7 +11,7 @@ from lms_crm_assets.defs.launch import PLAN_STEP
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.settings import Settings
-from tests.sandbox_control import records, writes
+from tests.sandbox_control import mutate, records, writes
 
 pytestmark = pytest.mark.slow
 
@@ -63,3 +63,22 @@ def test_a_launch_of_some_objects_says_what_it_left(
     assert rest.agrees
     assert rest.objects["course"].created == 0
     assert rest.objects["enrollment"].created > 0
+
+
+def test_a_new_plan_is_measured_by_the_guardrails_whatever_the_form_says_of_a_stored_one(
+    sandbox: Sandbox, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    assert launched(instance, settings, "full_reconcile").succeeded
+    for row in records(sandbox.hubspot, "contacts"):
+        name = {"firstname": "Typo", "lastname": "Typo"}
+        mutate(sandbox.hubspot, object="contacts", op="update", id=row["id"], properties=name)
+    before = writes(sandbox.hubspot).total()
+
+    refused = launched(instance, settings, "full_reconcile", despite_guardrails=True)
+
+    assert not refused.succeeded
+    assert any("max_update_share" in problem for problem in refused.problems), refused.problems
+    assert writes(sandbox.hubspot).total() == before
+    applied = launched(instance, settings, "apply", apply_plan=refused.plan["plan_id"], despite_guardrails=True)
+    assert (applied.succeeded, applied.agrees) == (True, True), applied.problems
+    assert writes(sandbox.hubspot).total() > before
