@@ -1,5 +1,6 @@
 """What every asset needs at the edge: the partitions, translated errors, readable metadata."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -65,3 +66,8 @@ def table(
         records=[dg.TableRecord({name: row[name] for name in columns}) for row in rows],
         schema=dg.TableSchema([dg.TableColumn(name, description=text) for name, text in columns.items()]),
     )
+
+
+def plain(text: str) -> str:
+    """A text of the LMS's in Markdown, as it is: no link, no cell of its own."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~-])", r"\\\1", text)

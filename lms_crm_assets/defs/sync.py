@@ -12,7 +12,7 @@ from lms_crm_assets.contract.spec import ObjectSpec, object_spec
 from lms_crm_assets.crm.adapters import crm_adapter
 from lms_crm_assets.crm.pages import page_of
 from lms_crm_assets.defs.columns import sync_metadata
-from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, table, translated
+from lms_crm_assets.defs.edge import TABLE_LIMIT, TENANTS, key, plain, table, translated
 from lms_crm_assets.defs.resources import TenantsResource, WarehouseResource
 from lms_crm_assets.delta.plan import Plan, newest_plan, plan_to_send
 from lms_crm_assets.domain import CrmObject
@@ -190,7 +190,7 @@ def _sync_asset(obj: CrmObject) -> dg.AssetsDefinition:
 def _pages(contract: Contract, spec: ObjectSpec, records: Sequence[RecordOutcome]) -> dict[str, dg.MetadataValue]:
     """Links to the pages of some of the records, those that were not taken first; nothing where there are none."""
     lines = [
-        f"| {each.external_id} | {each.action} | {each.status} | [{each.crm_id}]({page}) |"
+        f"| {plain(each.external_id)} | {each.action} | {each.status} | [{each.crm_id}]({page}) |"
         for each in records
         if (page := page_of(contract.destination, spec.to, each.crm_id)) is not None
     ]
