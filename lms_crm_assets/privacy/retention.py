@@ -68,7 +68,7 @@ def purge_tenant(settings: Settings, contract: Contract, now: datetime, *, dry_r
             counts = _purge_rows(con, contract, now)
             if isinstance(file, Lake):
                 tidy(con, file)
-        if not dry_run:
+        if not dry_run and isinstance(warehouse, Path):
             counts["MiB of worn space in the warehouse"] = rewrite_if_worn(warehouse) // _MIB
     oldest = (now - timedelta(days=contract.retention.inbox_days)).timestamp()
     if contract.has_inbox and (inbox := _inbox(settings)) is not None:
