@@ -23,7 +23,7 @@ from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.progress import Step
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import SETTINGS, held_still
-from lms_crm_assets.warehouse.copying import copy_file, log_of
+from lms_crm_assets.warehouse.copying import copy_file, copy_with_log
 from lms_crm_assets.warehouse.copying_out import copy_out
 from lms_crm_assets.warehouse.location import Location
 from lms_crm_assets.warehouse.sql import quoted
@@ -128,9 +128,7 @@ def _copy_warehouse(source: Location, target: Path) -> int:
                 if not isinstance(source, Path):
                     copy_out(source, target)
                     break
-                copy_file(source, target)
-                if (ahead := log_of(source)).exists():
-                    copy_file(ahead, log_of(target))
+                copy_with_log(source, target)
                 break
         except RetryableError:
             if time.monotonic() > give_up_at:

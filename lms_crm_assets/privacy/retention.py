@@ -5,7 +5,6 @@ A warehouse's file keeps its size, for DuckDB reuses the room, until a fifth of 
 that is older than a day.
 """
 
-import shutil
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from lms_crm_assets.report.history import drop_facts
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.sync.journal import drop_older
 from lms_crm_assets.warehouse.connection import connect, held_still
+from lms_crm_assets.warehouse.copying import copy_with_log
 from lms_crm_assets.warehouse.copying_out import copy_out
 from lms_crm_assets.warehouse.lake import Lake
 from lms_crm_assets.warehouse.location import Location, locate
@@ -113,14 +113,8 @@ def _subject(warehouse: Location, scratch: Path, *, dry_run: bool) -> Iterator[L
             if not isinstance(warehouse, Path):
                 copy_out(warehouse, copy)
             else:
-                for each, of in ((warehouse, copy), (_log(warehouse), _log(copy))):
-                    if each.exists():
-                        shutil.copyfile(each, of)
+                copy_with_log(warehouse, copy)
         yield copy
-
-
-def _log(file: Path) -> Path:
-    return file.with_name(f"{file.name}.wal")
 
 
 def _purge_rows(con: duckdb.DuckDBPyConnection, contract: Contract, now: datetime) -> dict[str, int]:

@@ -22,6 +22,16 @@ def copy_file(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
 
 
+def copy_with_log(source: Path, target: Path) -> None:
+    """Copy a DuckDB file that is held still, with its log, which what a killed run left behind may be in.
+
+    The log first: closing the file, which copying it does, gives up this process's hold on it.
+    """
+    if (ahead := log_of(source)).exists():
+        copy_file(ahead, log_of(target))
+    copy_file(source, target)
+
+
 def log_of(file: Path) -> Path:
     """DuckDB's log beside a file: what was committed and is not in the file yet."""
     return file.with_name(f"{file.name}.wal")

@@ -25,7 +25,7 @@ from lms_crm_assets.errors import LmsCrmError, RetryableError
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.busy import busy
 from lms_crm_assets.warehouse.connection import SETTINGS, held_still
-from lms_crm_assets.warehouse.copying import copy_file, log_of
+from lms_crm_assets.warehouse.copying import copy_with_log, log_of
 from lms_crm_assets.warehouse.location import locate
 from lms_crm_assets.warehouse.sql import sql_file
 from lms_crm_assets.withholding import discreet
@@ -140,10 +140,7 @@ class Shelf:
             try:
                 with held_still(source):
                     made = self._folder / f"{stamp_of(source)}.duckdb"
-                    # What a killed run left behind is part of its state. First, for closing the file gives up the hold on it.
-                    if (ahead := log_of(source)).exists():
-                        copy_file(ahead, log_of(half))
-                    copy_file(source, half)
+                    copy_with_log(source, half)
                 _add_views(half)
                 # A tool that opened it to write would keep our own readers out.
                 half.chmod(0o400)
@@ -177,8 +174,8 @@ class Shelf:
 
     def _tidy(self, made: Path) -> None:
         for file in self._folder.iterdir():
-            is_former = file.suffix == ".duckdb" and file != made
-            if is_former or (time.time() - _made_at(file) / 1e9 > _ABANDONED_SECONDS and file != made):
+            is_abandoned = time.time() - _made_at(file) / 1e9 > _ABANDONED_SECONDS
+            if file != made and (file.suffix == ".duckdb" or is_abandoned):
                 file.unlink(missing_ok=True)
 
 
