@@ -98,21 +98,16 @@ def _snapshot_asset(obj: CrmObject) -> dg.AssetsDefinition:
                     # Without those that were written since.
                     refresh_snapshot(con, spec, told_file, not_younger(con, spec, told, read_at))
                 table["dagster/row_count"] = scalar(con, f"SELECT count(*) FROM crm_snapshot.{obj}")
-        if since is None:
-            return dg.MaterializeResult(
-                metadata={**table, "recovered_journals": recovered, "http_calls": crm.traffic.get("calls", 0)}
-            )
-        return dg.MaterializeResult(
-            metadata={
-                **table,
+        changes: dict[str, int | str] = {}
+        if since is not None:
+            changes = {
                 "changed": rows,
                 "told_of": len(told),
                 "of_these_gone": len(told) - again,
                 "changed_since": since.isoformat(timespec="seconds"),
-                "recovered_journals": recovered,
-                "http_calls": crm.traffic.get("calls", 0),
             }
-        )
+        calls = crm.traffic.get("calls", 0)
+        return dg.MaterializeResult(metadata={**table, **changes, "recovered_journals": recovered, "http_calls": calls})
 
     return crm_snapshot
 

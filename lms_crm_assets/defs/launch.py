@@ -47,7 +47,12 @@ class PlanConfig(dg.Config):
         return frozenset(obj for obj in CrmObject if not getattr(self.objects, obj))
 
 
+def step_forms(run: dg.DagsterRun) -> dict[str, dict[str, Any]]:
+    """What the launch form told each step, as it was filled in; a run that was launched without one told none."""
+    ops: Any = run.run_config.get("ops") or {}
+    return {step: (told or {}).get("config") or {} for step, told in ops.items()}
+
+
 def launched_with(run: dg.DagsterRun) -> PlanConfig:
     """What the run was launched with, also where the step that this is told at is not among its own."""
-    ops: Any = run.run_config.get("ops") or {}
-    return PlanConfig(**((ops.get(PLAN_STEP) or {}).get("config") or {}))
+    return PlanConfig(**step_forms(run).get(PLAN_STEP, {}))

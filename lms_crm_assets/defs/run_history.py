@@ -11,6 +11,7 @@ from lms_crm_assets.alerts.state import CheckTold, Reading, RunTold
 from lms_crm_assets.defs.agreement import was_taken
 from lms_crm_assets.defs.edge import ERROR
 from lms_crm_assets.defs.jobs import apply, full_reconcile, incremental_pull, sync_events
+from lms_crm_assets.defs.launch import step_forms
 from lms_crm_assets.defs.orphans import GONE
 from lms_crm_assets.defs.tenant_assets import TENANT_KEYS
 from lms_crm_assets.errors import SwitchedOffError
@@ -182,8 +183,7 @@ class RunHistory:
 def _reconciles(clicked: dg.RunRecord) -> bool:
     """Whether it was a full reconciliation: of all assets, and all was read, as it is unless the launch form said otherwise."""
     run = clicked.dagster_run
-    ops: Any = run.run_config.get("ops") or {}
-    everything = all(((op or {}).get("config") or {}).get("mode", "full") == "full" for op in ops.values())
+    everything = all(form.get("mode", "full") == "full" for form in step_forms(run).values())
     return everything and (run.asset_selection is None or run.asset_selection >= TENANT_KEYS)
 
 
