@@ -149,7 +149,9 @@ def test_processes_share_one_pace_and_none_starves(place: Place) -> None:
     together = [between for moments in each for between in moments]
     surely_within = (sum(start <= early and late < start + 0.5 for early, late in together) for start, _ in together)
     assert max(surely_within) <= 20
-    assert min(len(moments) for moments in each) >= 0.2 * max(len(moments) for moments in each)
+    # Whoever wakes first takes most of a window's turns; but none waits longer than a window for one of its own.
+    whole_windows = int(2.5 / 0.7)
+    assert min(len(moments) for moments in each) >= whole_windows
 
 
 def school(sandbox: Sandbox, rate: float | None, **changes: Any) -> ChangesAdapter:
