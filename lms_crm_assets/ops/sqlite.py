@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ class Sqlite:
         self._folder = folder
         self._lock = threading.Lock()
         self._file = folder / f"{schema.name}.sqlite"
-        # Credentials lie in it, sealed; nobody else needs to read even that.
-        os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
+        # Credentials lie in it, sealed; nobody else needs to read even that. A file that is there is not opened beside
+        # SQLite: to close it again would drop the locks that other connections of this process have on it.
+        with suppress(FileExistsError):
+            os.close(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._db = apsw.Connection(str(self._file))
         self._db.set_busy_timeout(int(_BUSY_SECONDS * 1000))
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._write_ahead()
             # A power cut may take the newest turns with it, which is harmless; `durable` is for what must not be lost.
             self._db.execute("PRAGMA synchronous = NORMAL")
             if not built(self._run, schema, self._columns, str(self._file)):
@@ -50,6 +52,18 @@ class Sqlite:
         except BaseException:
             self.close()
             raise
+
+    def _write_ahead(self) -> None:
+        """Have SQLite keep a log; of those that turn a new file to it at once, all but one are refused without a wait."""
+        give_up_at = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except apsw.BusyError as exc:
+                if time.monotonic() > give_up_at:
+                    raise RetryableError(f"{self._file} stays locked by another process") from exc
+                time.sleep(_POLL_SECONDS / 10)
 
     @contextmanager
     def transaction(self, *, on: str | None, durable: bool) -> Iterator[Run]:

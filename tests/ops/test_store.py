@@ -1,5 +1,7 @@
 """The operational store, wherever it lies: transactions, locks, versions of its tables, and its SQL."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -126,6 +128,45 @@ def test_schemas_are_built_by_many_at_once_and_live_side_by_side(place: Place) -
 
     assert stores[0].read("SELECT 1 FROM pace") == []
     assert stores[1].read("SELECT 1 FROM things") == []
+
+
+def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def open_it(folder: Path) -> OperationalStore:
+        together.wait()
+        return OperationalStore(folder, schema=THINGS)
+
+    with ThreadPoolExecutor(8) as pool:
+        for n in range(25):
+            for store in pool.map(open_it, [tmp_path / str(n)] * 8):
+                assert store.read("SELECT 1 FROM things") == []
+                store.close()
+
+
+def test_a_second_opening_leaves_the_locks_of_the_first(tmp_path: Path) -> None:
+    first = OperationalStore(tmp_path, schema=THINGS)
+    with first.transaction() as run:
+        run(INSERT, ("a", 1, 1.0, b""))
+    second = OperationalStore(tmp_path, schema=THINGS)
+
+    # Whoever gets this lock believes itself to be the file's last user, and takes its log away.
+    outside = """
+import fcntl, sys
+shared_bytes = 0x40000002
+with open(sys.argv[1], "r+b") as opened:
+    try:
+        fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, shared_bytes)
+    except OSError:
+        print("held")
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", outside, str(tmp_path / "things.sqlite")], check=True, capture_output=True, text=True
+    )
+
+    assert told.stdout == "held\n"
+    for store in (first, second):
+        store.close()
 
 
 def test_a_store_from_before_versions_is_taken_over(tmp_path: Path) -> None:
