@@ -18,6 +18,7 @@ from lms_crm_assets.defs.instance import dagster_instance
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.defs.tenant_states import tenant_states
+from lms_crm_assets.neighbours import REMEDY, neighbours
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.switches import SwitchBoard
 from lms_crm_assets.preflight import check_both_sides
@@ -99,6 +100,9 @@ def run_for_tenant(
             ops,
         )
         troubles = _tell(settings, instance, tenant) if job != "plan" else []
+    # Another tenant's records are the likeliest reason for a plan that changes too much.
+    for other in neighbours(contract, settings.tenants_dir, store) if summary.waits else ():
+        console.print(f"[yellow]![/yellow] {escape(f'{other}; {REMEDY}')}", soft_wrap=True)
     for trouble in troubles:
         console.print(f"[yellow]![/yellow] {escape(f'an alert was not sent: {trouble}')}", soft_wrap=True)
     return summary

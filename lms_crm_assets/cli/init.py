@@ -20,6 +20,7 @@ from lms_crm_assets.crm.acceptance import Finding, Severity, accept
 from lms_crm_assets.crm.discovery import CrmSchema
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import ContractError, CredentialError, LmsCrmError
+from lms_crm_assets.neighbours import REMEDY, neighbours
 from lms_crm_assets.ops.secrets import missing_secrets
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.proposal.document import contract_text
@@ -85,6 +86,9 @@ def init(
     if not offline:
         proposed, findings = _fitted(contract, path, source, destination, names, settings)
     _show(proposed, findings, asked=not offline)
+    if not offline:
+        for other in neighbours(contract, settings.tenants_dir, OperationalStore.at(settings.state_dir)):
+            typer.echo(f"! {other}; {REMEDY}")
     if asks and not typer.confirm(f"Write {path}?", default=True, err=True):
         raise typer.Exit(Exit.MEND)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from lms_crm_assets.crm.acceptance import Finding, Severity, unmapped
 from lms_crm_assets.crm.discovery import CrmField
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import ContractError
+from lms_crm_assets.neighbours import REMEDY, neighbours
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
@@ -64,11 +65,12 @@ def validate(tenant: Tenant, *, as_json: JsonObject = False) -> None:
     except ContractError as exc:
         if not as_json:
             raise
-        nothing: dict[str, Any] = {"findings": [], "unseen": [], "notes": []}
+        nothing: dict[str, Any] = {"findings": [], "unseen": [], "neighbours": [], "notes": []}
         print_json({"tenant": tenant, "valid": False, "mistakes": str(exc).splitlines(), **nothing})
         raise typer.Exit(Exit.MEND) from None
     unseen = check_both_sides(contract, _store())
     findings = [finding for found in examine(contract, _store()).values() for finding in found.findings]
+    others = list(neighbours(contract, tenants_folder(), _store()))
     going = list(deprecations(document.content))
     failed = any(finding.severity is Severity.ERROR for finding in findings)
     if as_json:
@@ -81,6 +83,7 @@ def validate(tenant: Tenant, *, as_json: JsonObject = False) -> None:
                 "mistakes": [],
                 "findings": told,
                 "unseen": unseen,
+                "neighbours": others,
                 "notes": notes,
             }
         )
@@ -89,6 +92,8 @@ def validate(tenant: Tenant, *, as_json: JsonObject = False) -> None:
             typer.echo(line)
         for sentence in unseen:
             typer.echo(f"{path}:{document.line_of(('source',))}: warning: source: {sentence}")
+        for other in others:
+            typer.echo(f"{path}:{document.line_of(('destination',))}: warning: destination: {other}; {REMEDY}")
         if contract.mode != "pull" and not contract.has_inbox:
             typer.echo(
                 f"{path}:{document.line_of(('mode',))}: warning: mode: nobody may tell of changes: webhooks.lms and clients"

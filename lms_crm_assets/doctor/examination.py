@@ -11,6 +11,7 @@ from lms_crm_assets.contract.models import Contract
 from lms_crm_assets.doctor import machine, network, packages, services, sides
 from lms_crm_assets.doctor.verdict import Level, Verdict, fail, ok, warn
 from lms_crm_assets.errors import LmsCrmError
+from lms_crm_assets.neighbours import REMEDY, neighbours
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 
@@ -55,6 +56,10 @@ def examine_tenant(settings: Settings, environ: Mapping[str, str], tenant: str) 
                     "not tried: a refresh token that rotates would be lost, for there is no state folder to keep it in",
                     f"lms-crm tenants validate --tenant {tenant} makes it, and tries",
                 )
+        others = list(neighbours(contract, settings.tenants_dir, store))
+        yield from (warn("CRM records", other, REMEDY) for other in others)
+        if not others:
+            yield ok("CRM records", "no other tenant's contract writes to the same ones")
         yield machine.warehouse(settings, tenant)
         yield from services.event_takers(contract, store)
 

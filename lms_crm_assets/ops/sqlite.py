@@ -59,11 +59,12 @@ class Sqlite:
         while True:
             try:
                 self._db.execute("PRAGMA journal_mode = WAL")
-                return
             except apsw.BusyError as exc:
                 if time.monotonic() > give_up_at:
                     raise RetryableError(f"{self._file} stays locked by another process") from exc
                 time.sleep(_POLL_SECONDS / 10)
+            else:
+                return
 
     @contextmanager
     def transaction(self, *, on: str | None, durable: bool) -> Iterator[Run]:

@@ -54,6 +54,23 @@ def test_the_examples_suit_the_sandbox(tenants: Path, tenant: str) -> None:  # n
     assert result.output == f"{tenant}: the contract is valid, both sides answer, and the CRM can hold what it names\n"
 
 
+def test_a_second_tenant_in_the_same_records_is_warned_of(tenants: Path) -> None:
+    second = tenants / "second.yaml"
+    text = (tenants / "globex.yaml").read_text(encoding="utf-8")
+    second.write_text(text.replace("tenant: globex", "tenant: second"), encoding="utf-8")
+
+    result = run("validate", "--tenant", "second")
+
+    assert result.exit_code == 0, result.output
+    warning, _ = result.output.splitlines()
+    assert warning.startswith(
+        f"{second}:{line_of(second, 'destination:')}: warning: destination: globex writes to the same"
+    )
+    assert warning.endswith("docs/concepts.md, Two tenants in one CRM")
+    (named,) = json.loads(run("validate", "--tenant", "second", "--json").stdout)["neighbours"]
+    assert "contact (contacts.lms_user_id)" in named
+
+
 def test_what_the_crm_can_not_hold_is_a_line_with_its_place_and_what_to_do(tenants: Path, sandbox: Sandbox) -> None:
     file = tenants / "acme.yaml"
     change(

@@ -51,7 +51,7 @@ def test_a_newcomer_is_told_the_next_step_and_nothing_is_written(
         assert {"contract", "LMS address", "LMS clock", "LMS credential", "LMS rights"} <= lines(
             told, "ok", tenant
         ).keys()
-        assert {"CRM address", "CRM clock", "CRM credential", "CRM rights", "warehouse"} <= lines(
+        assert {"CRM address", "CRM clock", "CRM credential", "CRM rights", "CRM records", "warehouse"} <= lines(
             told, "ok", tenant
         ).keys()
     assert "nobody takes the events" in lines(told, "warn", "acme")["worker"]
