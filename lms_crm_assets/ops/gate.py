@@ -106,7 +106,10 @@ class Gate:
             self._wait_for_breaker()
         self._enter()
         try:
-            _sleep(max(pace.turn() for pace in self._paces[pool]))
+            wait = max(pace.turn() for pace in self._paces[pool])
+            _sleep(wait)
+            if wait and not urgent:  # meanwhile an answer may have told that others used up the day's calls
+                self._check_quota()
             self._count("calls")
             started = time.monotonic()
             try:
@@ -131,6 +134,12 @@ class Gate:
     def told_rate(self, calls: int) -> None:
         """The answer's headers say how many calls the window holds."""
         self._pace.told(calls)
+
+    @property
+    def had_used_its_share(self) -> bool:
+        """Whether the day's share was used up by the last answer that told, however long ago: the day may be another."""
+        used, allowed = self.quota.known() or (0, 1)
+        return used >= allowed * self._share
 
     def hold(self, seconds: float) -> None:
         """The answer's headers say that little is left: the next calls wait for so long."""

@@ -106,6 +106,24 @@ def test_the_share_of_the_day_that_others_need_is_kept(place: Place, clock: Cloc
         pass
 
 
+def test_a_call_that_waited_for_its_turn_learns_what_was_told_meanwhile(
+    place: Place, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = store_with_clock(place)
+    store.clock = clock
+    found = Gate(store, "https://crm.test", "secret", calls=1, quota_share=0.8)
+    with found.call():
+        pass
+
+    def wait(seconds: float) -> None:
+        clock.now += seconds
+        found.quota.told(800, 1000)
+
+    monkeypatch.setattr(gate_module, "_sleep", wait)
+    with pytest.raises(QuotaReachedError, match="800 of the 1,000 calls"), found.call():
+        pytest.fail("called")
+
+
 def test_after_a_refusal_for_the_day_nothing_is_tried(place: Place, clock: Clock) -> None:
     found = gate(place, clock)
     failing(found, QuotaReachedError("the day's quota is used up"))

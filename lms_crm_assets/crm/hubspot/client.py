@@ -78,6 +78,11 @@ class HubSpotClient:
         """Calls used and allowed a day, when an answer told; OAuth apps are not told."""
         return self._gate.quota.known() if self._told_quota else None
 
+    @property
+    def has_to_ask_for_quota(self) -> bool:
+        """Whether the day's share was used up when an answer told last, and this client's calls told nothing yet."""
+        return not self._told_quota and self._gate.had_used_its_share
+
     def read(self, method: str, path: str, **options: Any) -> Any:
         """A call that changes nothing, made again when trouble passes."""
         return patient(lambda: self.call(method, path, **options))

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +12,7 @@ from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import QuotaReachedError
 from lms_crm_assets.ops.gate import Pool
+from tests.conftest import empty_store
 from tests.crm.hubspot.portal import adapter, configure, globex, reset, spec_of
 from tests.sandbox_control import fault, requests
 
@@ -79,6 +81,29 @@ def test_the_days_calls_are_told_and_a_share_is_left_for_others(sandbox: Sandbox
         crm.probe()  # a person waits for it
 
         assert crm.quota() == (6, 10)
+
+
+def test_a_share_that_was_used_up_long_ago_is_asked_for_before_a_search_that_tells_nothing(sandbox: Sandbox) -> None:
+    reset(sandbox.hubspot, daily_limit=10)
+    contract = globex().model_copy(update={"guardrails": Guardrails(quota_share=0.5)})
+    store = empty_store()
+    with adapter(contract, store) as crm:
+        for _ in range(5):
+            crm.read(CONTACT, ["nobody"])
+
+    now = store.clock()
+    store.clock = lambda: now + 3_600
+    with (
+        adapter(contract, store) as crm,
+        pytest.raises(QuotaReachedError, match="6 of the 10 calls"),
+    ):
+        list(crm.changed_since(CONTACT, datetime(2026, 1, 1, tzinfo=UTC)))
+    assert not [route for route in requests(sandbox.hubspot) if route.endswith("/search")]
+
+    store.clock = lambda: now + 7_200
+    reset(sandbox.hubspot, daily_limit=100)  # the next day
+    with adapter(contract, store) as crm:
+        list(crm.changed_since(CONTACT, datetime(2026, 1, 1, tzinfo=UTC)))
 
 
 def test_the_days_last_call_is_told_by_the_refusal(sandbox: Sandbox) -> None:
