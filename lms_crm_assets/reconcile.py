@@ -82,6 +82,9 @@ def run_for_tenant(
 ) -> RunSummary:
     """Check both sides, then run a job with a progress bar."""
     contract = load_contract(settings.tenants_dir, tenant)
+    if not settings.state_dir.exists():
+        # A mistyped LMS_CRM_STATE_DIR would otherwise be an empty state that nobody notices.
+        console.print(f"A new state folder: {settings.state_dir.absolute()}", soft_wrap=True, markup=False)
     store = OperationalStore.at(settings.state_dir)
     switches = SwitchBoard(store).of(tenant)
     switches.check_not_paused()

@@ -7,6 +7,25 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+VARIABLES = (
+    "LMS_CRM_ACTOR",
+    "LMS_CRM_BROKER_URL",
+    "LMS_CRM_IMAGE",
+    "LMS_CRM_KEY",
+    "LMS_CRM_KEY_FILE",
+    "LMS_CRM_LOG_FILE",
+    "LMS_CRM_LOG_FORMAT",
+    "LMS_CRM_LOG_LEVEL",
+    "LMS_CRM_REVEAL_ERRORS",
+    "LMS_CRM_STATE_DIR",
+    "LMS_CRM_STORE_PASSWORD_FILE",
+    "LMS_CRM_STORE_URL",
+    "LMS_CRM_TENANTS_DIR",
+    "LMS_CRM_UI_URL",
+    "LMS_CRM_WAREHOUSE",
+)
+"""All that are read, here or where they concern somebody; docs/settings.md tells of each."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -155,6 +155,7 @@ def main() -> None:
         app(prog_name="lms-crm")
     except RetryableError as exc:
         complain(f"{exc}; try again later")
+        _add_notes(exc)
         sys.exit(Exit.LATER)
     except StoppedError as exc:
         complain(str(exc))
@@ -162,7 +163,14 @@ def main() -> None:
         os._exit(Exit.STOPPED)
     except LmsCrmError as exc:
         complain(str(exc))
+        _add_notes(exc)
         sys.exit(Exit.MEND)
     except Exception as exc:  # noqa: BLE001 - it is raised again; a terminal may be a log
         told = discreet(exc)
         raise told from told.__cause__
+
+
+def _add_notes(exc: LmsCrmError) -> None:
+    """What the command adds to an error: what it left undone, say."""
+    for note in getattr(exc, "__notes__", ()):
+        complain(note)

@@ -55,6 +55,8 @@ def _unsent(tenant: str) -> Iterator[str]:
     # The file itself, for some milliseconds: a copy may take minutes, and while a run holds it this fails at once.
     with closing(duckdb.connect(location, read_only=True, config=dict(SETTINGS))) as con:
         rows = con.execute(
-            "SELECT plan_id FROM delta.plans WHERE len(sent) = 0 ORDER BY created_at DESC LIMIT $1", [_MOST]
+            "SELECT plan_id FROM delta.plans WHERE len(sent) = 0 AND CAST(forecast ->> 'calls' AS INTEGER) > 0"
+            " ORDER BY created_at DESC LIMIT $1",
+            [_MOST],
         ).fetchall()
     yield from (plan_id for (plan_id,) in rows)

@@ -78,7 +78,10 @@ def list_events(
             shortened(event.note) if event.note else "",
         )
     if not table.row_count:
-        typer.echo("there are no such events")
+        if any((tenant, ids, since, until, state)):
+            typer.echo("there are no such events: lms-crm events list, without options, shows those that there are")
+        else:
+            typer.echo("no event was delivered yet: docs/receiver.md tells how an LMS and a CRM deliver theirs")
         return
     output_console().print(table)
     if next(found, None) is not None:

@@ -11,7 +11,7 @@ import yaml
 from rich import box
 from rich.table import Table
 
-from lms_crm_assets.cli.console import Exit, complain, output_console
+from lms_crm_assets.cli.console import Exit, output_console
 from lms_crm_assets.cli.contract_files import AnyEnviron
 from lms_crm_assets.contract.loading import parse_contract, tenant_name
 from lms_crm_assets.contract.models import Contract
@@ -27,6 +27,8 @@ from lms_crm_assets.proposal.document import contract_text
 from lms_crm_assets.proposal.ends import adapters, completed
 from lms_crm_assets.proposal.mapping import ProposedObject, objects_given, propose, usual_names, without_misfits
 from lms_crm_assets.settings import Settings
+
+_NOTHING_WRITTEN = "nothing was written yet; --offline writes the contract without asking either side"
 
 Schemas = Mapping[CrmObject, CrmSchema | None]
 
@@ -79,8 +81,8 @@ def init(
     text = contract_text(tenant, source, destination, proposed)
     try:
         contract = parse_contract(text, path, AnyEnviron(os.environ) if offline else os.environ)
-    except ContractError:
-        complain("nothing was written yet; the lines are those that the contract would have")
+    except ContractError as exc:
+        exc.add_note("nothing was written yet; the lines are those that the contract would have")
         raise
     findings: list[Finding] = []
     if not offline:
@@ -161,12 +163,13 @@ def _discovered(
 
     store = OperationalStore.at(settings.state_dir)
     if missing := missing_secrets(contract, store):
-        complain("nothing was written yet; --offline writes the contract without asking either side")
-        raise CredentialError("; ".join(dict.fromkeys(map(str, missing.values()))))
+        refused = CredentialError("; ".join(dict.fromkeys(map(str, missing.values()))))
+        refused.add_note(_NOTHING_WRITTEN)
+        raise refused
     try:
         unseen = check_both_sides(contract, store)
     except LmsCrmError as exc:
-        complain("nothing was written yet; --offline writes the contract without asking either side")
+        exc.add_note(_NOTHING_WRITTEN)
         raise exc.with_traceback(None) from None
     for sentence in unseen:
         typer.echo(f"! the LMS: {sentence}")

@@ -12,7 +12,7 @@ from lms_crm_assets.cli import completion
 from lms_crm_assets.cli.console import Exit, complain_of, output_console, print_json, use_dagster_home
 from lms_crm_assets.cli.options import JsonObject, ShowValues, Tenant
 from lms_crm_assets.contract.loading import load_contract
-from lms_crm_assets.delta.plan import PlanTotals, find_plan, plan_rows, plan_totals
+from lms_crm_assets.delta.plan import PlanTotals, check_sendable, find_plan, plan_rows, plan_totals
 from lms_crm_assets.delta.show import plan_lines
 from lms_crm_assets.domain import Action, CrmObject
 from lms_crm_assets.errors import FatalError
@@ -95,6 +95,8 @@ def _print_plan(
         console.print(
             f"{totals.left_alone:,} records have fields that are left alone: a value that is none of the field's type, or of rows that are refused."
         )
+    if not (totals.written or document["breaches"]):
+        return
     console.print(
         f"Sending it takes {expected['calls']:,} calls, about {expected['minutes']:.1f} minutes"
         + (f", and brings the day's quota to {share:.1%}." if share is not None else ".")
@@ -149,7 +151,7 @@ def apply(
     settings = Settings.from_environ()
     load_contract(settings.tenants_dir, tenant)
     with connect(locate(settings, tenant)) as con:
-        find_plan(con, plan_id)
+        check_sendable(find_plan(con, plan_id), despite_guardrails=despite_guardrails)
     console = output_console(to_stderr=as_json)
     config = {"delta__plan": {"apply_plan": plan_id, "despite_guardrails": despite_guardrails}}
     summary = run_for_tenant(console, settings, tenant, "apply", ops=config)

@@ -43,4 +43,5 @@ def _labelled(spec: dg.AssetSpec) -> dg.AssetSpec:
             tags["holds"] = "learner-data"
         if layer == "sync":
             tags["writes"] = "crm"
-    return spec.replace_attributes(owners=[_OWNERS.get(layer, _OPERATIONS)], tags={**spec.tags, **tags})
+    owner = _OWNERS["raw_lms"] if name == "lms_schema" else _OWNERS.get(layer, _OPERATIONS)
+    return spec.replace_attributes(owners=[owner], tags={**spec.tags, **tags})

@@ -108,6 +108,14 @@ def find_plan(con: duckdb.DuckDBPyConnection, plan_id: str) -> Plan:
     return Plan(found[0], found[1], found[2], orjson.loads(found[3]), list(found[4]), list(found[5]), found[6])
 
 
+def check_sendable(plan: Plan, *, despite_guardrails: bool) -> None:
+    """`FatalError` of a plan that was sent, or that the guardrails refuse, whatever the two sides hold now."""
+    if plan.sent:
+        raise FatalError(f"the plan {plan.plan_id} was sent already; make a new one")
+    if plan.breaches and not despite_guardrails:
+        raise FatalError(f"the guardrails refuse the plan {plan.plan_id}: {'; '.join(plan.breaches)}")
+
+
 def approve(
     con: duckdb.DuckDBPyConnection,
     plan_id: str,
@@ -122,11 +130,7 @@ def approve(
     It becomes the plan of the run that sends it.
     `FatalError` names the rows whose source or CRM record changed since, or says that it was sent or refused.
     """
-    plan = find_plan(con, plan_id)
-    if plan.sent:
-        raise FatalError(f"the plan {plan_id} was sent already; make a new one")
-    if plan.breaches and not despite_guardrails:
-        raise FatalError(f"the guardrails refuse the plan {plan_id}: {'; '.join(plan.breaches)}")
+    check_sendable(find_plan(con, plan_id), despite_guardrails=despite_guardrails)
     stale = [row for spec in specs for row in _stale_rows(con, plan_id, spec.object)]
     if stale:
         named = ", ".join(stale[:_NAMED]) + (f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else "")

@@ -24,6 +24,8 @@ from lms_crm_assets.errors import FatalError
 
 _ENVIRONMENT = STATE_DIR / "environment"
 _RECEIVER_PATIENCE_SECONDS = 60.0
+# Where `lms-crm doctor` looks for it.
+_RECEIVER_PORT = 8080
 
 
 def run_dev(console: Console, *, port: int, fresh: bool) -> int:
@@ -40,8 +42,9 @@ def run_dev(console: Console, *, port: int, fresh: bool) -> int:
     with running_sandbox(["--state-dir", str(STATE_DIR / "sandbox")]) as sandbox, Children() as children:
         environ = {
             **sandbox.environ(),
-            "LMS_CRM_STATE_DIR": str(settings.state_dir),
-            "LMS_CRM_TENANTS_DIR": str(settings.tenants_dir),
+            # Wherever a command or a notebook is started.
+            "LMS_CRM_STATE_DIR": str(settings.state_dir.absolute()),
+            "LMS_CRM_TENANTS_DIR": str(settings.tenants_dir.absolute()),
         }
         os.environ.update(environ)
         # All of them share this terminal; the runs' lines are in Dagster's compute logs with a level of one's own.
@@ -75,10 +78,10 @@ def _keep(environ: Mapping[str, str]) -> None:
 
 
 def _start_receiver(children: Children) -> str:
-    """Start the receiver on a free port of loopback, and wait until it takes requests; gives its address."""
+    """Start the receiver on loopback, and wait until it takes requests; gives its address."""
     with tempfile.TemporaryDirectory(prefix="lms-crm-receiver-") as folder:
         port_file = Path(folder) / "port.json"
-        children.start_lms_crm("receiver", "--port", "0", "--port-file", str(port_file))
+        children.start_lms_crm("receiver", "--port", str(_free(_RECEIVER_PORT)), "--port-file", str(port_file))
         give_up_at = time.monotonic() + _RECEIVER_PATIENCE_SECONDS
         while not port_file.exists():
             if children.ended() is not None or time.monotonic() > give_up_at:

@@ -1,5 +1,6 @@
 """The machine's side: folders, the key, Dagster's home, the operational store, room on the disk."""
 
+import difflib
 import os
 import shutil
 import stat
@@ -15,11 +16,13 @@ from lms_crm_assets.doctor.verdict import Verdict, fail, ok, warn
 from lms_crm_assets.errors import FatalError, LmsCrmError
 from lms_crm_assets.ops.keys import KeyRing
 from lms_crm_assets.ops.store import OPS
-from lms_crm_assets.settings import Settings
+from lms_crm_assets.settings import VARIABLES, Settings
 from lms_crm_assets.warehouse.connection import held_still
 from lms_crm_assets.warehouse.location import Remote, locate
 
 _MIB = 1 << 20
+# Of the key that `lms-crm sandbox` prints.
+_SANDBOX_KEY_ID = "649b77b2"
 # A full pull lands as files and is then loaded, and DuckDB writes beside what it replaces.
 _TIMES_THE_WAREHOUSES = 2
 _OF_ANOTHER = "run this as the user whose runs made it, or give this user the right"
@@ -31,6 +34,7 @@ def settings_stand(settings: Settings, environ: Mapping[str, str]) -> Iterator[V
     yield _tenants_dir(settings.tenants_dir)
     yield _state_dir(settings.state_dir)
     yield from _key(environ)
+    yield from _strangers(environ)
     yield _dagster_home(environ)
     yield _store(settings, environ)
 
@@ -127,16 +131,20 @@ def _state_dir(folder: Path) -> Verdict:
 def _key(environ: Mapping[str, str]) -> Iterator[Verdict]:
     file = environ.get("LMS_CRM_KEY_FILE")
     try:
-        KeyRing.of_environment("what is sealed has", environ)
+        present = KeyRing.of_environment("what is sealed has", environ).present
     except LmsCrmError as exc:
         if file or environ.get("LMS_CRM_KEY"):
-            yield fail("key", str(exc), "mend the file that LMS_CRM_KEY_FILE names")
+            yield fail("key", str(exc), "mend the file that LMS_CRM_KEY_FILE names" if file else "mend LMS_CRM_KEY")
         else:
             yield warn(
                 "key",
                 "there is none: webhooks and tokens that rotate need one",
                 "head -c 32 /dev/urandom | base64 > FILE; chmod 400 FILE; export LMS_CRM_KEY_FILE=FILE",
             )
+        return
+    if present.id == _SANDBOX_KEY_ID:
+        remedy = "for data of real learners make one of your own: docs/credentials.md"
+        yield warn("key", "it is the sandbox's, which lms-crm prints for everybody", remedy)
         return
     if not file:
         yield ok("key", "from LMS_CRM_KEY; a file of LMS_CRM_KEY_FILE is out of a process list's reach")
@@ -146,6 +154,15 @@ def _key(environ: Mapping[str, str]) -> Iterator[Verdict]:
         yield warn("key", f"{file} may be read by others than its owner ({mode:o})", f"chmod 400 {file}")
     else:
         yield ok("key", f"{file}, for its owner alone")
+
+
+def _strangers(environ: Mapping[str, str]) -> Iterator[Verdict]:
+    """Variables that look like ours and are read by nobody: mistyped ones."""
+    for name in sorted(set(environ) - set(VARIABLES)):
+        if name.startswith("LMS_CRM_"):
+            near = difflib.get_close_matches(name, VARIABLES, n=1)
+            remedy = f"write {near[0]}, or unset it" if near else "unset it; docs/settings.md has all that are read"
+            yield warn("settings", f"nothing reads {name}", remedy)
 
 
 def _dagster_home(environ: Mapping[str, str]) -> Verdict:

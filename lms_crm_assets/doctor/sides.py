@@ -15,6 +15,7 @@ from lms_crm_assets.lms.adapters import lms_adapter
 from lms_crm_assets.ops.store import OperationalStore
 
 _PRIVILEGES = "docs/least-privilege.md tells the rights that are needed"
+_REPORTS = "docs/moodle.md, The reports, tells how they are made and named in the contract"
 # What a probe says of a right without which runs of the tenant fail; all else only leaves something empty.
 _STOPS = re.compile(r"may not read|\bno \w+ can be read|can be read safely")
 
@@ -33,7 +34,8 @@ def lms_side(contract: Contract, store: OperationalStore) -> Iterator[Verdict]:
     yield ok("LMS credential", "accepted")
     for sentence in unseen:
         verdict = fail if _STOPS.search(sentence) else warn
-        yield verdict("LMS rights", sentence, _PRIVILEGES)
+        # What no right mends, but a key of the contract.
+        yield verdict("LMS rights", sentence, _REPORTS if "source.reports" in sentence else _PRIVILEGES)
     if not unseen:
         yield ok("LMS rights", "all that is read may be read")
 

@@ -41,7 +41,9 @@ class Key:
         except (binascii.Error, ValueError):
             content = b""
         if len(content) != _KEY_BYTES:
-            raise CredentialError(f"the key of LMS_CRM_KEY_FILE has to be {_KEY_BYTES} bytes in base64: {_HOW}")
+            raise CredentialError(
+                f"the key of LMS_CRM_KEY_FILE or LMS_CRM_KEY has to be {_KEY_BYTES} bytes in base64: {_HOW}"
+            )
         return cls(hashlib.sha256(b"lms-crm key id\0" + content).digest()[:_ID_BYTES].hex(), content)
 
 
@@ -118,10 +120,12 @@ class KeyRing:
 def _parsed(text: str) -> tuple[Key, ...]:
     found = tuple(dict.fromkeys(Key.read(word) for word in text.split()))
     if not found:
-        raise CredentialError(f"the key of LMS_CRM_KEY_FILE has to be {_KEY_BYTES} bytes in base64: {_HOW}")
+        raise CredentialError(
+            f"the key of LMS_CRM_KEY_FILE or LMS_CRM_KEY has to be {_KEY_BYTES} bytes in base64: {_HOW}"
+        )
     if len(found) > _MOST_KEYS:
         raise CredentialError(
-            f"LMS_CRM_KEY_FILE holds {len(found)} keys: the present one comes first and at most the former one after it;"
+            f"LMS_CRM_KEY_FILE or LMS_CRM_KEY holds {len(found)} keys: the present one comes first and at most the former one after it;"
             " take out what `lms-crm credentials rotate` left nothing under"
         )
     return found

@@ -148,4 +148,6 @@ def test_mistakes_are_one_line(words: list[str], exit_code: int, said: str) -> N
 
 @pytest.mark.usefixtures("inbox")
 def test_an_empty_list_says_so() -> None:
-    assert run("list", "--tenant", "standard", "--state", "done").output == "there are no such events\n"
+    assert run("list", "--tenant", "standard", "--state", "done").output == (
+        "there are no such events: lms-crm events list, without options, shows those that there are\n"
+    )

@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from lms_crm_assets.definitions import defs
+from lms_crm_assets.domain import LmsEntity
 
 
 def test_every_asset_has_an_owner() -> None:
@@ -20,6 +21,12 @@ def test_every_asset_has_an_owner() -> None:
         (
             "tag:object=contact",
             {"raw_lms/learners", "staging/learner", "crm_snapshot/contact", "delta/contact", "sync/contact"},
+        ),
+        (
+            'owner:"team:lms"',
+            {f"raw_lms/{entity.value}" for entity in LmsEntity}
+            | {f"staging/{entity.staging_table}" for entity in LmsEntity}
+            | {"discovery/lms_schema"},
         ),
         ('owner:"team:operations"', {"fleet_health", "retention"}),
         ("tag:writes=crm", {f"sync/{obj}" for obj in ("contact", "course", "enrollment", "completion", "competency")}),

@@ -112,6 +112,11 @@ def test_a_wrong_setting_of_the_machine_is_a_line(doctor: Doctor, tmp_path: Path
     assert told["tenants"] == {}
     key.write_text("c2FuZGJveC1zYW5kYm94LXNhbmRib3gtc2FuZGJveC0=", encoding="ascii")
     key.chmod(0o644)
+    short = doctor("--tenant", "acme", LMS_CRM_KEY="abc")[1]["machine"]
+    assert [each["remedy"] for each in short if each["about"] == "key"] == ["mend LMS_CRM_KEY"]
+    mistyped = lines(doctor("--tenant", "acme", LMS_CRM_STATEDIR="x")[1], "warn")
+    assert mistyped["settings"] == "nothing reads LMS_CRM_STATEDIR"
+    assert "the sandbox's" in mistyped["key"]
     assert "may be read by others" in lines(doctor("--tenant", "acme", **settings)[1], "warn")["key"]
 
 

@@ -11,7 +11,7 @@ from lms_crm_assets.demo.proof import agrees, prove_acme
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from tests.conftest import TENANTS
 from tests.e2e.conftest import LmsCrmHere
-from tests.sandbox_control import mutate, records, writes
+from tests.sandbox_control import mutate, records, requests, writes
 
 pytestmark = pytest.mark.slow
 
@@ -50,8 +50,11 @@ def test_a_plan_writes_nothing_and_apply_sends_exactly_it(
     assert writes(sandbox.salesforce).total() == before + 1
     assert [contact(sandbox, key)["LastName"] for key in ("5", "6")] == ["O'Neil-1", "Neu"]
     assert contact(sandbox, "7")["LastName"] == "O'Neil-3"
+    # It is refused before a run begins: both sides are left alone, and nobody is told of a failed run.
+    asked = sum(sum(found.values()) for found in requests(sandbox.salesforce).values())
     again = lms_crm_here("apply", str(file))
     assert (again.returncode, "was sent already" in again.stderr) == (1, True)
+    assert sum(sum(found.values()) for found in requests(sandbox.salesforce).values()) == asked
 
 
 @pytest.mark.parametrize("side", [pytest.param("lms", marks=pytest.mark.long), "crm"])
