@@ -154,18 +154,22 @@ class Shelf:
         return made
 
     def clear(self) -> None:
-        """Take the copy away; whoever has it open goes on with it."""
-        self._stable.unlink(missing_ok=True)
-        for file in self._folder.glob("*"):
-            file.unlink(missing_ok=True)
+        """Take the copy away, once one that is being made is done; whoever has it open goes on with it."""
+        if not self._folder.is_dir():
+            self._stable.unlink(missing_ok=True)
+            return
+        with self._alone(waits=True):
+            self._stable.unlink(missing_ok=True)
+            for file in self._folder.glob("*"):
+                file.unlink(missing_ok=True)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Two that copy at once could put the older state in the newer one's place."""
+    def _alone(self, *, waits: bool = False) -> Iterator[None]:
+        """Two that copy at once could put the older state in the newer one's place; a half that is taken away DuckDB makes anew."""
         descriptor = os.open(self._folder, os.O_RDONLY)
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
             except BlockingIOError as exc:
                 raise busy(self._stable.name) from exc
             yield

@@ -135,6 +135,25 @@ def test_what_a_killed_process_left_half_made_goes(settings: Settings) -> None:
     assert [file for file in (settings.state_dir / "published").rglob("*") if file.is_file()] == []
 
 
+def test_a_copy_that_is_being_made_is_taken_away_whole(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    _add(settings)
+    shelf, add_views = Shelf(settings.state_dir / "published", "acme"), publishing._add_views
+    made: list[bool] = []
+    cleared = threading.Thread(target=lambda: (shelf.clear(), made.append(True)))
+
+    def cleared_meanwhile(file: Path) -> None:
+        cleared.start()
+        cleared.join(0.2)
+        assert not made
+        add_views(file)
+
+    monkeypatch.setattr(publishing, "_add_views", cleared_meanwhile)
+    assert publish(settings, "acme")
+    cleared.join()
+
+    assert [file for file in (settings.state_dir / "published").rglob("*") if file.is_file()] == []
+
+
 def test_the_path_that_stays_catches_up_after_a_kill_between_the_two_renames(settings: Settings) -> None:
     _add(settings)
     publish(settings, "acme")
