@@ -138,13 +138,17 @@ def test_what_a_killed_process_left_half_made_goes(settings: Settings) -> None:
 def test_a_copy_that_is_being_made_is_taken_away_whole(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     _add(settings)
     shelf, add_views = Shelf(settings.state_dir / "published", "acme"), publishing._add_views
-    made: list[bool] = []
-    cleared = threading.Thread(target=lambda: (shelf.clear(), made.append(True)))
+    done = threading.Event()
+
+    def clear() -> None:
+        shelf.clear()
+        done.set()
+
+    cleared = threading.Thread(target=clear)
 
     def cleared_meanwhile(file: Path) -> None:
         cleared.start()
-        cleared.join(0.2)
-        assert not made
+        assert not done.wait(0.2)
         add_views(file)
 
     monkeypatch.setattr(publishing, "_add_views", cleared_meanwhile)
