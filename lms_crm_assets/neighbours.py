@@ -16,6 +16,10 @@ from lms_crm_assets.errors import ContractError, CredentialError
 from lms_crm_assets.ops.secrets import secrets_of
 from lms_crm_assets.ops.store import OperationalStore
 
+_TYPE_IDS = {"contacts": "0-1", "contact": "0-1", "courses": "0-410", "course": "0-410"}
+_PORTS = {"https": 443, "http": 80}
+_HUBSPOT = "hubapi.com"
+
 REMEDY = "give one of them match keys of its own, or another account: docs/concepts.md, Two tenants in one CRM"
 
 
@@ -23,6 +27,7 @@ def neighbours(contract: Contract, folder: Path, store: OperationalStore) -> Ite
     """A sentence for each of the other tenants that writes to records of this one.
 
     Only contracts are read, 10 to 30 ms each, and the secrets that they name; one that can't be read has its own error.
+    `RetryableError` where a store that keeps secrets does not answer.
     """
     accounts = _accounts(contract, store)
     for tenant in tenant_names(folder):
@@ -40,17 +45,22 @@ def neighbours(contract: Contract, folder: Path, store: OperationalStore) -> Ite
 
 
 def _place(mapping: ObjectMapping) -> tuple[str, str]:
-    """Salesforce takes names in any case; HubSpot's are in lower case."""
-    return mapping.to.casefold(), mapping.match_key.casefold()
+    """Salesforce takes names in any case; HubSpot's are in lower case, and some objects have two."""
+    to = mapping.to.casefold()
+    return _TYPE_IDS.get(to, to), mapping.match_key.casefold()
 
 
 def _accounts(contract: Contract, store: OperationalStore) -> set[str]:
     """What tells the CRM account; two that have one of these in common are the same.
 
-    A Salesforce org has its own address. All HubSpot portals have one: there the portal's id tells, or the same token.
+    A Salesforce org has its own address. All HubSpot portals have one: there the portal's id tells, or the same token;
+    two tokens of one portal don't.
     """
-    destination = contract.destination
-    where = f"{destination.adapter} {urlsplit(destination.url).netloc.lower()}"
+    destination, address = contract.destination, urlsplit(contract.destination.url)
+    host, port = address.hostname or "", address.port or _PORTS.get(address.scheme)
+    if host.endswith(_HUBSPOT):  # one account answers at the address of any of its regions
+        host = _HUBSPOT
+    where = f"{destination.adapter} {host}:{port}"
     if not isinstance(destination, HubSpotDestination):
         return {where}
     found = set()

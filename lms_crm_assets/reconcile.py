@@ -1,6 +1,7 @@
 """Reconciling one tenant from the command line."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from lms_crm_assets.defs.instance import dagster_instance
 from lms_crm_assets.defs.resources import TenantsResource
 from lms_crm_assets.defs.runs import RunSummary, run_job
 from lms_crm_assets.defs.tenant_states import tenant_states
+from lms_crm_assets.errors import LmsCrmError
 from lms_crm_assets.neighbours import REMEDY, neighbours
 from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.ops.switches import SwitchBoard
@@ -103,9 +105,11 @@ def run_for_tenant(
             ops,
         )
         troubles = _tell(settings, instance, tenant) if job != "plan" else []
-    # Another tenant's records are the likeliest reason for a plan that changes too much.
-    for other in neighbours(contract, settings.tenants_dir, store) if summary.waits else ():
-        console.print(f"[yellow]![/yellow] {escape(f'{other}; {REMEDY}')}", soft_wrap=True)
+    if summary.waits:
+        # Another tenant's records are the likeliest reason for a plan that changes too much. The run's outcome counts more.
+        with suppress(LmsCrmError):
+            for other in neighbours(contract, settings.tenants_dir, store):
+                console.print(f"[yellow]![/yellow] {escape(f'{other}; {REMEDY}')}", soft_wrap=True)
     for trouble in troubles:
         console.print(f"[yellow]![/yellow] {escape(f'an alert was not sent: {trouble}')}", soft_wrap=True)
     return summary

@@ -39,9 +39,23 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     return ask
 
 
-def test_one_org_one_object_one_match_key_is_told(told: Told) -> None:
-    assert told("acme", {}, {"contact": {"match_key": "lms_user_id__C"}}) == [
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"contact": {"match_key": "lms_user_id__C"}},
+        {"destination": {"url": "https://ACME.my.salesforce.test:443/"}},
+    ],
+)
+def test_one_org_one_object_one_match_key_is_told(told: Told, second: dict[str, Any]) -> None:
+    assert told("acme", {}, second) == [
         "second writes to the same records of the same CRM account: contact (Contact.LMS_User_Id__c)"
+    ]
+
+
+def test_an_object_of_two_names_is_one(told: Told) -> None:
+    token = {"destination": {"access_token": "env:ONE"}}
+    assert told("globex", token, {**token, "contact": {"to": "0-1"}}) == [
+        "second writes to the same records of the same CRM account: contact (contacts.lms_user_id)"
     ]
 
 
@@ -65,6 +79,11 @@ def test_another_org_object_or_match_key_is_none(told: Told, second: dict[str, A
         ({"access_token": "env:ONE", "portal_id": 7}, {"access_token": "env:OTHER", "portal_id": 7}, True),
         ({"access_token": "env:ONE", "portal_id": 7}, {"access_token": "env:OTHER", "portal_id": 8}, False),
         ({"access_token": "env:UNSET"}, {"access_token": "env:UNSET"}, False),
+        (
+            {"access_token": "env:ONE", "url": "https://api.hubapi.com"},
+            {"access_token": "env:SAME", "url": "https://api-eu1.hubapi.com"},
+            True,
+        ),
     ],
 )
 def test_a_portal_is_told_by_its_id_or_its_token(

@@ -87,6 +87,7 @@ def init(
     findings: list[Finding] = []
     if not offline:
         proposed, findings = _fitted(contract, path, source, destination, names, settings)
+        contract = parse_contract(contract_text(tenant, source, destination, proposed), path, os.environ)
     _show(proposed, findings, asked=not offline)
     if not offline:
         for other in neighbours(contract, settings.tenants_dir, OperationalStore.at(settings.state_dir)):

@@ -95,7 +95,7 @@ def _print_plan(
         console.print(
             f"{totals.left_alone:,} records have fields that are left alone: a value that is none of the field's type, or of rows that are refused."
         )
-    if not (totals.written or document["breaches"]):
+    if not (expected["calls"] or document["breaches"]):
         return
     console.print(
         f"Sending it takes {expected['calls']:,} calls, about {expected['minutes']:.1f} minutes"

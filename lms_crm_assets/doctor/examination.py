@@ -56,12 +56,23 @@ def examine_tenant(settings: Settings, environ: Mapping[str, str], tenant: str) 
                     "not tried: a refresh token that rotates would be lost, for there is no state folder to keep it in",
                     f"lms-crm tenants validate --tenant {tenant} makes it, and tries",
                 )
-        others = list(neighbours(contract, settings.tenants_dir, store))
-        yield from (warn("CRM records", other, REMEDY) for other in others)
-        if not others:
-            yield ok("CRM records", "no other tenant's contract writes to the same ones")
+        yield from _records(contract, settings, store)
         yield machine.warehouse(settings, tenant)
         yield from services.event_takers(contract, store)
+
+
+def _records(contract: Contract, settings: Settings, store: OperationalStore) -> Iterator[Verdict]:
+    """Whether another tenant writes to this one's records, as far as contracts and secrets tell."""
+    try:
+        others = list(neighbours(contract, settings.tenants_dir, store))
+    except LmsCrmError as exc:
+        yield warn("CRM records", f"whether another tenant writes to them is not known: {exc}", "try again later")
+        return
+    yield from (warn("CRM records", other, REMEDY) for other in others)
+    if not others:
+        by_token = contract.destination.adapter == "hubspot" and contract.destination.portal_id is None
+        as_far = ", as far as its token tells; destination.portal_id tells for sure" if by_token else ""
+        yield ok("CRM records", f"no other contract that can be read is known to write to them{as_far}")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ _MIB = 1 << 20
 _SANDBOX_KEY_ID = "649b77b2"
 # A full pull lands as files and is then loaded, and DuckDB writes beside what it replaces.
 _TIMES_THE_WAREHOUSES = 2
+_PREFIX = "LMS_CRM_"
+_ALIKE = 0.8
 _OF_ANOTHER = "run this as the user whose runs made it, or give this user the right"
 _LEAST_FREE, _FULL = 1024 * _MIB, 200 * _MIB
 
@@ -34,7 +37,7 @@ def settings_stand(settings: Settings, environ: Mapping[str, str]) -> Iterator[V
     yield _tenants_dir(settings.tenants_dir)
     yield _state_dir(settings.state_dir)
     yield from _key(environ)
-    yield from _strangers(environ)
+    yield from _strangers(environ, settings.tenants_dir)
     yield _dagster_home(environ)
     yield _store(settings, environ)
 
@@ -156,13 +159,21 @@ def _key(environ: Mapping[str, str]) -> Iterator[Verdict]:
         yield ok("key", f"{file}, for its owner alone")
 
 
-def _strangers(environ: Mapping[str, str]) -> Iterator[Verdict]:
-    """Variables that look like ours and are read by nobody: mistyped ones."""
-    for name in sorted(set(environ) - set(VARIABLES)):
-        if name.startswith("LMS_CRM_"):
-            near = difflib.get_close_matches(name, VARIABLES, n=1)
-            remedy = f"write {near[0]}, or unset it" if near else "unset it; docs/settings.md has all that are read"
-            yield warn("settings", f"nothing reads {name}", remedy)
+def _strangers(environ: Mapping[str, str], contracts: Path) -> Iterator[Verdict]:
+    """Variables that look like ours and are read by nobody: mistyped ones. What a contract names is no stranger."""
+    found = {name for name in environ if name.startswith(_PREFIX)} - set(VARIABLES)
+    if not found:
+        return
+    known = {name.removeprefix(_PREFIX): name for name in VARIABLES}
+    named = " ".join(file.read_text(encoding="utf-8", errors="replace") for file in _files(contracts))
+    for name in sorted(name for name in found if not re.search(rf"\b{name}\b", named)):
+        near = difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=1, cutoff=_ALIKE)
+        remedy = f"write {known[near[0]]}, or unset it" if near else "unset it; docs/settings.md has all that are read"
+        yield warn("settings", f"nothing reads {name}", remedy)
+
+
+def _files(contracts: Path) -> Iterator[Path]:
+    return (file for file in contracts.glob("*.yaml") if file.is_file() and os.access(file, os.R_OK))
 
 
 def _dagster_home(environ: Mapping[str, str]) -> Verdict:

@@ -65,6 +65,11 @@ class Breaker:
             run("UPDATE breakers SET probing_until = ? WHERE name = ?", (now + _PROBE_SECONDS, self.name))
             return State(Verdict.PROBE, 0.0, down)
 
+    def give_back(self) -> None:
+        """The probe's call is not made: somebody else may probe."""
+        with self.store.transaction(on=self.name) as run:
+            run("UPDATE breakers SET probing_until = NULL WHERE name = ?", (self.name,))
+
     def down_seconds(self) -> float | None:
         """For how long the breaker has been open, None when it is closed; asking makes nobody the probe."""
         found = self.store.read("SELECT opened_at FROM breakers WHERE name = ?", (self.name,))

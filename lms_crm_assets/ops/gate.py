@@ -37,6 +37,7 @@ _log = structlog.get_logger(__name__)
 _GIVE_UP_SECONDS = 120.0
 _PROBE_PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
+_DAY_SECONDS = 86_400.0
 # So many calls without a refusal let one more be under way at once.
 _WIDEN_AFTER = 50
 
@@ -101,15 +102,21 @@ class Gate:
         `OutageError` when the system has not answered for minutes, `QuotaReachedError` when the day's share is used up;
         an urgent call (a person waits for it) is made all the same.
         """
+        is_probe = False
         if not urgent:
             self._check_quota()
-            self._wait_for_breaker()
+            is_probe = self._wait_for_breaker()
         self._enter()
         try:
-            wait = max(pace.turn() for pace in self._paces[pool])
-            _sleep(wait)
-            if wait and not urgent:  # meanwhile an answer may have told that others used up the day's calls
-                self._check_quota()
+            try:
+                _sleep(max(pace.turn() for pace in self._paces[pool]))
+                if not urgent:  # meanwhile an answer may have told that others used up the day's calls
+                    self._check_quota()
+            except BaseException:
+                if is_probe:
+                    with suppress(RetryableError):
+                        self._breaker.give_back()
+                raise
             self._count("calls")
             started = time.monotonic()
             try:
@@ -137,8 +144,8 @@ class Gate:
 
     @property
     def had_used_its_share(self) -> bool:
-        """Whether the day's share was used up by the last answer that told, however long ago: the day may be another."""
-        used, allowed = self.quota.known() or (0, 1)
+        """Whether the day's share was used up by the last answer that told, of the last 24 hours: the day may be another."""
+        used, allowed = self.quota.known(_DAY_SECONDS) or (0, 1)
         return used >= allowed * self._share
 
     def hold(self, seconds: float) -> None:
@@ -186,7 +193,8 @@ class Gate:
                 f" keeps {1 - self._share:.0%} for others: what is pending is sent by the next run"
             )
 
-    def _wait_for_breaker(self) -> None:
+    def _wait_for_breaker(self) -> bool:
+        """Wait until a call may be made; whether it is the one by which all see whether the system is back."""
         waited = 0.0
         while (state := self._breaker.ask()).verdict is Verdict.WAIT:
             # An open breaker may be old news: whoever comes while it is probed waits for what the probe finds.
@@ -199,6 +207,7 @@ class Gate:
             pause = min(state.wait_seconds, _LOOK_SECONDS)
             _sleep(pause)
             waited += pause
+        return state.verdict is Verdict.PROBE
 
     def _count(self, what: str) -> None:
         with self._room:

@@ -4,23 +4,41 @@ Through apsw, since the SQLite that Python comes with may lack the fix of a corr
 (facts: reliability).
 """
 
+import errno
 import fcntl
 import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from lms_crm_assets import interrupt
 from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.ops.database import Run, Schema, build, built
 
 _BUSY_SECONDS = 30.0
 _POLL_SECONDS = 0.1
+
+
+_making = threading.Lock()
+
+
+def _make(file: Path) -> None:
+    """Make the file where there is none. Credentials lie in it, sealed; nobody else needs to read even that.
+
+    One that is there is not opened beside SQLite: to close it again would drop the locks that other connections of this
+    process have on it.
+    """
+    with _making:
+        if not file.exists():
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        elif not os.access(file, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
 
 
 class Sqlite:
@@ -33,10 +51,7 @@ class Sqlite:
         self._folder = folder
         self._lock = threading.Lock()
         self._file = folder / f"{schema.name}.sqlite"
-        # Credentials lie in it, sealed; nobody else needs to read even that. A file that is there is not opened beside
-        # SQLite: to close it again would drop the locks that other connections of this process have on it.
-        with suppress(FileExistsError):
-            os.close(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _make(self._file)
         self._db = apsw.Connection(str(self._file))
         self._db.set_busy_timeout(int(_BUSY_SECONDS * 1000))
         try:
@@ -62,6 +77,7 @@ class Sqlite:
             except apsw.BusyError as exc:
                 if time.monotonic() > give_up_at:
                     raise RetryableError(f"{self._file} stays locked by another process") from exc
+                interrupt.check()
                 time.sleep(_POLL_SECONDS / 10)
             else:
                 return

@@ -120,6 +120,31 @@ def test_a_wrong_setting_of_the_machine_is_a_line(doctor: Doctor, tmp_path: Path
     assert "may be read by others" in lines(doctor("--tenant", "acme", **settings)[1], "warn")["key"]
 
 
+def test_a_variable_that_a_contract_names_is_no_stranger(doctor: Doctor, tmp_path: Path) -> None:
+    text = (TENANTS / "globex.yaml").read_text(encoding="utf-8")
+    (tmp_path / "globex.yaml").write_text(text.replace("env:GLOBEX_CRM_TOKEN", "env:LMS_CRM_HUBSPOT_KEY"), "utf-8")
+    ours = {"LMS_CRM_TENANTS_DIR": str(tmp_path), "LMS_CRM_HUBSPOT_KEY": "pat-sandbox", "LMS_CRM_ACME_TOKEN": "x"}
+
+    found = [each for each in doctor(**ours)[1]["machine"] if each["about"] == "settings"]
+
+    assert [each["says"] for each in found] == ["nothing reads LMS_CRM_ACME_TOKEN"]
+    # None of ours is so much like it that it may be meant.
+    assert found[0]["remedy"].startswith("unset it")
+
+
+def test_what_the_contracts_can_not_tell_of_other_tenants_is_said(doctor: Doctor, tmp_path: Path) -> None:
+    text = (TENANTS / "globex.yaml").read_text(encoding="utf-8")
+    (tmp_path / "globex.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "second.yaml").write_text(text.replace("tenant: globex", "tenant: second"), encoding="utf-8")
+
+    told = doctor("--tenant", "globex", LMS_CRM_TENANTS_DIR=str(tmp_path))[1]
+    assert "second writes to the same records" in lines(told, "warn", "globex")["CRM records"]
+
+    (tmp_path / "second.yaml").unlink()
+    told = doctor("--tenant", "globex", LMS_CRM_TENANTS_DIR=str(tmp_path))[1]
+    assert "as far as its token tells" in lines(told, "ok", "globex")["CRM records"]
+
+
 SCHOOL = {
     "thinkific": "adapter: thinkific\n  url: ${SANDBOX_THINKIFIC_URL}\n  flow: token\n  token: env:POOR",
     "oneroster": "adapter: oneroster\n  url: ${SANDBOX_ONEROSTER_URL}\n  token_url: ${SANDBOX_ONEROSTER_URL}/token\n"

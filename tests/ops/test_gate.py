@@ -1,6 +1,7 @@
 """The gate before a system: what leaves a call's block changes the next calls."""
 
 import threading
+import time
 
 import pytest
 
@@ -122,6 +123,58 @@ def test_a_call_that_waited_for_its_turn_learns_what_was_told_meanwhile(
     monkeypatch.setattr(gate_module, "_sleep", wait)
     with pytest.raises(QuotaReachedError, match="800 of the 1,000 calls"), found.call():
         pytest.fail("called")
+
+
+def test_a_call_that_waited_for_its_place_learns_it_too(place: Place, clock: Clock) -> None:
+    found = gate(place, clock, at_once=1, share=0.8)
+    inside, leave, ended = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        with found.call():
+            inside.set()
+            assert leave.wait(60)
+            found.quota.told(800, 1000)
+
+    def second() -> None:
+        try:
+            with found.call():
+                ended.append("called")
+        except QuotaReachedError:
+            ended.append("refused")
+
+    callers = [threading.Thread(target=first), threading.Thread(target=second)]
+    callers[0].start()
+    assert inside.wait(60)
+    callers[1].start()
+    # It is past the first look at the quota once it waits for the other's place.
+    while not found._room._waiters:  # type: ignore[attr-defined]  # of threading.Condition
+        time.sleep(0.01)
+    leave.set()
+    for caller in callers:
+        caller.join(60)
+    assert ended == ["refused"]
+
+
+def test_a_probe_that_is_not_made_is_left_to_others(
+    place: Place, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_quota, other = gate(place, clock, share=0.8), gate(place, clock, credential="another")
+    failing(without_quota, RetryableError("503"), FAILING_CALLS)
+    clock.now += 6  # the breaker's first pause is over
+
+    def wait(seconds: float) -> None:
+        clock.now += seconds
+        without_quota.quota.told(800, 1000)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gate_module, "_sleep", wait)
+        with pytest.raises(QuotaReachedError), without_quota.call():
+            pytest.fail("called")
+
+    before = clock.now
+    with other.call():
+        pass
+    assert clock.now - before < 5
 
 
 def test_after_a_refusal_for_the_day_nothing_is_tried(place: Place, clock: Clock) -> None:

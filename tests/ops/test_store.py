@@ -1,5 +1,6 @@
 """The operational store, wherever it lies: transactions, locks, versions of its tables, and its SQL."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -193,3 +194,12 @@ def test_a_table_of_somebody_else_is_not_touched(place: Place) -> None:
         FatalError, match=r"table credentials with other columns than lms-crm's \(kind, password, saved_at, sealed\)"
     ):
         place.store()
+
+
+def test_a_store_of_somebody_else_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    OperationalStore(tmp_path, schema=THINGS).close()
+    # Root may read everything, as tests in a container do.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    with pytest.raises(PermissionError, match=r"things\.sqlite"):
+        OperationalStore(tmp_path, schema=THINGS)

@@ -3,20 +3,28 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from lms_crm_assets.contract.models import Guardrails
+from lms_crm_assets.contract.models import Contract, Guardrails
 from lms_crm_assets.crm.hubspot import HubSpotAdapter, client
 from lms_crm_assets.demo.sandbox_process import Sandbox
 from lms_crm_assets.domain import CrmObject
 from lms_crm_assets.errors import QuotaReachedError
 from lms_crm_assets.ops.gate import Pool
+from lms_crm_assets.ops.store import OperationalStore
 from tests.conftest import empty_store
 from tests.crm.hubspot.portal import adapter, configure, globex, reset, spec_of
 from tests.sandbox_control import fault, requests
 
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 CONTACT, ENROLLMENT = spec_of(CrmObject.CONTACT), spec_of(CrmObject.ENROLLMENT)
+
+
+def half() -> Contract:
+    """Of which half of the day's calls are for others."""
+    return globex().model_copy(update={"guardrails": Guardrails(quota_share=0.5)})
 
 
 def read_many(crm: HubSpotAdapter, times: int) -> None:
@@ -71,8 +79,7 @@ def test_links_keep_to_a_limit_of_their_own(sandbox: Sandbox, monkeypatch: pytes
 
 def test_the_days_calls_are_told_and_a_share_is_left_for_others(sandbox: Sandbox) -> None:
     reset(sandbox.hubspot, daily_limit=10)
-    contract = globex().model_copy(update={"guardrails": Guardrails(quota_share=0.5)})
-    with adapter(contract) as crm:
+    with adapter(half()) as crm:
         assert crm.quota() == (1, 10)
         for _ in range(4):
             crm.read(CONTACT, ["nobody"])
@@ -83,27 +90,49 @@ def test_the_days_calls_are_told_and_a_share_is_left_for_others(sandbox: Sandbox
         assert crm.quota() == (6, 10)
 
 
-def test_a_share_that_was_used_up_long_ago_is_asked_for_before_a_search_that_tells_nothing(sandbox: Sandbox) -> None:
+@pytest.fixture
+def used_up(sandbox: Sandbox) -> OperationalStore:
+    """A store that was told an hour ago that the share of the day is used up."""
     reset(sandbox.hubspot, daily_limit=10)
-    contract = globex().model_copy(update={"guardrails": Guardrails(quota_share=0.5)})
     store = empty_store()
-    with adapter(contract, store) as crm:
+    with adapter(half(), store) as crm:
         for _ in range(5):
             crm.read(CONTACT, ["nobody"])
+    then = store.clock()
+    store.clock = lambda: then + 3_600
+    return store
 
-    now = store.clock()
-    store.clock = lambda: now + 3_600
-    with (
-        adapter(contract, store) as crm,
-        pytest.raises(QuotaReachedError, match="6 of the 10 calls"),
-    ):
-        list(crm.changed_since(CONTACT, datetime(2026, 1, 1, tzinfo=UTC)))
+
+def test_of_a_share_that_was_used_up_a_search_that_tells_nothing_asks_first(
+    sandbox: Sandbox, used_up: OperationalStore
+) -> None:
+    with adapter(half(), used_up) as crm, pytest.raises(QuotaReachedError, match="6 of the 10 calls"):
+        list(crm.changed_since(CONTACT, SINCE))
     assert not [route for route in requests(sandbox.hubspot) if route.endswith("/search")]
 
-    store.clock = lambda: now + 7_200
-    reset(sandbox.hubspot, daily_limit=100)  # the next day
-    with adapter(contract, store) as crm:
-        list(crm.changed_since(CONTACT, datetime(2026, 1, 1, tzinfo=UTC)))
+
+@pytest.mark.parametrize("trouble", [{"status": 503}, {"status": 423}, {"status": 200, "body": "<html>"}])
+def test_asking_survives_what_passes_and_the_next_day_goes_on(
+    sandbox: Sandbox, used_up: OperationalStore, trouble: dict[str, Any]
+) -> None:
+    reset(sandbox.hubspot, daily_limit=100)
+    kind = "replace" if "body" in trouble else "status"
+    fault(sandbox.hubspot, {"route": "GET .*/contacts$", "kind": kind, "times": 1, **trouble})
+
+    with adapter(half(), used_up) as crm:
+        list(crm.changed_since(CONTACT, SINCE))
+    assert [route for route in requests(sandbox.hubspot) if route.endswith("/search")]
+
+
+def test_what_was_told_a_day_ago_is_not_asked_for(sandbox: Sandbox, used_up: OperationalStore) -> None:
+    # Of an app that is told nothing it would be asked for ever.
+    then = used_up.clock()
+    used_up.clock = lambda: then + 86_400
+    reset(sandbox.hubspot)
+
+    with adapter(half(), used_up) as crm:
+        list(crm.changed_since(CONTACT, SINCE))
+    assert not [route for route in requests(sandbox.hubspot) if route.startswith("GET")]
 
 
 def test_the_days_last_call_is_told_by_the_refusal(sandbox: Sandbox) -> None:
