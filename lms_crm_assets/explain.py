@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import duckdb
@@ -150,32 +151,38 @@ def story_lines(story: dict[str, Any]) -> Iterator[str]:
         yield f"{record['object']} {record['external_id']}"
         if record["raw"]:
             yield from _raw_lines(record["raw"])
-        for entry in record["refused"]:
-            yield (
-                f"  {_time(entry['first_seen_at'])}  refused by our checks: {entry['code']} {entry['rule']}"
-                f" ({entry['column']} = {entry['value']!r})"
-            )
-        for entry in record["withheld"]:
-            what = "not sent" if entry["severity"] == "error" else "noted"
-            yield (
-                f"  {_time(entry['first_seen_at'])}  {what}, the CRM would refuse it: {entry['code']}"
-                f" {CATALOGUE[entry['code']].rule} ({entry['field']} = {entry['value']!r}). {CATALOGUE[entry['code']].remedy}"
-            )
-        for entry in record["planned"]:
-            fate = "sent" if entry["was_sent"] else "not sent" if entry["status"] == "approved" else entry["status"]
-            yield f"  {_time(entry['at'])}  planned in {entry['plan_id']} ({fate}):"
-            row = {**entry, "object": record["object"], "external_id": record["external_id"]}
-            yield from (f"    {line}" for line in plan_lines([row]))
-        for entry in record["sent"]:
-            ours = delivery_code(entry["code"], entry["message"]).code
-            why = f": {ours} {entry['code']} {entry['message'] or ''}".rstrip() if entry["code"] else ""
-            crm_id = f" as {entry['crm_id']}" if entry["crm_id"] else ""
-            yield f"  {_time(entry['at'])}  {entry['operation']} {entry['status']}{crm_id} in {entry['batch_id']}{why}"
+        for _, lines in sorted(_happened(record), key=itemgetter(0)):
+            yield from lines
         for entry in record["applied"]:
             values = ", ".join(f"{name} = {value!r}" for name, value in entry["values"].items())
             yield f"  written to the CRM record {entry['crm_id']}, so since {_time(entry['at'])}: {values or 'links only'}"
         if not any(record[part] for part in ("refused", "withheld", "planned", "sent", "applied")):
             yield "  nothing is known to have been done"
+
+
+def _happened(record: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """What the checks, the plans and the deliveries did with a record: when, and in which lines it is told."""
+    for entry in record["refused"]:
+        at = _time(entry["first_seen_at"])
+        told = f"refused by our checks: {entry['code']} {entry['rule']} ({entry['column']} = {entry['value']!r})"
+        yield at, [f"  {at}  {told}"]
+    for entry in record["withheld"]:
+        at = _time(entry["first_seen_at"])
+        what = "not sent" if entry["severity"] == "error" else "noted"
+        known = CATALOGUE[entry["code"]]
+        told = f"the CRM would refuse it: {entry['code']} {known.rule} ({entry['field']} = {entry['value']!r}). {known.remedy}"
+        yield at, [f"  {at}  {what}, {told}"]
+    for entry in record["planned"]:
+        at = _time(entry["at"])
+        fate = "sent" if entry["was_sent"] else "not sent" if entry["status"] == "approved" else entry["status"]
+        row = {**entry, "object": record["object"], "external_id": record["external_id"]}
+        yield at, [f"  {at}  planned in {entry['plan_id']} ({fate}):", *(f"    {line}" for line in plan_lines([row]))]
+    for entry in record["sent"]:
+        at = _time(entry["at"])
+        ours = delivery_code(entry["code"], entry["message"]).code
+        why = f": {ours} {entry['code']} {entry['message'] or ''}".rstrip() if entry["code"] else ""
+        crm_id = f" as {entry['crm_id']}" if entry["crm_id"] else ""
+        yield at, [f"  {at}  {entry['operation']} {entry['status']}{crm_id} in {entry['batch_id']}{why}"]
 
 
 def _raw_lines(raw: dict[str, Any]) -> Iterator[str]:

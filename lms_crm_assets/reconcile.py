@@ -26,6 +26,7 @@ from lms_crm_assets.ops.switches import SwitchBoard
 from lms_crm_assets.preflight import check_both_sides
 from lms_crm_assets.progress import progress
 from lms_crm_assets.settings import Settings
+from lms_crm_assets.warehouse.location import locate
 
 _PLAN_FIGURES = (
     "plan_id",
@@ -84,6 +85,7 @@ def run_for_tenant(
 ) -> RunSummary:
     """Check both sides, then run a job with a progress bar."""
     contract = load_contract(settings.tenants_dir, tenant)
+    locate(settings, tenant)  # what is wrong with LMS_CRM_WAREHOUSE is said before anything else
     if not settings.state_dir.exists():
         # A mistyped LMS_CRM_STATE_DIR would otherwise be an empty state that nobody notices.
         console.print(f"A new state folder: {settings.state_dir.absolute()}", soft_wrap=True, markup=False)
@@ -105,7 +107,7 @@ def run_for_tenant(
             ops,
         )
         troubles = _tell(settings, instance, tenant) if job != "plan" else []
-    if summary.waits:
+    if summary.waits or not summary.succeeded:
         # Another tenant's records are the likeliest reason for a plan that changes too much. The run's outcome counts more.
         with suppress(LmsCrmError):
             for other in neighbours(contract, settings.tenants_dir, store):

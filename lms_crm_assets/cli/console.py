@@ -41,6 +41,12 @@ def use_dagster_home() -> None:
             complain("there is no dagster.yaml here: go to the project's folder, or set DAGSTER_HOME")
             raise typer.Exit(Exit.MEND)
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
+    home = Path(os.environ["DAGSTER_HOME"])
+    if not home.is_absolute() or not home.is_dir():
+        complain(
+            f"DAGSTER_HOME={home} is no absolute path of a folder: set it to the project's folder, or unset it there"
+        )
+        raise typer.Exit(Exit.MEND)
 
 
 def complain(message: str) -> None:

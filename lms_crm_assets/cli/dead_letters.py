@@ -132,6 +132,12 @@ def replay_letters(
         raise typer.Exit(Exit.WORDS)
     with _warehouse(tenant) as (con, most):
         number = replay(con, most, obj=obj, code=code, external_id=key)
+    if not number and everything:
+        if as_json:
+            print_json({"tenant": tenant, "replayed": 0})
+        else:
+            typer.echo(f"{tenant} has no dead letters; --refused of the list shows what is sent again by itself")
+        return
     if not number:
         complain(f"{tenant} has no such dead letter: lms-crm dead-letters list --tenant {tenant}")
         raise typer.Exit(Exit.MEND)

@@ -43,7 +43,7 @@ def init(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A key of the contract: source.url=https://…, destination.token=env:NAME …",
+            help="A key of the contract: source.url=https://…, destination.access_token=env:NAME …",
         ),
     ] = None,
     objects: Annotated[

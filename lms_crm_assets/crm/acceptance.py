@@ -104,8 +104,11 @@ def unmapped(spec: ObjectSpec, schema: CrmSchema) -> list[CrmField]:
 
 def _missing(at: tuple[str, ...], name: str, schema: CrmSchema) -> Finding:
     spelled = {known.lower(): known for known in schema.fields}
-    close = [spelled[found] for found in get_close_matches(name.lower(), spelled, 1, 0.75)]
-    remedy = f"write '{close[0]}', or make the field there" if close else "make it there, or mend the name"
+    # A key that is a little like another one may be meant to be another.
+    cutoff = 0.85 if at[-1] == "match_key" else 0.75
+    close = [spelled[found] for found in get_close_matches(name.lower(), spelled, 1, cutoff)]
+    make = "make the field there (lms-crm crm setup)"
+    remedy = f"write '{close[0]}', or {make}" if close else f"{make}, or mend the name"
     return Finding(Severity.ERROR, at, f"{schema.to} has no field '{name}'", remedy)
 
 

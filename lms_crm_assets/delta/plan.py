@@ -55,9 +55,12 @@ def record_plan(
     now: datetime,
     lane: Lane = Lane.FULL,
 ) -> Plan:
-    """Keep the deltas of all objects as a plan, approved unless a guardrail or the contract wants a person first."""
+    """Keep the deltas of all objects as a plan, approved unless a guardrail or the contract wants a person first.
+
+    With nothing to send there is nothing that a person could want to read.
+    """
     plan_id = f"p-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    status = "refused" if breaches else "approved" if auto_apply else "waiting"
+    status = "refused" if breaches else "approved" if auto_apply or not forecast.records else "waiting"
     with transaction(con):
         for spec in specs:
             con.execute(
@@ -103,7 +106,9 @@ def find_plan(con: duckdb.DuckDBPyConnection, plan_id: str) -> Plan:
         [plan_id],
     ).fetchall()
     if not rows:
-        raise FatalError(f"there is no plan {plan_id!r} for this tenant (plans are kept for the contract's retention)")
+        raise FatalError(
+            f"there is no plan {plan_id!r} for this tenant (plans are kept for the contract's retention): lms-crm plan makes a new one"
+        )
     found = rows[0]
     return Plan(found[0], found[1], found[2], orjson.loads(found[3]), list(found[4]), list(found[5]), found[6])
 
@@ -113,7 +118,9 @@ def check_sendable(plan: Plan, *, despite_guardrails: bool) -> None:
     if plan.sent:
         raise FatalError(f"the plan {plan.plan_id} was sent already; make a new one")
     if plan.breaches and not despite_guardrails:
-        raise FatalError(f"the guardrails refuse the plan {plan.plan_id}: {'; '.join(plan.breaches)}")
+        raise FatalError(
+            f"the guardrails refuse the plan {plan.plan_id}: {'; '.join(plan.breaches)}; --despite-guardrails sends it all the same"
+        )
 
 
 def approve(

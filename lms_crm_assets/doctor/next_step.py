@@ -14,9 +14,12 @@ def next_step(machine: Sequence[Verdict], tenants: Mapping[str, Sequence[Verdict
             if verdict.level is Level.FAIL:
                 whose = f"{where}: " if where else ""
                 return f"mend {whose}{verdict.about}: {verdict.remedy}"
-    for tenant in tenants:
+    for tenant, verdicts in tenants.items():
+        shared = next((each for each in verdicts if each.about == "CRM records" and each.level is Level.WARN), None)
+        if shared:
+            return f"before {tenant} writes anything: {shared.says}; {shared.remedy}"
         if not is_reconciled(settings, tenant):
-            return f"lms-crm plan --tenant {tenant} shows what would be written, lms-crm reconcile --tenant {tenant} writes it"
+            return f"lms-crm plan --tenant {tenant} shows what would be written; lms-crm reconcile --tenant {tenant} or lms-crm apply writes it"
     for verdict in [*machine, *(each for verdicts in tenants.values() for each in verdicts)]:
         if verdict.level is Level.WARN:
             return f"look at {verdict.about}: {verdict.remedy}"

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from lms_crm_assets import interrupt
-from lms_crm_assets.errors import RetryableError
+from lms_crm_assets.errors import FatalError, RetryableError
 from lms_crm_assets.ops.database import Database, Run, Schema
 from lms_crm_assets.ops.sqlite import Sqlite
 
@@ -126,7 +126,13 @@ class OperationalStore:
         key = (folder, schema.name, url)
         with _opening:
             if key not in _stores:
-                _stores[key] = cls(folder, schema=schema, url=SecretStr(url) if url else None)
+                try:
+                    _stores[key] = cls(folder, schema=schema, url=SecretStr(url) if url else None)
+                except OSError as exc:
+                    raise FatalError(
+                        f"the state folder {state_dir} can't be used ({exc.strerror}): set LMS_CRM_STATE_DIR to a folder that"
+                        " this user may write, or mend its rights"
+                    ) from exc
             return _stores[key]
 
     def transaction(self, *, on: str | None = None, durable: bool = False) -> AbstractContextManager[Run]:

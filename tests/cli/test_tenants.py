@@ -89,7 +89,9 @@ def test_what_the_crm_can_not_hold_is_a_line_with_its_place_and_what_to_do(tenan
     assert [line.partition(": error: ")[0] for line in lines] == [
         f"{file}:{line_of(file, word)}" for word in ("FristName", "LMS_Enrolment_Id__c", "scale: 4", "LMS_Skill__c")
     ]
-    assert lines[0].endswith("Contact has no field 'FristName'; write 'FirstName', or make the field there")
+    assert lines[0].endswith(
+        "Contact has no field 'FristName'; write 'FirstName', or make the field there (lms-crm crm setup)"
+    )
     assert "use 'scale: 2'" in lines[2]
     assert "the CRM has no object 'LMS_Skill__c'" in lines[3]
     assert writes(sandbox.salesforce).total() == 0

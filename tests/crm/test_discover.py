@@ -167,7 +167,7 @@ def test_what_fits_is_accepted() -> None:
     [
         ("Nmae", {}, "Course has no field 'Nmae'; write 'Name', or make the field there"),
         ("name", {}, "Course has no field 'name'; write 'Name'"),
-        ("Zzz", {}, "Course has no field 'Zzz'; make it there, or mend the name"),
+        ("Zzz", {}, "Course has no field 'Zzz'; make the field there"),
         ("Points", {}, "the CRM's type is double, the contract's text; use 'type: number'"),
         ("Mail", {}, "the CRM's type is email, the contract's text; use 'type: email'"),
         ("Open", {"type": FieldType.DATETIME}, "is boolean, the contract's datetime; use 'type: boolean'"),

@@ -32,7 +32,7 @@ from lms_crm_assets.warehouse.connection import connect
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 COURSE = ObjectSpec(CrmObject.COURSE, "Course", "Key", {"Name": FieldSpec("title", frozenset(), FieldType.TEXT)}, {})
-NONE = Forecast(0, 0, 0.0, None)
+THREE = Forecast(3, 1, 0.0, None)
 
 
 @pytest.fixture
@@ -61,8 +61,14 @@ def made(
     lane: Lane = Lane.FULL,
 ) -> str:
     return record_plan(
-        con, [COURSE], forecast=NONE, breaches=broken or [], auto_apply=auto, sync_run_id="r", now=now, lane=lane
+        con, [COURSE], forecast=THREE, breaches=broken or [], auto_apply=auto, sync_run_id="r", now=now, lane=lane
     ).plan_id
+
+
+def test_a_plan_with_nothing_to_send_waits_for_nobody(con: duckdb.DuckDBPyConnection) -> None:
+    nothing = Forecast(0, 0, 0.0, None)
+    found = record_plan(con, [COURSE], forecast=nothing, breaches=[], auto_apply=False, sync_run_id="r", now=NOW)
+    assert found.status == "approved"
 
 
 def test_a_plan_of_events_that_waited_is_sent_by_the_run_that_approves_it(con: duckdb.DuckDBPyConnection) -> None:

@@ -126,9 +126,11 @@ def test_without_auto_apply_the_plan_waits_for_a_person(
     assert (applied.returncode, told["agrees"], told["waits"]) == (0, True, False)
     assert (told["plan"]["plan_id"], told["objects"]["contact"]["created"]) == (command[3], 202)
     assert agrees(prove_acme(sandbox.moodle, sandbox.salesforce))
-    # With nothing to send nothing waits.
+    # With nothing to send nothing waits, and nobody is told that something does.
     again = lms_crm_here("reconcile", "--tenant", "acme", "--json", **environ)
-    assert (again.returncode, json.loads(again.stdout)["plan"]["status"]) == (0, "waiting")
+    assert (again.returncode, json.loads(again.stdout)["plan"]["status"]) == (0, "approved")
+    assert "waits" not in " ".join(json.loads(again.stdout)["warnings"])
+    assert "plan_waits" not in lms_crm_here("alerts", "list", **environ).stdout
 
 
 def test_explain_tells_one_learners_story(sandbox: Sandbox, lms_crm_here: LmsCrmHere) -> None:

@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, expect
 
 from lms_crm_assets.domain import CrmObject, LmsEntity
 from tests.sandbox_control import mutate, records
@@ -14,6 +15,8 @@ from tests.ui.conftest import DagsterUI, Shoot
 from tests.webhook_catcher import delivered
 
 pytestmark = pytest.mark.slow
+
+_TRIES = 10
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -236,8 +239,13 @@ def _launch(ui: DagsterUI, page: Page, job: str, wish: str, look: Callable[[], N
     expect(editor).to_contain_text("delta__plan")
     # The tenants are there to choose from only now; a choice puts the job's own configuration into the editor.
     tenant = form.get_by_placeholder("Partition")
-    tenant.fill("acme")
-    page.get_by_role("menuitem", name="acme").or_(page.get_by_role("option", name="acme")).first.click()
+    choice = page.get_by_role("menuitem", name="acme").or_(page.get_by_role("option", name="acme")).first
+    for _ in range(_TRIES):  # what is typed before the list has come opens none
+        tenant.fill("")
+        tenant.fill("acme")
+        with suppress(Error):
+            choice.click(timeout=3_000)
+            break
     expect(form.get_by_text("partition: acme")).to_be_visible()
     editor.click()
     page.keyboard.press("Control+A")
