@@ -108,15 +108,7 @@ class Gate:
             is_probe = self._wait_for_breaker()
         self._enter()
         try:
-            try:
-                _sleep(max(pace.turn() for pace in self._paces[pool]))
-                if not urgent:  # meanwhile an answer may have told that others used up the day's calls
-                    self._check_quota()
-            except BaseException:
-                if is_probe:
-                    with suppress(RetryableError):
-                        self._breaker.give_back()
-                raise
+            self._take_turn(pool, urgent=urgent, is_probe=is_probe)
             self._count("calls")
             started = time.monotonic()
             try:
@@ -208,6 +200,17 @@ class Gate:
             _sleep(pause)
             waited += pause
         return state.verdict is Verdict.PROBE
+
+    def _take_turn(self, pool: str, *, urgent: bool, is_probe: bool) -> None:
+        try:
+            _sleep(max(pace.turn() for pace in self._paces[pool]))
+            if not urgent:  # meanwhile an answer may have told that others used up the day's calls
+                self._check_quota()
+        except BaseException:
+            if is_probe:
+                with suppress(RetryableError):
+                    self._breaker.give_back()
+            raise
 
     def _count(self, what: str) -> None:
         with self._room:
