@@ -27,12 +27,14 @@ from lms_crm_assets.crm.fingerprint import fingerprint
 from lms_crm_assets.delta.build import build_delta, find_differing, read_counts
 from lms_crm_assets.delta.desired import refresh_desired
 from lms_crm_assets.domain import CrmObject, FieldType, Owner
-from lms_crm_assets.warehouse.connection import connect
+from lms_crm_assets.warehouse.connection import SETTINGS, connect
 from lms_crm_assets.warehouse.sql import literal, quoted, scalar
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 5
 KIB = 1024
+# 700 MB.
+_MOST_MIB = 700e6 / 2**20
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,11 @@ def measure() -> list[Figure]:
     """Compare 1M, 10M and 100k records; the figures."""
     _, million = _measured(1_000_000, 10_000, {"later": {}})
     edits = _measured(100_000, 137, {"later": {}})
-    ten_million = _measured(
-        10_000_000, 100_000, {"under 512MB": {"memory_limit": "512MB"}, "unlimited": {"memory_limit": "16GB"}}, rounds=3
-    )
-    first, limited, unlimited = ten_million
+    # A run's own limit is narrower than what a machine of 512 MB would be given.
+    ways = {"as a run": {}, "under 512MB": {"memory_limit": "512MB"}, "unlimited": {"memory_limit": "16GB"}}
+    ten_million = _measured(10_000_000, 100_000, ways, rounds=3)
+    first, own, limited, unlimited = ten_million
+    as_a_run = f"diff of 10M × 12 columns as a run does it, under memory_limit {SETTINGS['memory_limit']}"
     memory = "diff of 10M × 12 columns under memory_limit 512MB: peak memory"
     return [
         Figure("diff of 1M × 12 columns: time against the scan limit", million.delta / million.limit, 2.0, "×"),
@@ -166,8 +169,10 @@ def measure() -> list[Figure]:
             0,
             "records",
         ),
-        Figure(memory, limited.peak, 700, "MiB"),
-        Figure(f"{memory} of the first, which maps every row", first.peak, 700, "MiB"),
+        Figure(f"{as_a_run}: peak memory", own.peak, _MOST_MIB, "MiB"),
+        Figure(f"{as_a_run}: peak memory of the first, which maps every row", first.peak, _MOST_MIB, "MiB"),
+        Figure(f"{as_a_run}: CPU time against without limit", own.delta_cpu / unlimited.delta_cpu, 1.2, "×"),
+        Figure(memory, limited.peak, _MOST_MIB, "MiB"),
         Figure(
             "diff of 10M × 12 columns under memory_limit 512MB: CPU time against without limit",
             limited.delta_cpu / unlimited.delta_cpu,
