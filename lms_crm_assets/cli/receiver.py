@@ -1,6 +1,5 @@
 """`lms-crm receiver`: the webhook service."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,12 +31,8 @@ def receiver(
     if not settings.tenants_dir.is_dir():
         complain(f"there is no folder {settings.tenants_dir} with contracts: set LMS_CRM_TENANTS_DIR")
         raise typer.Exit(Exit.MEND)
-    try:
-        # What would only show at /readyz is said now: no key, or a folder that can't be written.
-        Inbox.at(settings.state_dir)
-    except OSError as exc:
-        complain(f"the state folder {settings.state_dir} can't be written: {os.strerror(exc.errno or 0)}")
-        raise typer.Exit(Exit.MEND) from exc
+    # What would only show at /readyz is said now: no key, or a folder that can't be written.
+    Inbox.at(settings.state_dir)
     if not serve(build_app(settings), host, port, port_file):
         complain(f"port {port} of {host} can't be taken: another process may have it")
         raise typer.Exit(Exit.MEND)

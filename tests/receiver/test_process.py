@@ -118,7 +118,7 @@ def test_large_bodies_and_bombs_leave_no_trace_in_memory(process: ReceiverProces
         ({"LMS_CRM_KEY": ""}, "LMS_CRM_KEY_FILE"),
         pytest.param({"LMS_CRM_KEY": "short"}, "32 bytes in base64", marks=pytest.mark.long),
         pytest.param({"LMS_CRM_TENANTS_DIR": "/nowhere"}, "there is no folder /nowhere", marks=pytest.mark.long),
-        ({"LMS_CRM_STATE_DIR": "/proc/nowhere"}, "the state folder /proc/nowhere can't be written"),
+        ({"LMS_CRM_STATE_DIR": "/proc/nowhere"}, "the state folder /proc/nowhere can't be used"),
     ],
 )
 def test_what_it_lacks_is_said_in_one_line(tmp_path: Path, environ: dict[str, str], reason: str) -> None:
