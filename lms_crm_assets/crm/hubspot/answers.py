@@ -32,6 +32,8 @@ _LOCKED, _LOCKED_SECONDS = 423, 2.0
 _FORBIDDEN = 403
 _OK = 200
 _NO_RESULT = "NO_RESULT"
+# An error without any of HubSpot's words.
+_UNKNOWN = "UNKNOWN"
 
 
 class TokenRefusedError(CredentialError):
@@ -72,7 +74,7 @@ def failure(
     if status == _FORBIDDEN:
         scopes = _scopes(body)
         return PermissionMissingError(f"{said}; {_granting(scopes)}")
-    return ProtocolError(said)
+    return ProtocolError(f"{said}, which HubSpot does not say: check destination.url" if code == _UNKNOWN else said)
 
 
 def broken(url: str, cause: Exception, *, sent: bool) -> RetryableError:
@@ -128,7 +130,7 @@ def _code(body: Mapping[str, Any]) -> str:
     for name in ("policyName", "category", "errorType", "subCategory"):
         if isinstance(word := body.get(name), str) and re.fullmatch(r"[A-Za-z0-9_.]{1,80}", word):
             return word
-    return "UNKNOWN"
+    return _UNKNOWN
 
 
 def _scopes(body: Mapping[str, Any]) -> list[str]:
