@@ -49,7 +49,7 @@ ARGUMENTS: dict[str, str | tuple[str, int]] = {
     "dead-letters list": "--tenant globex --refused",
     # There is none.
     "dead-letters show": ("--tenant globex --key lrn-0000001", 1),
-    "dead-letters replay": ("--tenant globex --all", 1),
+    "dead-letters replay": "--tenant globex --all",
     "events list": "--tenant globex",
     "events show": "--id a-delivery",
     "events replay": "--tenant globex --state done --dry-run",
