@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from lms_crm_assets.contract.loading import load_contract, tenant_names
 from lms_crm_assets.contract.models import Contract, HubSpotDestination, ObjectMapping
+from lms_crm_assets.contract.standard_objects import type_id
 from lms_crm_assets.errors import ContractError, CredentialError
 from lms_crm_assets.ops.secrets import secrets_of
 from lms_crm_assets.ops.store import OperationalStore
 
-_TYPE_IDS = {"contacts": "0-1", "contact": "0-1", "courses": "0-410", "course": "0-410"}
 _PORTS = {"https": 443, "http": 80}
 _HUBSPOT = "hubapi.com"
 
@@ -46,8 +46,7 @@ def neighbours(contract: Contract, folder: Path, store: OperationalStore) -> Ite
 
 def _place(mapping: ObjectMapping) -> tuple[str, str]:
     """Salesforce takes names in any case; HubSpot's are in lower case, and some objects have two."""
-    to = mapping.to.casefold()
-    return _TYPE_IDS.get(to, to), mapping.match_key.casefold()
+    return type_id(mapping.to.casefold()), mapping.match_key.casefold()
 
 
 def _accounts(contract: Contract, store: OperationalStore) -> set[str]:

@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 from lms_crm_assets.contract.models import HubSpotDestination, SalesforceDestination
-from lms_crm_assets.crm.hubspot.records import type_id
+from lms_crm_assets.contract.standard_objects import type_id
 
 
 def page_of(destination: SalesforceDestination | HubSpotDestination, to: str, crm_id: str) -> str | None:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lms_crm_assets.contract.standard_objects import type_id
 from lms_crm_assets.crm.discovery import CrmSchema, from_properties
 from lms_crm_assets.crm.hubspot.answers import listed
 from lms_crm_assets.crm.hubspot.client import HubSpotClient, PoolName
-from lms_crm_assets.crm.hubspot.records import type_id
 from lms_crm_assets.errors import PermissionMissingError, ProtocolError
 
 

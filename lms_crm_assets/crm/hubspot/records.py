@@ -4,30 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.contract.standard_objects import STANDARD_NAMES
 from lms_crm_assets.crm.hubspot.answers import listed, unwritten
 from lms_crm_assets.crm.normal_form import without_trailing_zeros
 from lms_crm_assets.crm.protocol import CrmRecord
 from lms_crm_assets.domain import CrmWrite, FieldType, Outcome, OutcomeStatus
 
-# HubSpot names the standard objects in the answers by their plural, whatever they were asked by.
-_STANDARD_NAMES = {"0-1": "contacts", "contact": "contacts", "0-410": "courses", "course": "courses"}
-
-
-def is_contacts(to: str) -> bool:
-    """Whether an object of the contract is HubSpot's contacts, which keep the time of change under a name of their own."""
-    return _STANDARD_NAMES.get(to, to) == "contacts"
-
-
-def type_id(to: str) -> str:
-    """A standard object's type id, another name as it is."""
-    return next(
-        (key for key, name in _STANDARD_NAMES.items() if key[0].isdigit() and name == _STANDARD_NAMES.get(to, to)), to
-    )
-
 
 def are_listed_by_name(spec: ObjectSpec) -> bool:
     """Whether the links of a list can be told apart by the parents' names: a bare type id is not among them."""
-    return not any(parent.to[:1].isdigit() and parent.to not in _STANDARD_NAMES for parent in spec.parents.values())
+    return not any(parent.to[:1].isdigit() and parent.to not in STANDARD_NAMES for parent in spec.parents.values())
 
 
 def has_more_links(row: Mapping[str, Any]) -> bool:
@@ -112,7 +98,7 @@ def _key(value: str) -> str:
 
 def _associated(associations: Mapping[str, Any], to: str) -> list[dict[str, Any]]:
     """The references to one object; a custom object's key carries the portal's id in front of its name."""
-    name = _STANDARD_NAMES.get(to, to).removeprefix("p_")
+    name = STANDARD_NAMES.get(to, to).removeprefix("p_")
     for key, value in associations.items():
         if key == name or key.endswith(f"_{name}"):
             return list(value["results"])

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lms_crm_assets.contract.spec import ObjectSpec
+from lms_crm_assets.contract.standard_objects import is_contacts
 from lms_crm_assets.crm.hubspot.answers import listed
-from lms_crm_assets.crm.hubspot.records import is_contacts
 
 _PAGE = 200
 _MOST_RESULTS = 10_000
