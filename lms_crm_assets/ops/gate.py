@@ -137,8 +137,7 @@ class Gate:
     @property
     def had_used_its_share(self) -> bool:
         """Whether the day's share was used up by the last answer that told, of the last 24 hours: the day may be another."""
-        used, allowed = self.quota.known(_DAY_SECONDS) or (0, 1)
-        return used >= allowed * self._share
+        return self.quota.is_used_up(self._share, _DAY_SECONDS) is not None
 
     def hold(self, seconds: float) -> None:
         """The answer's headers say that little is left: the next calls wait for so long."""

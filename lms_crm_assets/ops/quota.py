@@ -37,10 +37,10 @@ class Quota:
         used, allowed = self.known() or (1, 1)
         self.told(max(used, allowed), allowed)
 
-    def is_used_up(self, share: float) -> tuple[int, int] | None:
+    def is_used_up(self, share: float, within_seconds: float = _OLD_SECONDS) -> tuple[int, int] | None:
         """Used and allowed calls when more than `share` of them are used, as far as was told of late."""
         found = self.store.read(
             "SELECT used, allowed FROM quotas WHERE name = ? AND used >= allowed * ? AND abs(told_at - ?) < ?",
-            (self.name, share, self.store.clock(), _OLD_SECONDS),
+            (self.name, share, self.store.clock(), within_seconds),
         )
         return (found[0][0], found[0][1]) if found else None
