@@ -1,6 +1,5 @@
 """What a shell completes behind a tab: names that are there. It never fails and never waits: no name is an answer too."""
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -9,7 +8,7 @@ import duckdb
 import typer
 
 from lms_crm_assets.contract.loading import tenant_names
-from lms_crm_assets.ops.store import OPS, OperationalStore
+from lms_crm_assets.ops.store import OperationalStore
 from lms_crm_assets.settings import Settings
 from lms_crm_assets.warehouse.connection import SETTINGS
 from lms_crm_assets.warehouse.location import locate
@@ -40,7 +39,7 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """The newest runs of the tenant of which there is a report."""
     with suppress(Exception):
         settings = Settings.from_environ()
-        if os.environ.get("LMS_CRM_STORE_URL") or (settings.state_dir / f"{OPS.name}.sqlite").is_file():
+        if OperationalStore.is_made(settings.state_dir):
             rows = OperationalStore.at(settings.state_dir).read(
                 "SELECT run_id FROM reports WHERE tenant = ? ORDER BY ended_at DESC LIMIT ?",
                 (ctx.params.get("tenant") or "", _MOST),

@@ -78,7 +78,7 @@ def _records(contract: Contract, settings: Settings, store: OperationalStore) ->
 @contextmanager
 def _store(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[OperationalStore, bool]]:
     """The operational store as it is, whose rates our calls keep to; a passing one where there is none, and that it is none."""
-    if environ.get("LMS_CRM_STORE_URL", "").strip() or machine.is_there(settings.state_dir / "ops.sqlite"):
+    if OperationalStore.is_made(settings.state_dir, environ):
         try:
             found = OperationalStore.at(settings.state_dir)
         except (LmsCrmError, OSError):

@@ -135,6 +135,13 @@ class OperationalStore:
                     ) from exc
             return _stores[key]
 
+    @staticmethod
+    def is_made(state_dir: Path, environ: Mapping[str, str] = os.environ) -> bool:
+        """Whether there is one that `at` would find, as far as this user can see; one in Postgres counts as made."""
+        return bool(environ.get("LMS_CRM_STORE_URL", "").strip()) or os.access(
+            state_dir / f"{OPS.name}.sqlite", os.F_OK
+        )
+
     def transaction(self, *, on: str | None = None, durable: bool = False) -> AbstractContextManager[Run]:
         """A transaction beside which nobody else writes this schema; gives a function that runs SQL and returns the rows.
 
