@@ -132,22 +132,20 @@ def replay_letters(
         raise typer.Exit(Exit.WORDS)
     with _warehouse(tenant) as (con, most):
         number = replay(con, most, obj=obj, code=code, external_id=key)
-    if not number and everything:
-        if as_json:
-            print_json({"tenant": tenant, "replayed": 0})
-        else:
-            typer.echo(f"{tenant} has no dead letters; --refused of the list shows what is sent again by itself")
-        return
-    if not number:
+    if not number and not everything:
         complain(f"{tenant} has no such dead letter: lms-crm dead-letters list --tenant {tenant}")
         raise typer.Exit(Exit.MEND)
-    which = [("object", obj), ("code", code), ("key", safe_key(key) if key else None)]
-    subject = f"{number} dead letters" + "".join(f", {name} {value}" for name, value in which if value)
-    AuditLog(OperationalStore.at(Settings.from_environ().state_dir)).note(
-        person(), "dead-letters.replayed", tenant, subject
-    )
+    if number:
+        which = [("object", obj), ("code", code), ("key", safe_key(key) if key else None)]
+        subject = f"{number} dead letters" + "".join(f", {name} {value}" for name, value in which if value)
+        AuditLog(OperationalStore.at(Settings.from_environ().state_dir)).note(
+            person(), "dead-letters.replayed", tenant, subject
+        )
     if as_json:
         print_json({"tenant": tenant, "replayed": number})
+        return
+    if not number:
+        typer.echo(f"{tenant} has no dead letters; --refused of the list shows what is sent again by itself")
         return
     what = "dead letter is" if number == 1 else "dead letters are"
     typer.echo(f"{number:,} {what} sent again by the next run: lms-crm reconcile --tenant {tenant}")
