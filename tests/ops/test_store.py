@@ -196,6 +196,13 @@ def test_a_table_of_somebody_else_is_not_touched(place: Place) -> None:
         place.store()
 
 
+def test_a_folder_in_the_stores_place_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "things.sqlite").mkdir()
+
+    with pytest.raises(IsADirectoryError, match=r"things\.sqlite"):
+        OperationalStore(tmp_path, schema=THINGS)
+
+
 def test_a_store_of_somebody_else_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     OperationalStore(tmp_path, schema=THINGS).close()
     # Root may read everything, as tests in a container do.
